@@ -1,0 +1,54 @@
+/* Causal attention of one KV head: the reference. Softmax is taken online, key by key: the output row is the
+ * sum so far of exp(score - maximum) * V, shrunk whenever the maximum grows, and divided by the sum of the
+ * weights at the end. Nothing grows with the number of keys, and the scratch memory that faster versions use
+ * is not needed. */
+#include "c.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Element i of a row of K or V. */
+static float element(const void *row, uint32_t format, size_t i) {
+    if (format == FORMAT_F16) {
+        uint16_t h;
+        memcpy(&h, (const char *)row + i * sizeof h, sizeof h);
+        return f16_to_f32(h);
+    }
+    float f;
+    memcpy(&f, (const char *)row + i * sizeof f, sizeof f);
+    return f;
+}
+
+static float score(const attend_args *a, const float *q, size_t key) {
+    const char *k = (const char *)a->k + key * a->k_stride;
+    float sum = 0;
+    for (size_t i = 0; i < a->head_dim_k; i++) sum += q[i] * element(k, a->k_format, i);
+    return sum * a->scale;
+}
+
+/* out (head_dim_v) = softmax over keys 0 .. n_keys - 1 of one query row q (head_dim_k). */
+static void attend_row(const attend_args *a, const float *q, size_t n_keys, float *out) {
+    float maximum = -INFINITY, total = 0;
+    for (size_t i = 0; i < a->head_dim_v; i++) out[i] = 0;
+    for (size_t key = 0; key < n_keys; key++) {
+        const char *v = (const char *)a->v + key * a->v_stride;
+        float s = score(a, q, key);
+        if (s > maximum) {
+            float shrink = expf(maximum - s);
+            total *= shrink;
+            for (size_t i = 0; i < a->head_dim_v; i++) out[i] *= shrink;
+            maximum = s;
+        }
+        float weight = expf(s - maximum);
+        total += weight;
+        for (size_t i = 0; i < a->head_dim_v; i++) out[i] += weight * element(v, a->v_format, i);
+    }
+    for (size_t i = 0; i < a->head_dim_v; i++) out[i] /= total;
+}
+
+void attend_c(const attend_args *a) {
+    for (size_t t = 0; t < a->n_tokens; t++)
+        for (size_t h = 0; h < a->n_heads; h++)
+            attend_row(a, a->q + t * a->q_stride + h * a->head_dim_k, a->n_keys + t,
+                       a->out + t * a->out_stride + h * a->head_dim_v);
+}

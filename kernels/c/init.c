@@ -1,0 +1,20 @@
+/* Puts the C reference into every entry of the kernel table. */
+#include "c.h"
+
+#include "panel_c.h"
+
+void kernels_init_c(kernels *k) {
+#define W(name, NAME, act, panel)                                                                            \
+    k->decode[FORMAT_##NAME] = decode_##name##_c;                                                            \
+    k->matvec[FORMAT_##NAME] = matvec_##name##_c;                                                            \
+    k->unpack[FORMAT_##NAME] = unpack_##name##_c;
+#define P(name, KIND)                                                                                        \
+    k->panel_mul[KIND] = panel_mul_##name##_c;                                                               \
+    k->panel_rows[KIND] = ROWS;                                                                              \
+    k->panel_tokens[KIND] = TOKENS;
+#define O(name) k->name = name##_c;
+#include "kernels/kernels.def"
+#undef W
+#undef P
+#undef O
+}

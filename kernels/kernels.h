@@ -1,0 +1,118 @@
+/* The kernel table: function pointers to everything that computes. dispatch.c fills it with the C reference
+ * and lets each instruction set the machine has override what it implements, in ascending order; nobody else
+ * knows about ISAs. Kernels allocate nothing, lock nothing, know no errors: their callers have checked
+ * everything. A kernel reads only the memory its arguments describe (weights may end at an unmapped page),
+ * and its result does not depend on how work was split over threads. The C version in c/ is the specification
+ * of each. */
+#ifndef LEAT_KERNELS_KERNELS_H
+#define LEAT_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "act.h"
+#include "formats.h"
+#include "panel.h"
+
+/* decode: n values (a multiple of the block) to float32, bit-exact with the format's definition. */
+typedef void decode_fn(const void *w, float *y, size_t n);
+
+/* matvec: y[r] = row r of w . act, for n_rows rows of k values, row_bytes apart. The path of one token. */
+typedef void matvec_fn(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y);
+
+/* unpack: columns k0 .. k0+kc of n_rows (<= panel_rows) rows into p. w is the start of the first row, k0 a
+ * multiple of PANEL_K, kc <= PANEL_K. Rows n_rows .. panel_rows are filled so that they contribute zero. */
+typedef void unpack_fn(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p);
+
+/* panel_mul: c[t * panel_rows + r] += panel . columns k0 .. k0+kc of token t, for n_tokens <= panel_tokens
+ * activation rows of k values each, act_stride bytes apart. c is 64-byte aligned. */
+typedef void panel_mul_fn(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k, size_t k0,
+                          size_t n_tokens, float *c);
+
+/* k floats to one activation row (act.h); every section is written. */
+typedef void quantize_q8_32_fn(const float *x, size_t k, void *row);
+typedef void quantize_q8_256_fn(const float *x, size_t k, void *row);
+
+/* y[i] = x[i] / sqrt(mean(x^2) + eps) * w[i]; y may be x. */
+typedef void rms_norm_fn(float *y, const float *x, const float *w, size_t n, float eps);
+
+/* g[i] = silu(g[i]) * u[i], silu(x) = x / (1 + exp(-x)). */
+typedef void silu_mul_fn(float *g, const float *u, size_t n);
+
+/* Rotates n_dims values of one head in place; cs holds n_dims/2 pairs (cos, sin).
+ * rope_pairs turns (x[2i], x[2i+1]), rope_halves turns (x[i], x[i + n_dims/2]). */
+typedef void rope_pairs_fn(float *x, const float *cs, size_t n_dims);
+typedef void rope_halves_fn(float *x, const float *cs, size_t n_dims);
+
+/* Round to nearest even. */
+typedef void f32_to_f16_fn(const float *x, uint16_t *y, size_t n);
+
+/* Causal attention of one KV head, flash style: no buffer grows with n_keys. For token t < n_tokens and query
+ * head h < n_heads: out[t][h] = softmax(scale * q[t][h] . K) V over keys 0 .. n_keys + t - 1 (token 0 sees
+ * n_keys keys, each following token one more). The keys of all n_tokens are already in K and V. */
+typedef struct attend_args {
+    const float *q; /* (n_tokens, n_heads, head_dim_k), token stride q_stride floats, heads adjacent */
+    float *out;     /* (n_tokens, n_heads, head_dim_v), token stride out_stride floats, heads adjacent */
+    const void *k;  /* (n_keys + n_tokens - 1, head_dim_k), key stride k_stride bytes, type k_format */
+    const void *v;  /* (n_keys + n_tokens - 1, head_dim_v), key stride v_stride bytes, type v_format */
+    size_t q_stride, out_stride, k_stride, v_stride;
+    size_t n_tokens, n_heads, n_keys;
+    size_t head_dim_k, head_dim_v; /* 1 .. ATTEND_HEAD_DIM_MAX */
+    uint32_t k_format, v_format;   /* FORMAT_F32 or FORMAT_F16 */
+    float scale;
+    void *scratch; /* ATTEND_SCRATCH bytes, 64-byte aligned, private to the caller's thread */
+} attend_args;
+enum {
+    ATTEND_ROWS_MAX =
+        256, /* n_tokens * n_heads per call, at most (a single token may have up to this many heads) */
+    ATTEND_HEAD_DIM_MAX = 512,
+    ATTEND_KEYS = 64 /* keys per block */
+};
+/* room for q, out, softmax state of ATTEND_ROWS_MAX rows and one float block of K and V */
+#define ATTEND_SCRATCH                                                                                       \
+    (sizeof(float) * (2u * (ATTEND_ROWS_MAX + 16) * ATTEND_HEAD_DIM_MAX + 32u * (ATTEND_ROWS_MAX + 16) +     \
+                      2u * ATTEND_KEYS * ATTEND_HEAD_DIM_MAX + 64u * ATTEND_KEYS))
+typedef void attend_fn(const attend_args *a);
+
+typedef struct kernels {
+    const char *isa; /* name of the highest set in use */
+    /* by type id; NULL where we can't compute with that type */
+    decode_fn *decode[FORMAT_COUNT];
+    matvec_fn *matvec[FORMAT_COUNT];
+    unpack_fn *unpack[FORMAT_COUNT];
+    /* by panel kind */
+    panel_mul_fn *panel_mul[PANEL_COUNT];
+    uint8_t panel_rows[PANEL_COUNT];   /* rows of a panel, <= PANEL_ROWS_MAX */
+    uint8_t panel_tokens[PANEL_COUNT]; /* tokens per call of panel_mul, at most */
+#define O(name) name##_fn *name;
+#include "kernels.def"
+#undef O
+} kernels;
+
+/* What a computable type needs around it; act and panel are ACT_COUNT and PANEL_COUNT for a type we can't
+ * compute with. */
+typedef struct weight_traits {
+    act_kind act;
+    panel_kind panel;
+} weight_traits;
+weight_traits kernels_traits(uint32_t format);
+
+/* Fills the table for this machine, going no higher than `isa` ("avx2"; NULL: the best there is). Returns
+ * false, table untouched, when the name is unknown or the machine lacks it. */
+bool kernels_init(kernels *k, const char *isa);
+
+/* The i-th set of isa.def that this machine can run, in ascending order; NULL past the end. */
+const char *kernels_isa(size_t i);
+
+/* y_panel (m, panel_rows) = n_rows (<= panel_rows) rows of w . m activation rows; the path of many tokens. p
+ * is scratch, c is 64-byte aligned, row t of the result starts at c + t * panel_rows. */
+void gemm_panel(const kernels *k, uint32_t format, const void *w, size_t row_bytes, size_t n_rows,
+                size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p, float *c);
+
+/* IEEE half precision to float and back (nearest even), exact, NaN payloads kept. */
+float f16_to_f32(uint16_t h);
+uint16_t f16_from_f32(float f);
+float bf16_to_f32(uint16_t h);
+
+#endif

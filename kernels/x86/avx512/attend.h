@@ -1,0 +1,52 @@
+/* The state of one call of attend, shared by its two shapes (attend.c, attend_stream.c): pointers into the caller's
+ * scratch memory, and the softmax step. Included only inside this folder. */
+#ifndef LEAT_KERNELS_X86_AVX512_ATTEND_H
+#define LEAT_KERNELS_X86_AVX512_ATTEND_H
+
+#include <math.h>
+
+#include "avx512.h"
+#include "vec.h"
+
+typedef struct attend_state {
+    size_t n_rows;   /* n_tokens * n_heads; row = token * n_heads + head */
+    size_t ldq, ldo; /* row lengths of q and o: the head dimensions rounded up to 16, the padding is zero */
+    float *q;        /* (n_rows, ldq), times scale * log2(e) */
+    float *o;        /* (n_rows, ldo), not yet divided by the sum */
+    float *sum;      /* (n_rows, 16), 16 partial sums of the weights */
+    float *max;      /* (n_rows), largest score so far, -Inf before the first key */
+    float *shrink;   /* (n_rows), what o has to be multiplied with before the current block is added */
+    float *k, *v;    /* one block of keys each: (head_dim_k, 64) and (64, ldo); partial products when streaming */
+    float *p;        /* (rows of a group, 64), scores and then weights of the current block */
+} attend_state;
+
+enum { ATTEND_STREAM_GROUP = 4 };
+void attend_stream(const attend_args *a, const attend_state *s);
+
+/* Scores p[64] of row r into weights; keys from n_visible on get weight zero. */
+VEC_INLINE void attend_softmax(const attend_state *s, size_t r, float *p, size_t n_visible) {
+    const __m512 none = _mm512_set1_ps(-INFINITY);
+    const __mmask64 m = vec_mask64(n_visible);
+#define ATTEND_LOAD(j) __m512 s##j = _mm512_mask_mov_ps(none, (__mmask16)(m >> (16 * (j))), _mm512_load_ps(p + 16 * (j)));
+    VEC_EACH4(ATTEND_LOAD)
+    float before = s->max[r];
+    float block = vec_max16(_mm512_max_ps(_mm512_max_ps(s0, s1), _mm512_max_ps(s2, s3)));
+    float max = block > before ? block : before;
+    /* a row that has seen no key: Inf - Inf must not make a NaN of its zero weights */
+    __m512 base = _mm512_set1_ps(max == -INFINITY ? 0 : max);
+    float shrink = 1;
+    if (max != before) shrink = _mm512_cvtss_f32(vec_exp2(_mm512_sub_ps(_mm512_set1_ps(before), base)));
+    s->max[r] = max;
+    s->shrink[r] = shrink;
+    __m512 sum = _mm512_mul_ps(_mm512_set1_ps(shrink), _mm512_load_ps(s->sum + 16 * r));
+#define ATTEND_WEIGHT(j)                                                                                     \
+    s##j = vec_exp2(_mm512_sub_ps(s##j, base));                                                              \
+    sum = _mm512_add_ps(sum, s##j);                                                                          \
+    _mm512_store_ps(p + 16 * (j), s##j);
+    VEC_EACH4(ATTEND_WEIGHT)
+    _mm512_store_ps(s->sum + 16 * r, sum);
+#undef ATTEND_WEIGHT
+#undef ATTEND_LOAD
+}
+
+#endif

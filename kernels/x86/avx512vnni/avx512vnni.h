@@ -1,0 +1,17 @@
+/* What the AVX-512 VNNI folder implements; init.c puts it into the table. Included only inside this folder. */
+#ifndef LEAT_KERNELS_X86_AVX512VNNI_AVX512VNNI_H
+#define LEAT_KERNELS_X86_AVX512VNNI_AVX512VNNI_H
+
+#include "kernels/kernels.h"
+
+matvec_fn matvec_q4_0_avx512vnni, matvec_q4_1_avx512vnni, matvec_q5_0_avx512vnni, matvec_q5_1_avx512vnni;
+matvec_fn matvec_q8_0_avx512vnni, matvec_q4_k_avx512vnni, matvec_q5_k_avx512vnni, matvec_q6_k_avx512vnni;
+
+unpack_fn unpack_q4_0_avx512vnni, unpack_q4_1_avx512vnni, unpack_q5_0_avx512vnni, unpack_q5_1_avx512vnni;
+unpack_fn unpack_q8_0_avx512vnni, unpack_q4_k_avx512vnni, unpack_q5_k_avx512vnni, unpack_q6_k_avx512vnni;
+
+panel_mul_fn panel_mul_q8_32_avx512vnni, panel_mul_q8_32_min_avx512vnni;
+panel_mul_fn panel_mul_q8_256_min_avx512vnni, panel_mul_q8_256_16_avx512vnni;
+enum { PANEL_TOKENS_AVX512VNNI = 6 };
+
+#endif

@@ -1,0 +1,154 @@
+/* Matrix times vector for k-quants (superblocks of 256), straight from mapped rows: the path of one token. The scales of the
+ * sub-blocks are integers, so they are multiplied in as integers: pairs of products (vpmaddubsw), times the scale as a word
+ * (vpdpwssd), and only one conversion to float per superblock. Bound by memory, see stream.h. No byte beyond the last
+ * row is read. */
+#include "kernels/blocks.h"
+#include "avx512vnni.h"
+#include "stream.h"
+
+/* The 8 scales and 8 minima of 6 bits (drawn in blocks.h), a byte each. */
+VEC_INLINE void scales_and_minima(const uint8_t *packed, uint64_t *scales, uint64_t *minima) {
+    uint32_t a = (uint32_t)vec_load_i32(packed), b = (uint32_t)vec_load_i32(packed + 4);
+    uint32_t c = (uint32_t)vec_load_i32(packed + 8);
+    *scales = (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 2 & 0x30303030)) << 32;
+    *minima = (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030)) << 32;
+}
+
+/* Scale bytes i and j as words, over the lower and the upper half of a vector. */
+VEC_INLINE __m512i scale_words(__m512i scales, const int i, const int j) {
+    const __mmask64 low_bytes = 0x5555555555555555;
+    const __m512i index = _mm512_inserti64x4(_mm512_set1_epi8((char)i), _mm256_set1_epi8((char)j), 1);
+    return _mm512_maskz_permutexvar_epi8(low_bytes, index, scales);
+}
+
+/* 32 activations at q, and the 32 that are two sub-blocks further on. */
+VEC_INLINE __m512i two_subblocks(const int8_t *q) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const void *)q)),
+                              _mm256_loadu_si256((const void *)(q + 64)), 1);
+}
+
+/* sum + scale * (w . q), the pairs of products staying below 2^15: w is at most 6 bits */
+VEC_INLINE __m512i dot_scaled(__m512i sum, __m512i w, __m512i q, __m512i scale) {
+    return _mm512_dpwssd_epi32(sum, _mm512_maddubs_epi16(w, q), scale);
+}
+
+/* The fifth bits of sub-blocks i (lower half) and i + 2 (upper half) at bit 4 of each byte; bit j of each byte of qh belongs
+ * to sub-block j. */
+VEC_INLINE __m512i fifth_bits(__m512i qh, const int i) {
+    const __m512i bytes = _mm512_set1_epi64(0x3830282018100800);
+    const __m512i at = _mm512_inserti64x4(_mm512_set1_epi8((char)(64 + i - 4)), _mm256_set1_epi8((char)(64 + i - 2)), 1);
+    return _mm512_multishift_epi64_epi8(_mm512_add_epi8(bytes, at), qh);
+}
+
+/* Half h of a superblock of Q4_K or Q5_K: sub-blocks 4h .. 4h + 3. */
+VEC_INLINE __m512i half_q45_k(__m512i sum, const uint8_t *qs, __m512i qh, const int8_t *q, __m512i scales, const int h,
+                              const int five) {
+    const __m512i low4 = _mm512_set1_epi8(0x0F), bit4 = _mm512_set1_epi8(0x10);
+    __m512i v = _mm512_loadu_si512(qs + 64 * h);
+    __m512i low = _mm512_and_si512(v, low4), high = _mm512_and_si512(_mm512_srli_epi16(v, 4), low4);
+    if (five) {
+        low = _mm512_ternarylogic_epi64(low, fifth_bits(qh, 4 * h), bit4, 0xF8); /* a | (b & c) */
+        high = _mm512_ternarylogic_epi64(high, fifth_bits(qh, 4 * h + 1), bit4, 0xF8);
+    }
+    sum = dot_scaled(sum, low, two_subblocks(q + 128 * h), scale_words(scales, 4 * h, 4 * h + 2));
+    return dot_scaled(sum, high, two_subblocks(q + 128 * h + 32), scale_words(scales, 4 * h + 1, 4 * h + 3));
+}
+
+/* Q4_K and Q5_K differ by the fifth bits and by where qs begins. */
+VEC_INLINE void matvec_q45_k(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
+                             const int five) {
+    const size_t block = five ? sizeof(block_q5_k) : sizeof(block_q4_k);
+    const size_t qs_at = five ? offsetof(block_q5_k, qs) : offsetof(block_q4_k, qs);
+    const float *d = act_d(act, k);
+    const int16_t *s32 = act_s32(act, k);
+    stream ahead = (uintptr_t)w;
+    for (size_t r = 0; r < n_rows; r++) {
+        const uint8_t *p = w + r * row_bytes;
+        const int8_t *q = act_q(act);
+        __m512 dots = _mm512_setzero_ps();
+        __m128 mins = _mm_setzero_ps();
+        stream_row(&ahead, p);
+        for (size_t b = 0; b < k / 256; b++, p += block, q += 256) {
+            stream_bytes(&ahead, p, block);
+            uint64_t scales, minima;
+            scales_and_minima(p + offsetof(block_q4_k, scales), &scales, &minima);
+            __m512i s = _mm512_castsi128_si512(_mm_cvtsi64_si128((long long)scales));
+            __m512i qh = s;
+            if (five)
+                qh = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(p + offsetof(block_q5_k, qh))));
+            __m512i dot = half_q45_k(_mm512_setzero_si512(), p + qs_at, qh, q, s, 0, five);
+            dot = half_q45_k(dot, p + qs_at, qh, q, s, 1, five);
+
+            /* d and dmin are adjacent halves */
+            __m128 scale = _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(vec_load_i32(p))), _mm_set1_ps(d[b]));
+            dots = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_broadcastss_ps(scale), dots);
+            __m128i m = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)minima));
+            m = _mm_madd_epi16(m, _mm_loadu_si128((const void *)(s32 + 8 * b)));
+            mins = _mm_fmadd_ps(_mm_cvtepi32_ps(m), _mm_shuffle_ps(scale, scale, 0x55), mins);
+        }
+        y[r] = vec_sum16(dots) - vec_sum4(mins);
+    }
+}
+
+void matvec_q4_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) {
+    matvec_q45_k(w, row_bytes, n_rows, k, act, y, 0);
+}
+
+void matvec_q5_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) {
+    matvec_q45_k(w, row_bytes, n_rows, k, act, y, 1);
+}
+
+/* Bits 5..4 of q, from bits `low` and low + 1 of the bytes of qh for the lower half of the vector, and from the next two
+ * for the upper half. */
+VEC_INLINE __m512i top_bits_q6(__m512i qh, const int low) {
+    const __m512i bytes = _mm512_set1_epi64(0x3830282018100800);
+    const __m512i at = _mm512_inserti64x4(_mm512_set1_epi8((char)(64 + low - 4)), _mm256_set1_epi8((char)(64 + low - 2)), 1);
+    return _mm512_multishift_epi64_epi8(_mm512_add_epi8(bytes, at), qh);
+}
+
+/* Half h of a superblock of Q6_K; words: its 16 scales as words, of which four apply to each vector. */
+VEC_INLINE __m512i half_q6_k(__m512i sum, const uint8_t *p, const int8_t *q, __m512i words, const int h) {
+    const __m512i low4 = _mm512_set1_epi8(0x0F), top2 = _mm512_set1_epi8(0x30);
+    const __m512i index = _mm512_setr_epi64(0, 0, 0x0001000100010001, 0x0001000100010001, 0x0002000200020002,
+                                            0x0002000200020002, 0x0003000300030003, 0x0003000300030003);
+    const __m512i low_index = _mm512_add_epi16(index, _mm512_set1_epi16((short)(8 * h)));
+    const __m512i high_index = _mm512_add_epi16(index, _mm512_set1_epi16((short)(8 * h + 4)));
+    __m512i ql = _mm512_loadu_si512(p + 64 * h);
+    __m512i qh = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(p + offsetof(block_q6_k, qh) + 32 * h)));
+    __m512i low = _mm512_and_si512(ql, low4), high = _mm512_and_si512(_mm512_srli_epi16(ql, 4), low4);
+    low = _mm512_ternarylogic_epi64(low, top_bits_q6(qh, 0), top2, 0xF8); /* a | (b & c) */
+    high = _mm512_ternarylogic_epi64(high, top_bits_q6(qh, 4), top2, 0xF8);
+    q += 128 * h;
+    sum = dot_scaled(sum, low, _mm512_loadu_si512(q), _mm512_permutexvar_epi16(low_index, words));
+    return dot_scaled(sum, high, _mm512_loadu_si512(q + 64), _mm512_permutexvar_epi16(high_index, words));
+}
+
+void matvec_q6_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) {
+    const uint8_t *rows = (const uint8_t *)w;
+    const float *d = act_d(act, k);
+    const int16_t *s16 = act_s16(act, k);
+    stream ahead = (uintptr_t)w;
+    for (size_t r = 0; r < n_rows; r++) {
+        const uint8_t *p = rows + r * row_bytes;
+        const int8_t *q = act_q(act);
+        __m512 dots = _mm512_setzero_ps();
+        stream_row(&ahead, p);
+        for (size_t b = 0; b < k / 256; b++, p += sizeof(block_q6_k), q += 256) {
+            stream_bytes(&ahead, p, sizeof(block_q6_k));
+            __m256i scales = _mm256_cvtepi8_epi16(
+                _mm_loadu_si128((const void *)(p + offsetof(block_q6_k, scales))));
+            __m512i words = _mm512_castsi256_si512(scales);
+            /* the zero point: -32 * scale * sum of 16 activations, the factor first while it fits a word */
+            __m256i zero = _mm256_madd_epi16(_mm256_slli_epi16(scales, 5),
+                                             _mm256_loadu_si256((const void *)(s16 + 16 * b)));
+            __m512i dot = half_q6_k(_mm512_setzero_si512(), p, q, words, 0);
+            dot = half_q6_k(dot, p, q, words, 1);
+            dot = _mm512_sub_epi32(dot, _mm512_zextsi256_si512(zero));
+
+            int half = vec_load_u16(p + offsetof(block_q6_k, d));
+            __m128 scale = _mm_mul_ss(_mm_cvtph_ps(_mm_cvtsi32_si128(half)), _mm_load_ss(d + b));
+            dots = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_broadcastss_ps(scale), dots);
+        }
+        y[r] = vec_sum16(dots);
+    }
+}

@@ -1,0 +1,143 @@
+/* The integer panels times up to 6 tokens, 32 rows at a time: 12 integer and 12 float accumulators, two vectors of weights
+ * and one broadcast of four activations are 27 of the 32 registers. Tokens are read where they lie. The sum of a fold (32
+ * or 16 columns) is an exact integer, begun with the zero point's share; above it everything is float. All registers have
+ * names, not indices, so that no compiler puts them into memory. Overridden together with unpack.c. */
+#include "avx512vnni.h"
+#include "kernels/x86/avx512/vec.h"
+
+/* Token t in a section of the activations, from running pointers into the rows of tokens 0 and 3 (name##0, name##3): six
+ * addresses from one stride register. */
+#define TOKEN(name, t) (((t) < 3 ? name##0 : name##3) + (size_t)((t) % 3) * stride)
+#define ADVANCE(name, bytes) (name##0 += (bytes), name##3 += (bytes))
+
+VEC_INLINE __m512i broadcast_i32(const char *p) {
+    __m512i v = _mm512_set1_epi32(vec_load_i32(p));
+    VEC_KEEP(v);
+    return v;
+}
+
+VEC_INLINE __m512 broadcast_f32(const char *p) {
+    return _mm512_castsi512_ps(_mm512_set1_epi32(vec_load_i32(p)));
+}
+
+/* Four columns from column 4 * j of the fold on. */
+#define DOT(t)                                                                                               \
+    if (t < n) {                                                                                             \
+        const __m512i x = broadcast_i32(TOKEN(q, t) + 4 * j);                                                \
+        a##t = _mm512_dpbusd_epi32(a##t, w0, x);                                                             \
+        b##t = _mm512_dpbusd_epi32(b##t, w1, x);                                                             \
+    }
+#define COLUMNS(at)                                                                                          \
+    {                                                                                                        \
+        const int j = at;                                                                                    \
+        const __m512i w0 = _mm512_load_si512(w + 128 * j), w1 = _mm512_load_si512(w + 128 * j + 64);         \
+        VEC_EACH6(DOT)                                                                                       \
+    }
+
+/* kind is a constant, as is n. */
+VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride, size_t k, size_t k0, float *c,
+                       const panel_kind kind, const int n) {
+    const int mins_32 = kind == PANEL_Q8_32_MIN, mins_256 = kind == PANEL_Q8_256_MIN;
+    const int zero_point = !mins_32 && !mins_256, scale_32 = kind == PANEL_Q8_32 || mins_32;
+    const size_t fold = kind == PANEL_Q8_256_16 ? 16 : 32;
+    const size_t d_at = act_d_at(k) + k0 / (scale_32 ? 32 : 256) * 4;
+    const size_t z_at = fold == 16 ? act_z16_at(k) + k0 / 16 * 4 : act_z32_at(k) + k0 / 32 * 4;
+    /* a pointer to token 3 exists only where the token does */
+    const char *q0 = act + k0, *q3 = q0 + (n > 3 ? 3 * stride : 0);
+    const char *d0 = q0 - k0 + d_at, *d3 = q3 - k0 + d_at, *z0 = q0 - k0 + z_at, *z3 = q3 - k0 + z_at;
+    const char *ds0 = q0 - k0 + act_ds_at(k) + k0 / 8, *ds3 = q3 - k0 + act_ds_at(k) + k0 / 8;
+    const uint8_t *w = p->w;
+    const float *scale = p->scale, *min = p->min;
+
+#define ZERO(t) __m512 f##t = _mm512_setzero_ps(), g##t = _mm512_setzero_ps();
+    VEC_EACH6(ZERO)
+    for (const uint8_t *end = w + kc * 32; w < end; w += fold * 32, scale += 32) {
+#define START(t)                                                                                             \
+    __m512i a##t = zero_point && t < n ? broadcast_i32(TOKEN(z, t)) : _mm512_setzero_si512(), b##t = a##t;
+        VEC_EACH6(START)
+        COLUMNS(0) COLUMNS(1) COLUMNS(2) COLUMNS(3)
+        if (fold == 32) {
+            COLUMNS(4) COLUMNS(5) COLUMNS(6) COLUMNS(7)
+        }
+        const __m512 s0 = _mm512_load_ps(scale), s1 = _mm512_load_ps(scale + 16);
+#define ADD(t)                                                                                               \
+    if (t < n && scale_32) {                                                                                 \
+        const __m512 x = broadcast_f32(TOKEN(d, t));                                                         \
+        f##t = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(a##t), s0), x, f##t);                        \
+        g##t = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(b##t), s1), x, g##t);                        \
+    } else if (t < n) {                                                                                      \
+        f##t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a##t), s0, f##t);                                          \
+        g##t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b##t), s1, g##t);                                          \
+    }
+        VEC_EACH6(ADD)
+        if (mins_32) {
+            const __m512 m0 = _mm512_load_ps(min), m1 = _mm512_load_ps(min + 16);
+#define SUBTRACT(t)                                                                                          \
+    if (t < n) {                                                                                             \
+        const __m512 x = broadcast_f32(TOKEN(ds, t));                                                        \
+        f##t = _mm512_fnmadd_ps(m0, x, f##t);                                                                \
+        g##t = _mm512_fnmadd_ps(m1, x, g##t);                                                                \
+    }
+            VEC_EACH6(SUBTRACT)
+            min += 32;
+            ADVANCE(ds, 4);
+        }
+        ADVANCE(q, fold);
+        if (zero_point) ADVANCE(z, 4);
+        if (scale_32) ADVANCE(d, 4);
+    }
+
+    if (mins_256) {
+        /* pairs of minima (aux) times pairs of sums of 32, then dmin, which is in min: one float step for the superblock */
+        const char *s0 = act + act_s32_at(k) + k0 / 16, *s3 = s0 + (n > 3 ? 3 * stride : 0);
+        const __m512 m0 = _mm512_load_ps(p->min), m1 = _mm512_load_ps(p->min + 16);
+#define PAIRS(t, i)                                                                                          \
+    {                                                                                                        \
+        const __m512i x = broadcast_i32(TOKEN(s, t) + 4 * (i));                                              \
+        a = _mm512_dpwssd_epi32(a, _mm512_load_si512(p->aux + 32 * (i)), x);                                 \
+        b = _mm512_dpwssd_epi32(b, _mm512_load_si512(p->aux + 32 * (i) + 16), x);                            \
+    }
+#define SUBTRACT_256(t)                                                                                      \
+    if (t < n) {                                                                                             \
+        __m512i a = _mm512_setzero_si512(), b = a;                                                           \
+        PAIRS(t, 0) PAIRS(t, 1) PAIRS(t, 2) PAIRS(t, 3)                                                      \
+        f##t = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(a), m0, f##t);                                            \
+        g##t = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(b), m1, g##t);                                            \
+    }
+        VEC_EACH6(SUBTRACT_256)
+    }
+
+#define STORE(t)                                                                                             \
+    if (t < n) {                                                                                             \
+        __m512 x = _mm512_load_ps(c + 32 * t), y = _mm512_load_ps(c + 32 * t + 16);                          \
+        const __m512 d = scale_32 ? _mm512_setzero_ps() : broadcast_f32(TOKEN(d, t));                        \
+        x = scale_32 ? _mm512_add_ps(f##t, x) : _mm512_fmadd_ps(f##t, d, x);                                 \
+        y = scale_32 ? _mm512_add_ps(g##t, y) : _mm512_fmadd_ps(g##t, d, y);                                 \
+        _mm512_store_ps(c + 32 * t, x);                                                                      \
+        _mm512_store_ps(c + 32 * t + 16, y);                                                                 \
+    }
+    VEC_EACH6(STORE)
+}
+
+#define CASE(t)                                                                                              \
+    case t + 1: mul_q8(p, kc, act, act_stride, k, k0, c, KIND, t + 1); break;
+#define PANEL_MUL(name)                                                                                      \
+    void panel_mul_##name##_avx512vnni(const panel *p, size_t kc, const void *act, size_t act_stride,        \
+                                       size_t k, size_t k0, size_t n_tokens, float *c) {                     \
+        switch (n_tokens) { VEC_EACH6(CASE) }                                                                \
+    }
+
+#define KIND PANEL_Q8_32
+PANEL_MUL(q8_32)
+#undef KIND
+#define KIND PANEL_Q8_32_MIN
+PANEL_MUL(q8_32_min)
+#undef KIND
+#define KIND PANEL_Q8_256_MIN
+PANEL_MUL(q8_256_min)
+#undef KIND
+#define KIND PANEL_Q8_256_16
+PANEL_MUL(q8_256_16)
+
+_Static_assert(PANEL_TOKENS_AVX512VNNI == 6, "as many as VEC_EACH6 has");
+_Static_assert(PANEL_K == 256, "one superblock, hence one scale of ACT_Q8_256, per panel");

@@ -1,0 +1,25 @@
+/* The plain pre-norm decoder of decoder.h, from the shared blocks. */
+#include "decoder.h"
+
+leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers) {
+    decoder_layer *layer = layers;
+    leat_status s = ends_bind(l, hp, ends);
+    for (uint32_t i = 0; !s && i < hp->n_layer; i++) {
+        s = attention_bind(l, hp, i, &layer[i].attention);
+        if (!s) s = ffn_bind(l, hp, i, &layer[i].ffn);
+    }
+    return s;
+}
+
+void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const void *layers) {
+    const ends_block *e = ends;
+    const decoder_layer *layer = layers;
+    stream s = stream_open(b, hp);
+
+    plan_embed(b, &e->embed, s.x);
+    for (uint32_t i = 0; i < hp->n_layer; i++) {
+        attention_steps(b, hp, i, &layer[i].attention, &s);
+        ffn_steps(b, hp, &layer[i].ffn, &s);
+    }
+    plan_output(b, s.x, (plan_norm){&e->norm, hp->norm_eps}, &e->output);
+}

@@ -1,0 +1,16 @@
+/* The plain pre-norm decoder: embedding, layers of attention and gated feed-forward, final norm, output. Several
+ * architectures are exactly this under different names. */
+#ifndef LEAT_MODELS_DECODER_H
+#define LEAT_MODELS_DECODER_H
+
+#include "blocks.h"
+
+typedef struct decoder_layer {
+    attention_block attention;
+    ffn_block ffn;
+} decoder_layer;
+
+leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers);
+void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const void *layers);
+
+#endif

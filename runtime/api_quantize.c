@@ -1,0 +1,21 @@
+/* The public quantizing functions of leat.h: arguments are checked here, the work is in quantize.c. Called by
+ * programs. */
+#include "leat.h"
+#include "loader/error.h"
+#include "quantize.h"
+
+static const leat_quantize_params defaults = {.type = "q8_0"};
+
+void leat_quantize_params_default(leat_quantize_params *p) {
+    if (p) *p = defaults;
+}
+
+leat_status leat_quantize(const char *in_path, const char *out_path, const leat_quantize_params *params,
+                          leat_error *e) {
+    leat_quantize_params p = params ? *params : defaults;
+    if (!p.type) p.type = defaults.type;
+    if (!in_path || !out_path)
+        return error_set(e, LEAT_E_ARG, "leat_quantize: %s is NULL", in_path ? "out_path" : "in_path");
+    leat_status status = quantize_file(in_path, out_path, &p, e);
+    return status ? status : error_set(e, LEAT_OK, "%s", "");
+}

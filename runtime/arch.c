@@ -1,0 +1,189 @@
+/* The checked readers behind arch.h: the only way from metadata and tensors to an architecture. Ranges are those of limits
+ * that real models stay far inside; every message names the key or tensor. */
+#include "arch_loader.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+enum { KEY_MAX = 160, NAME_MAX_BYTES = 128 };
+enum {
+    N_LAYER_MAX = 1024,
+    N_HEAD_MAX = 1024,
+    N_EMBD_MAX = 1 << 20,
+    N_FF_MAX = 1 << 22,
+    N_CTX_MAX = INT32_MAX
+};
+
+static bool key_name(const arch_loader *l, const char *key, char out[KEY_MAX]) {
+    int n = snprintf(out, KEY_MAX, "%s.%s", l->arch_name, key);
+    return n > 0 && n < KEY_MAX;
+}
+
+/* Some models write a value per layer; we take such an array when all its values are equal. */
+static leat_status u32_per_layer(arch_loader *l, const char *name, uint32_t min, uint32_t max, uint32_t *out) {
+    const gguf_kv *kv = gguf_find(l->g, name);
+    if (kv->elem_type != GGUF_U32 && kv->elem_type != GGUF_I32)
+        return error_set(l->e, LEAT_E_TYPE, "%s is an array of something else than 32-bit integers", name);
+    if (kv->count == 0) return error_set(l->e, LEAT_E_HPARAM, "%s is an empty array", name);
+    int64_t first = kv->elem_type == GGUF_U32 ? (int64_t)gguf_kv_u64(kv, 0) : gguf_kv_i64(kv, 0);
+    for (uint64_t i = 0; i < kv->count; i++) {
+        int64_t v = kv->elem_type == GGUF_U32 ? (int64_t)gguf_kv_u64(kv, i) : gguf_kv_i64(kv, i);
+        if (v < (int64_t)min || v > (int64_t)max)
+            return error_set(l->e, LEAT_E_HPARAM, "%s[%llu] is %lld, not %u .. %u", name, (unsigned long long)i, (long long)v,
+                             min, max);
+        if (v != first)
+            return error_set(l->e, LEAT_E_UNSUPPORTED, "%s differs between layers (%lld and %lld), which %s does not do here",
+                             name, (long long)first, (long long)v, l->arch_name);
+    }
+    *out = (uint32_t)first;
+    return LEAT_OK;
+}
+
+/* A wrong value is a bad model parameter, whatever the getter calls it. */
+static leat_status as_hparam(arch_loader *l, leat_status s) {
+    if (s != LEAT_E_VALUE && s != LEAT_E_MISSING) return s;
+    if (l->e) l->e->code = LEAT_E_HPARAM;
+    return LEAT_E_HPARAM;
+}
+
+leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max, const uint32_t *fallback, uint32_t *out) {
+    char name[KEY_MAX];
+    bool found = false;
+    if (!key_name(l, key, name)) return error_set(l->e, LEAT_E_HPARAM, "the key for %s is too long", key);
+    const gguf_kv *kv = gguf_find(l->g, name);
+    if (kv && kv->type == GGUF_ARRAY) return u32_per_layer(l, name, min, max, out);
+    leat_status s = meta_u32(l->g, name, min, max, out, fallback ? &found : NULL, l->e);
+    if (!s && fallback && !found) *out = *fallback;
+    return as_hparam(l, s);
+}
+
+leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback, float *out) {
+    char name[KEY_MAX];
+    bool found = false;
+    if (!key_name(l, key, name)) return error_set(l->e, LEAT_E_HPARAM, "the key for %s is too long", key);
+    leat_status s = meta_f32(l->g, name, min, max, out, fallback ? &found : NULL, l->e);
+    if (!s && fallback && !found) *out = *fallback;
+    return as_hparam(l, s);
+}
+
+leat_status arch_error(arch_loader *l, leat_status code, const char *sentence) {
+    return error_set(l->e, code, "%s: %s", l->arch_name, sentence);
+}
+
+leat_status arch_refuse(arch_loader *l, const char *key, const char *what) {
+    uint32_t zero = 0, value = 0;
+    leat_status s = arch_u32(l, key, 0, UINT32_MAX, &zero, &value);
+    if (!s && value)
+        s = error_set(l->e, LEAT_E_UNSUPPORTED, "%s.%s is %u: %s is not supported for this architecture", l->arch_name, key,
+                      value, what);
+    return s;
+}
+
+leat_status arch_read_common(arch_loader *l, hparams *hp) {
+    leat_status s = arch_u32(l, "context_length", 1, N_CTX_MAX, NULL, &hp->n_ctx_train);
+    if (!s) s = arch_u32(l, "embedding_length", 1, N_EMBD_MAX, NULL, &hp->n_embd);
+    if (!s) s = arch_u32(l, "block_count", 1, N_LAYER_MAX, NULL, &hp->n_layer);
+    if (!s) s = arch_u32(l, "feed_forward_length", 1, N_FF_MAX, NULL, &hp->n_ff);
+    if (!s) s = arch_u32(l, "attention.head_count", 1, N_HEAD_MAX, NULL, &hp->n_head);
+    if (!s) s = arch_u32(l, "attention.head_count_kv", 1, N_HEAD_MAX, &hp->n_head, &hp->n_head_kv);
+    if (!s) s = arch_f32(l, "attention.layer_norm_rms_epsilon", FLT_MIN, 1.0f, NULL, &hp->norm_eps);
+    if (s) return s;
+    if (hp->n_head % hp->n_head_kv || hp->n_head / hp->n_head_kv > ATTEND_ROWS_MAX)
+        return error_set(l->e, LEAT_E_HPARAM, "%s.attention.head_count %u can't be shared by head_count_kv %u", l->arch_name,
+                         hp->n_head, hp->n_head_kv);
+    uint32_t even = hp->n_embd / hp->n_head;
+    bool divides = hp->n_embd % hp->n_head == 0 && even <= ATTEND_HEAD_DIM_MAX;
+    s = arch_u32(l, "attention.key_length", 1, ATTEND_HEAD_DIM_MAX, divides ? &even : NULL, &hp->head_dim_k);
+    if (!s) s = arch_u32(l, "attention.value_length", 1, ATTEND_HEAD_DIM_MAX, divides ? &even : NULL, &hp->head_dim_v);
+    if (s == LEAT_E_HPARAM && !divides)
+        return error_set(l->e, LEAT_E_HPARAM,
+                         "%s.embedding_length %u does not divide into head_count %u heads of at most %u, and "
+                         "attention.key_length and value_length do not say otherwise",
+                         l->arch_name, hp->n_embd, hp->n_head, (unsigned)ATTEND_HEAD_DIM_MAX);
+    return s;
+}
+
+static leat_status rope_scaling_read(arch_loader *l, rope_scaling *out) {
+    static const char *const names[] = {"none", "linear", "yarn", "longrope"};
+    char key[KEY_MAX];
+    str text = {0};
+    bool found = false;
+    if (!key_name(l, "rope.scaling.type", key)) return arch_error(l, LEAT_E_HPARAM, "the key for rope.scaling.type is too long");
+    leat_status s = meta_str(l->g, key, &text, &found, l->e);
+    *out = ROPE_SCALING_LINEAR; /* with a factor of 1, none */
+    if (s || !found) return s;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_eq(text, names[i])) {
+            *out = (rope_scaling)i;
+            return LEAT_OK;
+        }
+    return error_set(l->e, LEAT_E_HPARAM, "%s is \"%.*s\", not none, linear, yarn or longrope", key,
+                     (int)(text.n < 40 ? text.n : 40), text.p);
+}
+
+leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout) {
+    rope_hparams *r = &hp->rope;
+    const float one = 1.0f, base = 10000.0f, fast = 32.0f, slow = 1.0f;
+    float linear = 1.0f;
+    *r = (rope_hparams){.layout = layout};
+    leat_status s = arch_u32(l, "rope.dimension_count", 2, hp->head_dim_k, &hp->head_dim_k, &r->n_dims);
+    if (!s && r->n_dims % 2)
+        s = error_set(l->e, LEAT_E_HPARAM, "%s.rope.dimension_count %u is odd", l->arch_name, r->n_dims);
+    if (!s) s = arch_f32(l, "rope.freq_base", FLT_MIN, 1e12f, &base, &r->freq_base);
+    if (!s) s = rope_scaling_read(l, &r->scaling);
+    if (!s) s = arch_f32(l, "rope.scale_linear", 1e-6f, 1e6f, &one, &linear); /* the key of older files */
+    if (!s) s = arch_f32(l, "rope.scaling.factor", 0.0f, 1e6f, &linear, &r->factor);
+    if (!s) s = arch_u32(l, "rope.scaling.original_context_length", 1, N_CTX_MAX, &hp->n_ctx_train, &r->orig_ctx);
+    if (!s) s = arch_f32(l, "rope.scaling.attn_factor", 1e-6f, 1e6f, &one, &r->attn_factor);
+    if (!s) s = arch_f32(l, "rope.scaling.yarn_ext_factor", 0.0f, 1e6f, &one, &r->ext_factor);
+    if (!s) s = arch_f32(l, "rope.scaling.yarn_beta_fast", 1e-6f, 1e6f, &fast, &r->beta_fast);
+    if (!s) s = arch_f32(l, "rope.scaling.yarn_beta_slow", 1e-6f, 1e6f, &slow, &r->beta_slow);
+    if (s) return s;
+    if (r->factor <= 0.0f || r->scaling == ROPE_SCALING_NONE) r->factor = 1.0f;
+    s = arch_bind(l, &r->freqs, "rope_freqs.weight", 0, 1, r->n_dims / 2, BIND_OPTIONAL);
+    if (!s) s = arch_bind(l, &r->freqs_long, "rope_factors_long.weight", 0, 1, r->n_dims / 2, BIND_OPTIONAL);
+    if (!s) s = arch_bind(l, &r->freqs_short, "rope_factors_short.weight", 0, 1, r->n_dims / 2, BIND_OPTIONAL);
+    if (!s && !r->freqs_long.data != !r->freqs_short.data)
+        s = error_set(l->e, LEAT_E_TENSOR, "tensor rope_factors_%s.weight is there but its partner is missing",
+                      r->freqs_long.data ? "long" : "short");
+    return s;
+}
+
+static leat_status shape_error(arch_loader *l, const gguf_tensor *t, size_t rows, size_t cols) {
+    char found[100], wanted[48];
+    size_t n = 0;
+    for (uint32_t i = 0; i < t->n_dims; i++)
+        n += (size_t)snprintf(found + n, sizeof found - n, "%s%llu", i ? ", " : "", (unsigned long long)t->ne[i]);
+    if (rows == 1)
+        snprintf(wanted, sizeof wanted, "%zu", cols);
+    else
+        snprintf(wanted, sizeof wanted, "%zu, %zu", cols, rows);
+    return error_set(l->e, LEAT_E_TENSOR, "tensor %.*s has shape [%s], not [%s]", (int)t->name.n, t->name.p, found, wanted);
+}
+
+leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols, unsigned flags) {
+    char full[NAME_MAX_BYTES];
+    const char *hole = strstr(name, "%u");
+    *out = (weight){0};
+    if (hole)
+        snprintf(full, sizeof full, "%.*s%u%s", (int)(hole - name), name, layer, hole + 2);
+    else
+        snprintf(full, sizeof full, "%s", name);
+    const gguf_tensor *t = gguf_find_tensor(l->g, full);
+    if (!t) {
+        if (flags & BIND_OPTIONAL) return LEAT_OK;
+        return error_set(l->e, LEAT_E_TENSOR, "tensor %s is missing", full);
+    }
+    bool vector = rows == 1;
+    if (t->n_dims > (vector ? 1u : 2u) || t->ne[0] != cols || t->ne[1] != rows) return shape_error(l, t, rows, cols);
+    if (vector ? t->format != FORMAT_F32 : kernels_traits(t->format).act == ACT_COUNT)
+        return error_set(l->e, vector ? LEAT_E_TENSOR : LEAT_E_UNSUPPORTED, "tensor %s has type %s, %s", full,
+                         format_get(t->format)->name, vector ? "not F32" : "which can't be computed with yet");
+    *out = (weight){.data = t->data, .format = t->format, .row_bytes = t->row_bytes, .n_rows = rows, .n_cols = cols};
+    l->used[t - l->g->tensors] = 1;
+    return LEAT_OK;
+}

@@ -1,0 +1,32 @@
+/* A model: the mapped file, its vocabulary, its hyper-parameters and bound weights, and the kernels chosen for this machine.
+ * Immutable once open, shared by sessions in any threads, released when its last holder lets go. */
+#ifndef LEAT_RUNTIME_MODEL_H
+#define LEAT_RUNTIME_MODEL_H
+
+#include <stdatomic.h>
+
+#include "arch.h"
+#include "kernels/kernels.h"
+#include "leat.h"
+#include "loader/file.h"
+#include "text/vocab.h"
+
+struct leat_model {
+    atomic_uint holders;
+    model_file *file;
+    vocab *vocab;
+    kernels kernels;
+    const arch *arch; /* NULL when opened for its vocabulary only */
+    char arch_name[65];
+    hparams hp;
+    void *weights, *layers; /* the architecture's own structs */
+    uint64_t n_params;
+};
+
+leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_model **out, leat_error *e);
+/* One more holder; the handle it returns is released with model_release. Const as seen by a holder: only the count
+ * changes. */
+leat_model *model_hold(const leat_model *m);
+void model_release(leat_model *m);
+
+#endif

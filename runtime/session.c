@@ -1,0 +1,177 @@
+/* Sessions: sizes are worked out and compared with the memory there is before anything is taken, then everything a token
+ * needs is allocated at once. */
+#include "session.h"
+
+#include <string.h>
+
+#include "loader/alloc.h"
+#include "os.h"
+#include "run.h"
+
+struct leat_session {
+    leat_model *model;
+    plan plan;
+    rope_table rope;
+    kv_cache kv;
+    runner *runner;
+    size_t n_batch;
+    size_t length;   /* tokens evaluated */
+    size_t n_logits; /* rows of logits that the last pass left */
+    bool logits_all;
+    atomic_bool busy, cancel;
+};
+
+enum { N_BATCH_MAX = 2048, N_BATCH_DEFAULT = 512, N_THREADS_MAX = 1024 };
+
+void leat_session_params_default(leat_session_params *p) {
+    if (p) *p = (leat_session_params){.n_batch = N_BATCH_DEFAULT};
+}
+
+static leat_status check_params(const leat_model *m, leat_session_params *p, leat_error *e) {
+    if (!m->arch) return error_set(e, LEAT_E_STATE, "the model was opened for its vocabulary only");
+    if (!p->n_ctx) p->n_ctx = m->hp.n_ctx_train;
+    if (!p->n_batch) p->n_batch = N_BATCH_DEFAULT;
+    if (p->n_batch > N_BATCH_MAX)
+        return error_set(e, LEAT_E_ARG, "n_batch is %u, not 1 .. %d", p->n_batch, N_BATCH_MAX);
+    if (p->n_batch > p->n_ctx) p->n_batch = p->n_ctx;
+    if (!p->n_threads) p->n_threads = os_threads_default();
+    if (p->n_threads > N_THREADS_MAX)
+        return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
+    if ((unsigned)p->k_type > LEAT_KV_F32 || (unsigned)p->v_type > LEAT_KV_F32)
+        return error_set(e, LEAT_E_ARG, "the type of the key/value cache is not f16 or f32");
+    return LEAT_OK;
+}
+
+static uint32_t kv_format(leat_kv_type t) { return t == LEAT_KV_F32 ? FORMAT_F32 : FORMAT_F16; }
+
+/* Refuses what can't fit, and says what would. The weights count too: they are mapped, but a machine that can't hold them
+ * reads them from the disk for every token. */
+static leat_status check_memory(const leat_model *m, const leat_session_params *p, size_t runner_need, leat_error *e) {
+    const hparams *hp = &m->hp;
+    uint64_t available = os_available_memory(), file = file_bytes(m->file);
+    size_t k = format_row_bytes(kv_format(p->k_type), hp->head_dim_k), v = format_row_bytes(kv_format(p->v_type), hp->head_dim_v);
+    size_t kv = kv_bytes(p->n_ctx, hp->n_layer, hp->n_head_kv, k, v), token = kv_bytes(1, hp->n_layer, hp->n_head_kv, k, v);
+    if (kv && runner_need != SIZE_MAX && (available == UINT64_MAX || (runner_need <= available && kv <= available - runner_need &&
+                                                                      file <= available - runner_need - kv)))
+        return LEAT_OK;
+    uint64_t fixed = runner_need == SIZE_MAX ? UINT64_MAX : runner_need + file;
+    unsigned long long mib = 1 << 20, fit = fixed < available && token ? (available - fixed) / token : 0;
+    if (fit)
+        return error_set(e, LEAT_E_NOMEM,
+                         "a context of %u tokens needs %llu MiB for its cache beside %llu MiB of weights and activations, and "
+                         "%llu MiB are available: a context of %llu would fit",
+                         p->n_ctx, kv / mib, (unsigned long long)fixed / mib, (unsigned long long)available / mib, fit);
+    return error_set(e, LEAT_E_NOMEM, "the model needs %llu MiB for weights and activations, and %llu MiB are available",
+                     (unsigned long long)fixed / mib, (unsigned long long)available / mib);
+}
+
+leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out, leat_error *e) {
+    leat_session_params p;
+    const hparams *hp = &m->hp;
+    leat_session_params_default(&p);
+    if (params) p = *params;
+    *out = NULL;
+    leat_status st = check_params(m, &p, e);
+    if (st) return st;
+    leat_session *s = mem_alloc(1, sizeof *s);
+    if (!s) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
+    s->model = model_hold(m);
+    s->n_batch = p.n_batch;
+    s->logits_all = p.logits_all;
+    size_t n_out = p.logits_all ? p.n_batch : 1;
+    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->plan, e);
+    if (!st) st = rope_init(&s->rope, &hp->rope, p.n_ctx, e);
+    if (!st) st = check_memory(m, &p, runner_size(&s->plan, &s->rope, p.n_batch, n_out, p.n_threads), e);
+    if (!st)
+        st = kv_open(&s->kv, p.n_ctx, hp->n_layer, hp->n_head_kv, hp->head_dim_k, hp->head_dim_v, kv_format(p.k_type),
+                     kv_format(p.v_type), e);
+    if (!st) st = runner_open(&s->plan, &m->kernels, &s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner, e);
+    if (st) {
+        session_close(s);
+        return st;
+    }
+    *out = s;
+    return LEAT_OK;
+}
+
+void session_close(leat_session *s) {
+    if (!s) return;
+    runner_close(s->runner);
+    kv_close(&s->kv);
+    rope_free(&s->rope);
+    plan_free(&s->plan);
+    model_release(s->model);
+    mem_free(s);
+}
+
+static leat_status check_tokens(const leat_session *s, const leat_token *tokens, size_t n, leat_error *e) {
+    uint32_t n_vocab = s->model->hp.n_vocab;
+    if (n > s->kv.n_ctx - s->length)
+        return error_set(e, LEAT_E_CONTEXT, "%zu tokens do not fit: the context holds %zu and has %zu already", n, s->kv.n_ctx,
+                         s->length);
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab)
+            return error_set(e, LEAT_E_ARG, "token %zu is %d, not 0 .. %u", i, tokens[i], n_vocab - 1);
+    return LEAT_OK;
+}
+
+static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress, void *user,
+                                leat_error *e) {
+    for (size_t done = 0; done < n;) {
+        size_t batch = n - done < s->n_batch ? n - done : s->n_batch;
+        bool last = done + batch == n;
+        size_t n_out = s->logits_all ? batch : last;
+        s->n_logits = 0;
+        leat_status st = runner_pass(s->runner, tokens + done, batch, s->length, n_out, &s->cancel, e);
+        if (file_lost(s->model->file))
+            return error_set(e, LEAT_E_IO, "the model file was cut short or could not be read while it was in use");
+        if (st) return st;
+        s->length += batch;
+        s->n_logits = n_out;
+        done += batch;
+        if (progress) progress(user, done, n);
+    }
+    return LEAT_OK;
+}
+
+leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress, void *user,
+                         leat_error *e) {
+    if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire))
+        return error_set(e, LEAT_E_BUSY, "the session is in use by another thread");
+    leat_status st = check_tokens(s, tokens, n, e);
+    if (!st) st = eval_batches(s, tokens, n, progress, user, e);
+    if (st == LEAT_E_CANCELLED) atomic_store(&s->cancel, false); /* a cancel is used up by the eval that it ended */
+    atomic_store_explicit(&s->busy, false, memory_order_release);
+    return st;
+}
+
+/* ---- the public functions of a session that only look or set ---- */
+
+leat_status leat_session_rewind(leat_session *s, size_t length) {
+    if (!s) return LEAT_E_ARG;
+    if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire)) return LEAT_E_BUSY;
+    leat_status st = length <= s->length ? LEAT_OK : LEAT_E_ARG;
+    if (!st && length < s->length) {
+        s->length = length;
+        s->n_logits = 0; /* they belong to a token that is gone */
+    }
+    atomic_store_explicit(&s->busy, false, memory_order_release);
+    return st;
+}
+
+size_t leat_session_length(const leat_session *s) { return s ? s->length : 0; }
+uint32_t leat_session_n_ctx(const leat_session *s) { return s ? (uint32_t)s->kv.n_ctx : 0; }
+uint32_t leat_session_threads(const leat_session *s) { return s ? runner_threads(s->runner) : 0; }
+leat_model *leat_session_model(const leat_session *s) { return s ? s->model : NULL; }
+uint64_t leat_session_bytes(const leat_session *s) { return s ? s->kv.bytes + runner_bytes(s->runner) : 0; }
+
+const float *leat_session_logits(const leat_session *s, size_t back) {
+    if (!s || back >= s->n_logits) return NULL;
+    return runner_logits(s->runner) + (s->n_logits - 1 - back) * s->model->hp.n_vocab;
+}
+
+void leat_session_cancel(leat_session *s) {
+    if (s) atomic_store_explicit(&s->cancel, true, memory_order_relaxed);
+}
+
+uint32_t leat_threads_default(void) { return os_threads_default(); }

@@ -1,0 +1,110 @@
+/* What a plan is made of, and how one stage of it is worked on. A stage is cut into tiles over output rows, heads or tokens;
+ * any worker may take any tile, in any order, and the result is the same to the bit. plan.c makes stages, run.c walks
+ * them, stage_one.c and stage_many.c are what happens in a tile. */
+#ifndef LEAT_RUNTIME_STAGE_H
+#define LEAT_RUNTIME_STAGE_H
+
+#include <stdatomic.h>
+
+#include "kernels/kernels.h"
+#include "kv.h"
+#include "plan.h"
+#include "rope.h"
+
+typedef struct stage stage;
+typedef struct run run;
+typedef struct scratch scratch;
+
+typedef size_t stage_tiles_fn(const stage *s, const run *r);
+typedef void stage_tile_fn(const stage *s, const run *r, scratch *w, size_t tile);
+
+typedef struct stage_part {
+    weight w;
+    const float *bias; /* (n_rows) or NULL */
+    plan_buf out;
+} stage_part;
+
+struct stage {
+    stage_tiles_fn *tiles; /* how many there are in this run; 0: nothing to do */
+    stage_tile_fn *tile;
+    /* linear, gated, output: out = parts . norm(in) */
+    plan_buf in;
+    const float *norm; /* (width) or NULL */
+    float eps;
+    size_t width;       /* of in */
+    unsigned act_kinds; /* bit 1 << act_kind for each form of the input that the parts need */
+    uint32_t n_parts;
+    stage_part part[PLAN_PARTS_MAX];
+    bool add;
+    bool output; /* writes logits, for the last n_out tokens only */
+    size_t tile_rows;
+    plan_attention_step attention;
+};
+
+typedef struct plan {
+    stage *one, *many; /* the pass for one token and the pass for several */
+    size_t n_one, n_many;
+    size_t *buf_width; /* (n_bufs) */
+    size_t n_bufs;
+    size_t max_width;               /* of what a norm or a quantization reads */
+    size_t max_act_cols[ACT_COUNT]; /* widest row in each form; 0: never needed */
+    const hparams *hp;
+} plan;
+
+/* A worker's own memory. */
+struct scratch {
+    const stage *prepared; /* the stage whose input `act` holds (one token) */
+    float *row;            /* (max_width) a normed row */
+    float *tile;           /* (TILE_ROWS_MAX) results on their way to the residual */
+    char *act[ACT_COUNT];  /* one activation row of each form */
+    panel *panel;
+    float *c, *c2;         /* (n_batch, PANEL_ROWS_MAX) products of a panel */
+    void *attend;          /* ATTEND_SCRATCH bytes */
+    bool non_finite;       /* a logit was not a number */
+};
+
+/* One pass: what every tile may read. */
+struct run {
+    const plan *plan;
+    const kernels *k;
+    const rope_table *rope;
+    const kv_cache *kv;
+    const int32_t *tokens; /* (n_tokens) */
+    size_t n_tokens, pos;  /* pos: position of the first */
+    size_t n_out;          /* logits are wanted for the last n_out tokens */
+    float **buf;           /* (n_bufs) each (n_batch, buf_stride) */
+    char *act[ACT_COUNT];  /* (n_batch, act_row_bytes) of the present stage's input, many tokens */
+    float *cs;             /* (n_batch, n_dims / 2, 2) */
+    float *logits;         /* (n_out, n_vocab) */
+};
+
+/* Floats from one token's row of a buffer to the next: rows start on cache lines. */
+static inline size_t buf_stride(size_t width) { return (width + 15) / 16 * 16; }
+static inline float *buf_row(const run *r, plan_buf b, size_t token) {
+    return r->buf[b] + token * buf_stride(r->plan->buf_width[b]);
+}
+
+enum { TILE_ROWS_MAX = 1024 };
+
+/* stage_one.c: the input of a stage is normed and quantized by every worker for itself (a microsecond, no hand-off). */
+stage_tiles_fn embed_tiles, linear_one_tiles, gated_one_tiles, attention_one_tiles;
+stage_tile_fn embed_tile, linear_one_tile, gated_one_tile, attention_one_tile;
+
+/* stage_many.c: the input is prepared once, in a stage of its own. */
+stage_tiles_fn prepare_tiles, linear_many_tiles, gated_many_tiles, append_tiles, attention_many_tiles;
+stage_tile_fn prepare_tile, linear_many_tile, gated_many_tile, append_tile, attention_many_tile;
+
+/* Shared by both: rotates and stores the key, stores the value of one KV head of one token; rotates one query head. */
+void attention_append(const stage *s, const run *r, size_t token, size_t kv_head);
+void attention_rotate(const run *r, float *head, size_t token);
+/* Tokens that a linear stage works on: all, or only those whose logits are wanted. */
+static inline size_t stage_first(const stage *s, const run *r) { return s->output ? r->n_tokens - r->n_out : 0; }
+static inline size_t stage_count(const stage *s, const run *r) { return s->output ? r->n_out : r->n_tokens; }
+
+/* ---- plan.c ---- */
+
+/* Compiles the architecture's steps. *out is owned; weights must outlive it. */
+leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers, plan *out, leat_error *e);
+void plan_free(plan *p);
+
+#endif

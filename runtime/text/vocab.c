@@ -1,0 +1,130 @@
+/* vocab.h: opening, asking and tokenizing. The text is cut at special tokens here; what lies between goes to spm.c or
+ * bpe.c. Called by api.c and model.c; a vocab never changes, so any number of threads may use one. */
+#include "vocab.h"
+
+#include <string.h>
+
+#include "loader/alloc.h"
+#include "vocab_load.h"
+
+leat_status vocab_open(const gguf *g, vocab **out, leat_error *e) {
+    *out = NULL;
+    vocab *v = mem_alloc(1, sizeof *v);
+    if (!v) return error_set(e, LEAT_E_NOMEM, "no memory for a vocabulary");
+    leat_status s = vocab_load(v, g, e);
+    if (s) {
+        vocab_close(v);
+        return s;
+    }
+    *out = v;
+    return LEAT_OK;
+}
+
+void vocab_close(vocab *v) {
+    if (!v) return;
+    mem_free(v->bytes);
+    mem_free(v->piece_at);
+    mem_free(v->type);
+    mem_free(v->texts.slots);
+    mem_free(v->hash);
+    mem_free(v->power);
+    mem_free(v->priority);
+    mem_free(v->joins);
+    mem_free(v->merges);
+    mem_free(v->pairs.slots);
+    mem_free(v->special);
+    mem_free(v->is_end);
+    mem_free(v);
+}
+
+uint32_t vocab_size(const vocab *v) { return v->n; }
+
+int32_t vocab_bos(const vocab *v) { return v->bos; }
+
+int32_t vocab_eos(const vocab *v) { return v->eos; }
+
+bool vocab_add_bos(const vocab *v) { return v->add_bos; }
+
+bool vocab_space_prefix(const vocab *v) { return v->space_prefix; }
+
+size_t vocab_longest_piece(const vocab *v) { return v->longest; }
+
+bool vocab_is_end(const vocab *v, int32_t token) { return token >= 0 && (uint32_t)token < v->n && v->is_end[token]; }
+
+str vocab_piece(const vocab *v, int32_t token, bool special) {
+    if (token < 0 || (uint32_t)token >= v->n) return (str){NULL, 0};
+    if (!special && (v->type[token] == TOKEN_CONTROL || v->type[token] == TOKEN_UNKNOWN)) return (str){"", 0};
+    return piece_of(v, (uint32_t)token);
+}
+
+size_t vocab_bound(const vocab *v, size_t n) {
+    /* A space may come before the text and after every special token, which is at least one byte; and BOS, EOS. */
+    size_t per_byte = v->space_prefix ? 2 : v->tokens_per_byte;
+    return n > (SIZE_MAX - 3) / per_byte ? SIZE_MAX : n * per_byte + 3;
+}
+
+leat_status emit_byte(tokenization *t, unsigned char byte, leat_error *e) {
+    const vocab *v = t->v;
+    if (v->byte_token[byte] != VOCAB_NONE) {
+        emit(t, v->byte_token[byte]);
+        return LEAT_OK;
+    }
+    if (v->replacement[0] != VOCAB_NONE) {
+        for (int i = 0; i < 3 && v->replacement[i] != VOCAB_NONE; i++) emit(t, v->replacement[i]);
+        return LEAT_OK;
+    }
+    if (v->unk >= 0 && (v->kind == VOCAB_SPM || v->type[v->unk] == TOKEN_UNKNOWN)) {
+        emit(t, (uint32_t)v->unk);
+        return LEAT_OK;
+    }
+    return error_set(e, LEAT_E_VOCAB, "the text has a byte 0x%02X, for which this vocabulary has no token", byte);
+}
+
+/* A stretch without special tokens: it is at the start of the text or follows one, and there SentencePiece puts a space. */
+static leat_status encode(tokenization *t, const char *p, size_t n, leat_error *e) {
+    if (n == 0) return LEAT_OK;
+    if (t->v->kind == VOCAB_BPE) return bpe_encode(t, p, n, e);
+    return spm_encode(t, p, n, t->v->space_prefix, e);
+}
+
+leat_status tokenization_run(tokenization *t, const char *text, size_t n, unsigned flags, leat_error *e) {
+    const vocab *v = t->v;
+    bool all = flags & VOCAB_SPECIAL, bos = (flags & VOCAB_BOS) && v->bos >= 0;
+    size_t start = 0; /* of the stretch that i is in */
+    leat_status s = LEAT_OK;
+    if (bos) emit(t, (uint32_t)v->bos);
+    for (size_t i = 0; i < n && !s;) {
+        uint32_t token = VOCAB_NONE;
+        if (v->special_starts[all][(unsigned char)text[i]]) token = special_match(v, text + i, n - i, all);
+        if (token == VOCAB_NONE) {
+            i++;
+            continue;
+        }
+        s = encode(t, text + start, i - start, e);
+        bool again = bos && i == 0 && token == (uint32_t)v->bos;
+        if (!s && !again) emit(t, token);
+        i += piece_of(v, token).n;
+        start = i;
+    }
+    if (!s) s = encode(t, text + start, n - start, e);
+    if (!s && (flags & VOCAB_EOS) && v->eos >= 0) emit(t, (uint32_t)v->eos);
+    return s;
+}
+
+void tokenization_close(tokenization *t) { merger_free(&t->m); }
+
+leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned flags, int32_t *tokens, size_t capacity,
+                           size_t *count, leat_error *e) {
+    *count = 0;
+    if (n > SIZE_MAX / 8) return error_set(e, LEAT_E_LIMIT, "a text of %zu bytes is too long to tokenize", n);
+    if ((!text && n > 0) || (!tokens && capacity > 0))
+        return error_set(e, LEAT_E_ARG, "the %s is NULL", !text && n > 0 ? "text" : "array of tokens");
+    tokenization t = {.v = v, .tokens = tokens, .capacity = capacity};
+    leat_status s = tokenization_run(&t, text, n, flags, e);
+    tokenization_close(&t);
+    if (s) return s;
+    *count = t.count;
+    if (t.count > capacity)
+        return error_set(e, LEAT_E_LIMIT, "the text has %zu tokens, but there is room for %zu", t.count, capacity);
+    return LEAT_OK;
+}

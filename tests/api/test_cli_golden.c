@@ -1,0 +1,139 @@
+/* What the program computes, against golden data from other implementations: greedy text, logits and token ids, for every instruction
+ * set of this machine and several thread counts and batch sizes. Only where ../shared is. */
+#include "tests/harness/fixture.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "program.h"
+
+static void greedy_text(test *t) {
+    static const int threads[] = {1, 2, 5};
+    char model[512], golden[512];
+    if (!golden_path("models/stories260K-f32.gguf", model) ||
+        !golden_path("models/stories260K.greedy.txt", golden))
+        SKIP(t, "no golden data (../shared/models)");
+    char *expected = read_whole(golden, NULL);
+    REQUIRE(t, expected);
+    for (size_t i = 0; leat_isa(i); i++) {
+        for (size_t k = 0; k < sizeof threads / sizeof *threads; k++) {
+            char arguments[128], variable[64], text[2048];
+            output o;
+            snprintf(variable, sizeof variable, "LEAT_ISA=%s", leat_isa(i));
+            snprintf(arguments, sizeof arguments, "run %%s -p 'Once upon a time' -n 200 --temp 0 -t %d", threads[k]);
+            REQUIRE(t, leat_run_env(&o, variable, model, arguments));
+            snprintf(text, sizeof text, "Once upon a time%s", o.out);
+            if (o.status || strncmp(text, expected, strlen(text)) || strlen(text) + 1 < strlen(expected))
+                TEST_FAIL(t, "%s, %d threads: status %d, \"%s\" %s", leat_isa(i), threads[k], o.status, text, o.err);
+            output_free(&o);
+        }
+    }
+    free(expected);
+}
+
+static float greatest_difference(const float *a, const float *b, size_t n) {
+    float greatest = 0;
+    for (size_t i = 0; i < n; i++) {
+        float d = fabsf(a[i] - b[i]);
+        if (!(d <= greatest)) greatest = d; /* also when d is NaN */
+    }
+    return greatest;
+}
+
+static void logits(test *t) {
+    static const char *const models[] = {"llama", "llama-rope3", "llama-linear", "llama-yarn", "internlm2"};
+    static const int batches[] = {1, 7, 35};
+    char ids_path[512], path[512];
+    if (!golden_path("arch/prompt-ids.txt", ids_path)) SKIP(t, "no golden data (../shared/arch)");
+    char *ids = read_whole(ids_path, NULL);
+    REQUIRE(t, ids);
+    ids[strcspn(ids, "\n")] = 0;
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        char name[64];
+        size_t size = 0;
+        snprintf(name, sizeof name, "arch/%s.logits.f32", models[m]);
+        REQUIRE(t, golden_path(name, path));
+        char *expected = read_whole(path, &size);
+        REQUIRE(t, expected);
+        snprintf(name, sizeof name, "arch/%s.gguf", models[m]);
+        REQUIRE(t, golden_path(name, path));
+        for (size_t i = 0; leat_isa(i); i++) {
+            for (size_t k = 0; k < sizeof batches / sizeof *batches; k++) {
+                char arguments[512], out[] = "/tmp/leat-logits-XXXXXX";
+                size_t got_size = 0;
+                output o;
+                if (!mkdtemp(out)) SKIP(t, "no temporary folder");
+                char file[64];
+                snprintf(file, sizeof file, "%s/logits", out);
+                snprintf(arguments, sizeof arguments, "logits %%s --tokens %s --out %s -b %d -ctk f32 -ctv f32 --isa %s", ids, file,
+                         batches[k], leat_isa(i));
+                REQUIRE(t, leat_run(&o, path, arguments));
+                char *got = read_whole(file, &got_size);
+                float d = got && got_size == size
+                              ? greatest_difference((const float *)(const void *)got, (const float *)(const void *)expected, size / 4)
+                              : INFINITY;
+                if (o.status || !(d < 5e-4f))
+                    TEST_FAIL(t, "%s, %s, -b %d: status %d, %zu bytes, difference %g %s", models[m], leat_isa(i), batches[k], o.status,
+                              got_size, (double)d, o.err);
+                remove(file);
+                remove(out);
+                free(got);
+                output_free(&o);
+            }
+        }
+        free(expected);
+    }
+    free(ids);
+}
+
+/* The .inp files hold texts separated by a line; tokenize wants them ended by NUL. */
+static void vocabularies(test *t) {
+    static const char *const names[] = {"llama-spm", "llama-bpe", "qwen2"};
+    static const char separator[] = "\n__ggml_vocab_test__\n";
+    char path[512], name[64];
+    for (size_t v = 0; v < sizeof names / sizeof *names; v++) {
+        size_t n = 0;
+        snprintf(name, sizeof name, "vocab/%s.inp", names[v]);
+        if (!golden_path(name, path)) SKIP(t, "no golden data (../shared/vocab)");
+        char *texts = read_whole(path, &n);
+        snprintf(name, sizeof name, "vocab/%s.out", names[v]);
+        REQUIRE(t, golden_path(name, path));
+        char *expected = read_whole(path, NULL);
+        REQUIRE(t, texts && expected);
+        char null_path[] = "/tmp/leat-texts-XXXXXX", arguments[128];
+        int fd = mkstemp(null_path);
+        REQUIRE(t, fd >= 0);
+        FILE *f = fdopen(fd, "wb");
+        for (char *p = texts, *end; *p; p = end ? end + sizeof separator - 1 : strchr(p, 0)) {
+            end = strstr(p, separator);
+            fwrite(p, 1, end ? (size_t)(end - p) : strlen(p), f);
+            fputc(0, f);
+        }
+        fclose(f);
+        snprintf(name, sizeof name, "vocab/%s.gguf", names[v]);
+        REQUIRE(t, golden_path(name, path));
+        snprintf(arguments, sizeof arguments, "tokenize %%s --null -f %s", null_path);
+        output o;
+        REQUIRE(t, leat_run(&o, path, arguments));
+        remove(null_path);
+        CHECK_EQ(t, o.status, 0);
+        /* Line by line, blanks around the ids aside. */
+        const char *a = o.out, *b = expected;
+        for (int line = 1; *a || *b; line++) {
+            char want[4096], got[4096];
+            size_t na = strcspn(a, "\n"), nb = strcspn(b, "\n");
+            snprintf(got, sizeof got, "%.*s", (int)na, a);
+            const char *from = b + (*b == ' ');
+            snprintf(want, sizeof want, "%.*s", (int)(nb - (*b == ' ')), from);
+            if (strcmp(want, got) != 0) TEST_FAIL(t, "%s, text %d: \"%s\", not \"%s\"", names[v], line, got, want);
+            a += na + (a[na] != 0);
+            b += nb + (b[nb] != 0);
+        }
+        output_free(&o);
+        free(texts);
+        free(expected);
+    }
+}
+
+#define TESTS(X) X(greedy_text) X(logits) X(vocabularies)
+TEST_SUITE(TESTS)

@@ -1,0 +1,205 @@
+/* Every call to the system that can fail is made to fail, once and for good, one after the other, while models are opened,
+ * text is tokenized, tokens are evaluated and sampled, files are quantized. Each must end in a status that says so,
+ * leave nothing allocated, and do no harm to what was there before. And the steady state allocates nothing at all. */
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "kernels/formats.h"
+#include "rigged.h"
+#include "tests/harness/fixture.h"
+
+typedef struct scene {
+    test *t;
+    temp_file model; /* a small random model */
+    char out[112];   /* where results are written, in the same folder */
+    float first[300]; /* logits of an undisturbed run */
+} scene;
+
+static bool scene_open(scene *s, test *t, uint32_t format) {
+    random_model m = random_model_small(format);
+    *s = (scene){.t = t};
+    if (!temp_make(&s->model, "m.gguf") || random_model_write(&m, s->model.path, NULL)) {
+        TEST_FAIL(t, "no model to test with");
+        return false;
+    }
+    snprintf(s->out, sizeof s->out, "%s/out", s->model.dir);
+    return true;
+}
+
+static void scene_close(scene *s) {
+    unlink(s->out);
+    temp_remove(&s->model);
+}
+
+/* ---- what is done while calls fail; each returns the first status that is not OK and cleans up after itself ---- */
+
+static leat_status read_file(scene *s, leat_error *e) {
+    leat_file *f = NULL;
+    leat_status st = leat_file_open(s->model.path, &f, e);
+    if (!st) st = leat_tensor_export(f, 3, s->out, e);
+    leat_file_close(f);
+    return st;
+}
+
+static leat_status tokenize(scene *s, leat_error *e) {
+    leat_model_params p = {.vocab_only = true};
+    leat_model *m = NULL;
+    leat_decoder *d = NULL;
+    leat_token tokens[64];
+    size_t n = 0;
+    leat_status st = leat_model_open(s->model.path, &p, &m, e);
+    if (!st) st = leat_tokenize(m, "w300 and some more w299 words", 29, LEAT_TOKENIZE_BOS, tokens, 64, &n, e);
+    if (!st) st = leat_decoder_open(m, false, &d, e);
+    for (size_t i = 0; !st && i < n; i++) leat_decoder_push(d, tokens[i]);
+    leat_decoder_close(d);
+    leat_model_close(m);
+    return st;
+}
+
+static leat_status generate(scene *s, leat_error *e) {
+    leat_model *m = NULL;
+    leat_session *session = NULL;
+    leat_sampler *sampler = NULL;
+    leat_session_params p;
+    leat_sampler_params sp;
+    leat_token tokens[16];
+    fill_tokens(tokens, 16, 300, 3);
+    leat_session_params_default(&p);
+    leat_sampler_params_default(&sp);
+    p.n_threads = 3;
+    sp.seed = 1;
+    leat_status st = leat_model_open(s->model.path, NULL, &m, e);
+    if (!st) st = leat_session_open(m, &p, &session, e);
+    if (!st) st = leat_sampler_open(m, &sp, &sampler, e);
+    if (!st) st = leat_session_eval(session, tokens, 16, e);
+    if (!st && s->first[0] != 0.0f && memcmp(s->first, leat_session_logits(session, 0), sizeof s->first))
+        TEST_FAIL(s->t, "with a failure elsewhere the logits are others");
+    if (!st) memcpy(s->first, leat_session_logits(session, 0), sizeof s->first);
+    for (int i = 0; !st && i < 3; i++) {
+        st = leat_sampler_next(sampler, session, &tokens[0], e);
+        if (!st) st = leat_session_eval(session, tokens, 1, e);
+    }
+    leat_sampler_close(sampler);
+    leat_session_close(session);
+    leat_model_close(m);
+    return st;
+}
+
+static leat_status quantize(scene *s, leat_error *e) {
+    leat_quantize_params p;
+    leat_quantize_params_default(&p);
+    p.type = "q8_0";
+    p.n_threads = 2;
+    return leat_quantize(s->model.path, s->out, &p, e);
+}
+
+typedef leat_status deed(scene *s, leat_error *e);
+
+/* Nothing but the model and a finished result may be in the folder. */
+static void no_litter(scene *s, const char *what, size_t n) {
+    DIR *dir = opendir(s->model.dir);
+    for (struct dirent *d; dir && (d = readdir(dir));)
+        if (d->d_name[0] != '.' && strcmp(d->d_name, "m.gguf") && strcmp(d->d_name, "out"))
+            TEST_FAIL(s->t, "%s: failing call %zu leaves %s behind", what, n, d->d_name);
+    if (dir) closedir(dir);
+}
+
+/* Fails call 1, 2, 3, ... of one seam until a run goes through untouched. `spares` says whether a failure may be survived
+ * (fewer threads, an fsync of a folder) instead of reported. */
+static void fail_each(scene *s, const char *what, deed *d, rig *r, leat_status want, bool spares) {
+    size_t n, live = rig_live, reported = 0;
+    for (int persistent = 0; persistent < 2; persistent++)
+        for (n = 1; n < 5000; n++) {
+            leat_error e = {LEAT_OK, ""};
+            unlink(s->out);
+            rig_arm(r, n, persistent);
+            leat_status st = d(s, &e);
+            size_t failed = r->failed;
+            rig_arm(r, 0, false);
+            if (rig_live != live) TEST_FAIL(s->t, "%s: failing call %zu leaks %zd blocks", what, n, (ssize_t)(rig_live - live));
+            live = rig_live;
+            no_litter(s, what, n);
+            if (!failed) {
+                if (st) TEST_FAIL(s->t, "%s fails undisturbed: %s", what, e.message);
+                break;
+            }
+            reported += st != LEAT_OK;
+            if (st ? st != want || e.code != st || !*e.message : !spares)
+                TEST_FAIL(s->t, "%s: failing call %zu%s gives status %d \"%s\"", what, n, persistent ? " and all after" : "", st,
+                          e.message);
+            if (st && !access(s->out, F_OK)) TEST_FAIL(s->t, "%s: failing call %zu leaves a result", what, n);
+        }
+    CHECK(s->t, n > 1 && n < 5000);
+    CHECK(s->t, reported > 0);
+}
+
+static void memory_runs_out(test *t) {
+    static const struct {
+        const char *name;
+        deed *d;
+    } deeds[] = {{"reading a file", read_file}, {"tokenizing", tokenize}, {"generating", generate}, {"quantizing", quantize}};
+    scene s;
+    REQUIRE(t, scene_open(&s, t, FORMAT_F32));
+    for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++) {
+        leat_error e = {LEAT_OK, ""};
+        if (deeds[i].d(&s, &e)) TEST_FAIL(t, "%s: %s", deeds[i].name, e.message);
+        fail_each(&s, deeds[i].name, deeds[i].d, &rig_alloc, LEAT_E_NOMEM, false);
+    }
+    scene_close(&s);
+}
+
+static void files_fail(test *t) {
+    scene s;
+    REQUIRE(t, scene_open(&s, t, FORMAT_F32));
+    fail_each(&s, "reading a file", read_file, &rig_file, LEAT_E_IO, true);
+    fail_each(&s, "quantizing", quantize, &rig_file, LEAT_E_IO, true);
+    scene_close(&s);
+}
+
+/* Without threads a session works on with those it got, to the same bits; without address space there is none. */
+static void threads_fail(test *t) {
+    scene s;
+    REQUIRE(t, scene_open(&s, t, FORMAT_Q8_0));
+    fail_each(&s, "generating", generate, &rig_thread, LEAT_E_NOMEM, true);
+    scene_close(&s);
+}
+
+static void steady_state_allocates_nothing(test *t) {
+    scene s;
+    leat_model *m = NULL;
+    leat_session *session = NULL;
+    leat_sampler *sampler = NULL;
+    leat_decoder *decoder = NULL;
+    leat_token token = 5;
+    leat_session_params p;
+    REQUIRE(t, scene_open(&s, t, FORMAT_Q4_0));
+    leat_session_params_default(&p);
+    p.n_threads = 2;
+    REQUIRE(t, !leat_model_open(s.model.path, NULL, &m, NULL));
+    REQUIRE(t, !leat_session_open(m, &p, &session, NULL));
+    REQUIRE(t, !leat_sampler_open(m, NULL, &sampler, NULL));
+    REQUIRE(t, !leat_decoder_open(m, false, &decoder, NULL));
+    CHECK_EQ(t, leat_session_eval(session, &token, 1, NULL), LEAT_OK);
+    rig_arm(&rig_alloc, 0, false);
+    rig_arm(&rig_thread, 0, false);
+    rig_arm(&rig_file, 0, false);
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQ(t, leat_sampler_next(sampler, session, &token, NULL), LEAT_OK);
+        leat_decoder_push(decoder, token);
+        CHECK_EQ(t, leat_session_eval(session, &token, 1, NULL), LEAT_OK);
+    }
+    CHECK_EQ(t, rig_alloc.calls, 0);
+    CHECK_EQ(t, rig_thread.calls, 0);
+    CHECK_EQ(t, rig_file.calls, 0);
+    leat_decoder_close(decoder);
+    leat_sampler_close(sampler);
+    leat_session_close(session);
+    leat_model_close(m);
+    CHECK_EQ(t, rig_live, 0);
+    scene_close(&s);
+}
+
+#define TESTS(X) X(memory_runs_out) X(files_fail) X(threads_fail) X(steady_state_allocates_nothing)
+TEST_SUITE(TESTS)

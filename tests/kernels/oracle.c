@@ -1,0 +1,113 @@
+/* See oracle.h. Blocks are read as bytes at offsets, not through blocks.h, so that a wrong struct shows. */
+#include "oracle.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "support.h"
+
+long double oracle_half(uint16_t h) {
+    int exponent = h >> 10 & 31, mantissa = h & 1023;
+    long double v = exponent ? ldexpl(1024 + mantissa, exponent - 25) : ldexpl(mantissa, -24);
+    return h & 0x8000 ? -v : v;
+}
+
+static long double half_at(const uint8_t *b, size_t at) {
+    return oracle_half((uint16_t)(b[at] | b[at + 1] << 8));
+}
+
+static exact product(long double scale, int code) {
+    long double v = scale * code;
+    return (exact){v, fabsl(v)};
+}
+
+static exact with_offset(exact e, long double offset) {
+    return (exact){e.value + offset, e.magnitude + fabsl(offset)};
+}
+
+/* Bits of value i of 32 whose low halves of bytes come first. */
+static int nibble(const uint8_t *qs, size_t i) {
+    return qs[i % 16] >> (i < 16 ? 0 : 4) & 15;
+}
+
+/* Six-bit number j (0..7 scales, 8..15 minima) of the 12 bytes of Q4_K and Q5_K. */
+static int six_bits(const uint8_t *s, size_t j) {
+    size_t n = j % 8, minimum = j / 8;
+    if (n < 4) return s[n + 4 * minimum] % 64;
+    return (s[n + 4] >> (4 * minimum)) % 16 + s[n - 4 + 4 * minimum] / 64 * 16;
+}
+
+static exact weight_k(const uint8_t *b, const uint8_t *qs, const uint8_t *fifth, size_t i) {
+    size_t j = i / 32;
+    int code = qs[i / 64 * 32 + i % 32] >> (j % 2 * 4) & 15;
+    if (fifth) code += (fifth[i % 32] >> j & 1) * 16;
+    return with_offset(product(half_at(b, 0) * six_bits(b + 4, j), code),
+                       -half_at(b, 2) * six_bits(b + 4, j + 8));
+}
+
+static exact weight_q6_k(const uint8_t *b, size_t i) {
+    size_t half = i / 128, quarter = i / 32 % 4, l = i % 32;
+    int low = b[64 * half + quarter % 2 * 32 + l] >> (quarter / 2 * 4) & 15;
+    int high = b[128 + 32 * half + l] >> (2 * quarter) & 3;
+    return product(half_at(b, 208) * (int8_t)b[192 + i / 16], low + 16 * high - 32);
+}
+
+exact oracle_weight(uint32_t format, const void *row, size_t n) {
+    const format_info *f = format_get(format);
+    const uint8_t *b = (const uint8_t *)row + n / f->block_elems * f->block_bytes;
+    size_t i = n % f->block_elems;
+    float plain = 0;
+    switch (format) {
+    case FORMAT_F32: memcpy(&plain, b, 4); return product(plain, 1);
+    case FORMAT_F16: return product(half_at(b, 0), 1);
+    case FORMAT_BF16:
+        memcpy((char *)&plain + 2, b, 2);
+        return product(plain, 1); /* little-endian, as the file */
+    case FORMAT_Q4_0: return product(half_at(b, 0), nibble(b + 2, i) - 8);
+    case FORMAT_Q4_1: return with_offset(product(half_at(b, 0), nibble(b + 4, i)), half_at(b, 2));
+    case FORMAT_Q5_0: return product(half_at(b, 0), nibble(b + 6, i) + (b[2 + i / 8] >> i % 8 & 1) * 16 - 16);
+    case FORMAT_Q5_1:
+        return with_offset(product(half_at(b, 0), nibble(b + 8, i) + (b[4 + i / 8] >> i % 8 & 1) * 16),
+                           half_at(b, 2));
+    case FORMAT_Q8_0: return product(half_at(b, 0), (int8_t)b[2 + i]);
+    case FORMAT_Q4_K: return weight_k(b, b + 16, NULL, i);
+    case FORMAT_Q5_K: return weight_k(b, b + 48, b + 16, i);
+    case FORMAT_Q6_K: return weight_q6_k(b, i);
+    default:
+        return (exact){NAN,
+                       NAN}; /* every comparison with it fails: a type in kernels.def needs its case here */
+    }
+}
+
+long double oracle_activation(act_kind kind, const void *row, size_t k, size_t i) {
+    if (kind == ACT_F32) return ((const float *)row)[i];
+    return (long double)act_d(row, k)[i / (kind == ACT_Q8_32 ? 32 : 256)] * act_q(row)[i];
+}
+
+exact oracle_dot(uint32_t format, const void *w, act_kind kind, const void *act, size_t k) {
+    exact sum = {0, 0};
+    for (size_t i = 0; i < k; i++) {
+        exact v = oracle_weight(format, w, i);
+        long double a = oracle_activation(kind, act, k, i);
+        sum.value += v.value * a;
+        sum.magnitude += v.magnitude * fabsl(a);
+    }
+    return sum;
+}
+
+/* Floats: a product is rounded, then passes at most k additions within chunks and k / PANEL_K + 1 between
+ * chunks.
+ *
+ * Quantized: integer sums of a fold (16, 32 or 256 columns) are exact. A fold's two terms (scale and minimum)
+ * are each rounded in: integer to float, d * sc, times the activation's d, times the integer, and for the
+ * minimum once more in ds, and where the two are joined: at most 8. Then they pass at most 2 k / 16
+ * additions, and k / PANEL_K + 1 between chunks.
+ *
+ * A product of two scales may fall among the denormals and lose 2^-150, which an integer below 2^28 (256 *
+ * 127 * 128 * 32, Q6_K) then multiplies: 2^-122 per term. Products of floats lose 2^-150 each. */
+double oracle_dot_bound(act_kind kind, size_t k, double magnitude) {
+    size_t chunks = k / PANEL_K + 1;
+    if (kind == ACT_F32) return rounding_bound(1 + k + chunks, magnitude) + (double)k * 0x1p-150;
+    size_t terms = 2 * (k / 16);
+    return rounding_bound(8 + terms + chunks, magnitude) + (double)terms * 0x1p-122;
+}

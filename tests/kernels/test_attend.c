@@ -1,0 +1,198 @@
+/* Conformance of attention on every instruction set of this machine, against softmax in long double. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "oracle.h"
+#include "support.h"
+
+enum { KEYS_MAX = 220, DIM_MAX = ATTEND_HEAD_DIM_MAX };
+
+typedef struct problem {
+    size_t n_tokens, n_heads, n_keys, dim_k, dim_v;
+    uint32_t k_format, v_format;
+    size_t gap; /* bytes (K, V) or floats (q, out) between rows that belong to nobody */
+    float q_size;
+} problem;
+
+typedef struct arena {
+    fenced q, k, v;
+    output scratch;
+} arena;
+
+static float at(const void *rows, size_t stride, uint32_t format, size_t row, size_t i) {
+    const char *p = (const char *)rows + row * stride;
+    return format == FORMAT_F16 ? f16_to_f32(((const uint16_t *)(const void *)p)[i])
+                                : ((const float *)(const void *)p)[i];
+}
+
+/* n rows of random numbers at the end of an area, what lies between them NaN. */
+static void *random_rows(rng *r, const fenced *area, uint32_t format, size_t n, size_t dim, size_t stride,
+                         float size) {
+    size_t element = format == FORMAT_F16 ? 2 : 4, bytes = stride * (n - 1) + dim * element;
+    char *rows = fenced_end(area, bytes);
+    memset(rows, 0xff, bytes);
+    for (size_t row = 0; row < n; row++)
+        for (size_t i = 0; i < dim; i++) {
+            float v = rng_float(r) * size;
+            uint16_t h = f16_from_f32(v);
+            memcpy(rows + row * stride + i * element, format == FORMAT_F16 ? (void *)&h : (void *)&v,
+                   element);
+        }
+    return rows;
+}
+
+/* The softmax of one query row: weights (relative to the largest) of its keys, and how wrong each may be.
+ *
+ * A score is a float sum of dim_k products times scale, and what goes into exp is it less the maximum, in a
+ * kernel's own units: dim_k + 8 roundings of scale * sum |q k|, for the score and again for the maximum. exp
+ * adds EXP_ERROR. Each time the maximum grows what was summed up is multiplied by another exp, hence as many
+ * EXP_ERRORs and roundings. Sums over keys are rounded once per key. Weights so small that exp is cut off at
+ * 2^-126 are off by that at most. */
+typedef struct softmax {
+    long double weight[KEYS_MAX], total;
+    double relative_error;
+} softmax;
+
+static void oracle_softmax(const attend_args *a, const float *q, size_t n_keys, softmax *s) {
+    long double maximum = -INFINITY;
+    double largest = 0, rescales = 0, score_error;
+    for (size_t key = 0; key < n_keys; key++) {
+        long double sum = 0, magnitude = 0;
+        for (size_t i = 0; i < a->head_dim_k; i++) {
+            long double term = (long double)q[i] * at(a->k, a->k_stride, a->k_format, key, i);
+            sum += term;
+            magnitude += fabsl(term);
+        }
+        s->weight[key] = sum * a->scale;
+        largest = fmax(largest, (double)magnitude * fabs((double)a->scale));
+        if (s->weight[key] >= maximum - (long double)rounding_bound(2 * a->head_dim_k + 16, largest))
+            rescales++;
+        if (s->weight[key] > maximum) maximum = s->weight[key];
+    }
+    s->total = 0;
+    for (size_t key = 0; key < n_keys; key++) s->total += s->weight[key] = expl(s->weight[key] - maximum);
+    score_error = 2 * rounding_bound(a->head_dim_k + 8, largest);
+    s->relative_error =
+        expm1(score_error) + (rescales + 1) * (EXP_ERROR + 0x1p-24) + rounding_bound(n_keys + 2, 1);
+}
+
+static void check_row(test *t, const char *isa, const problem *p, const attend_args *a, size_t token,
+                      size_t head) {
+    static softmax s;
+    size_t n_keys = a->n_keys + token;
+    oracle_softmax(a, a->q + token * a->q_stride + head * a->head_dim_k, n_keys, &s);
+    for (size_t i = 0; i < a->head_dim_v; i++) {
+        long double value = 0, magnitude = 0, largest = 0;
+        for (size_t key = 0; key < n_keys; key++) {
+            long double v = at(a->v, a->v_stride, a->v_format, key, i);
+            value += s.weight[key] * v;
+            magnitude += s.weight[key] * fabsl(v);
+            largest = fmaxl(largest, fabsl(v));
+        }
+        value /= s.total;
+        magnitude /= s.total;
+        float got = a->out[token * a->out_stride + head * a->head_dim_v + i];
+        /* numerator and denominator are both off by relative_error, and the quotient is rounded */
+        double bound = (2 * s.relative_error / (1 - s.relative_error) + 0x1p-24) * (double)magnitude +
+                       (double)n_keys * 0x1p-125 * (double)largest + 0x1p-148;
+        double error = (double)fabsl(got - value);
+        if (!(error <= bound))
+            TEST_FAIL(t,
+                      "attend on %s, %zu tokens, %zu heads, %zu keys, dims %zu %zu, types %u %u: token %zu, "
+                      "head %zu, [%zu] is "
+                      "%.9g, not %.9Lg (%.2g > %.2g)",
+                      isa, p->n_tokens, p->n_heads, p->n_keys, p->dim_k, p->dim_v, p->k_format, p->v_format,
+                      token, head, i, (double)got, value, error, bound);
+    }
+}
+
+static void check_attend(test *t, const kernels *table, rng *r, const problem *p, const arena *m) {
+    size_t n_kv = p->n_keys + p->n_tokens - 1;
+    attend_args a = {.q_stride = p->n_heads * p->dim_k + p->gap,
+                     .out_stride = p->n_heads * p->dim_v + p->gap,
+                     .k_stride = p->dim_k * (p->k_format == FORMAT_F16 ? 2 : 4) + p->gap * 4,
+                     .v_stride = p->dim_v * (p->v_format == FORMAT_F16 ? 2 : 4) + p->gap * 4,
+                     .n_tokens = p->n_tokens,
+                     .n_heads = p->n_heads,
+                     .n_keys = p->n_keys,
+                     .head_dim_k = p->dim_k,
+                     .head_dim_v = p->dim_v,
+                     .k_format = p->k_format,
+                     .v_format = p->v_format,
+                     .scale = 1 / sqrtf((float)p->dim_k),
+                     .scratch = m->scratch.p};
+    a.q = random_rows(r, &m->q, FORMAT_F32, p->n_tokens, p->n_heads * p->dim_k, a.q_stride * 4, p->q_size);
+    a.k = random_rows(r, &m->k, p->k_format, n_kv, p->dim_k, a.k_stride, 2);
+    a.v = random_rows(r, &m->v, p->v_format, n_kv, p->dim_v, a.v_stride, 1);
+    memset(a.scratch, 0xff, ATTEND_SCRATCH);
+    output out = output_new((a.out_stride * (p->n_tokens - 1) + p->n_heads * p->dim_v) * sizeof(float));
+    a.out = out.p;
+    table->attend(&a);
+    for (size_t token = 0; token < p->n_tokens; token++) {
+        for (size_t head = 0; head < p->n_heads; head++) check_row(t, table->isa, p, &a, token, head);
+        const unsigned char *gap =
+            (const unsigned char *)(a.out + token * a.out_stride + p->n_heads * p->dim_v);
+        for (size_t i = 0; token + 1 < p->n_tokens && i < p->gap * 4; i++)
+            if (gap[i] != 0xa5) {
+                TEST_FAIL(t, "attend on %s writes between rows of out", table->isa);
+                break;
+            }
+    }
+    if (!output_intact(&out)) TEST_FAIL(t, "attend on %s writes outside out", table->isa);
+    if (!output_intact(&m->scratch)) TEST_FAIL(t, "attend on %s writes outside scratch", table->isa);
+    output_free(&out);
+}
+
+static void check_table(test *t, const kernels *table, const arena *m) {
+    static const size_t dims[] = {1, 8, 32, 64, 80, 96, 128, 192, 256, 512}, heads[] = {1, 3, 4, 8};
+    static const uint32_t formats[] = {FORMAT_F16, FORMAT_F32};
+    rng r = rng_seed(6);
+    now_testing(table->isa, "attend");
+    /* every head size with every number of heads and every pair of types; tokens and keys go round */
+    size_t turn = 0;
+    for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
+        for (size_t h = 0; h < sizeof heads / sizeof *heads; h++)
+            for (size_t f = 0; f < 4; f++, turn++) {
+                problem p = {1 + turn % 3,   heads[h],       1 + turn * 7 % 70,          dims[d], dims[d],
+                             formats[f % 2], formats[f / 2], turn % 2 * (1 + turn % 16), 2};
+                check_attend(t, table, &r, &p, m);
+            }
+    for (size_t n_tokens = 1; n_tokens <= 17; n_tokens++) {
+        problem p = {n_tokens, 3, 1 + n_tokens * 13 % 80, 32, 32, FORMAT_F16, FORMAT_F16, 0, 3};
+        check_attend(t, table, &r, &p, m);
+    }
+    for (size_t n_keys = 1; n_keys <= 200; n_keys++) {
+        problem p = {1 + n_keys % 5 % 3, 1 + n_keys % 4, n_keys, 16, 16, FORMAT_F16, FORMAT_F16, 0, 3};
+        check_attend(t, table, &r, &p, m);
+    }
+    for (size_t dim = 1; dim <= 70; dim++) { /* every tail; K and V rows of different sizes */
+        problem p = {2, 2, 9, dim, 71 - dim, FORMAT_F16, FORMAT_F32, dim % 2, 3};
+        check_attend(t, table, &r, &p, m);
+    }
+    problem decode = {1, 64, 150, 64, 64, FORMAT_F16, FORMAT_F16, 0, 4},
+            prefill = {64, 4, 130, 64, 64, FORMAT_F16, FORMAT_F16, 0, 4};
+    problem sharp = {4, 4, 190, 64, 64, FORMAT_F32, FORMAT_F32, 0, 100},
+            flat = {3, 4, 190, 64, 64, FORMAT_F32, FORMAT_F32, 0, 0};
+    problem widest = {1, ATTEND_ROWS_MAX, 5, 64, 64, FORMAT_F16, FORMAT_F16, 0, 4};
+    check_attend(t, table, &r, &decode, m);
+    check_attend(t, table, &r, &prefill, m);
+    check_attend(t, table, &r, &sharp, m);
+    check_attend(t, table, &r, &flat, m);
+    check_attend(t, table, &r, &widest, m);
+}
+
+static void attend_is_near_the_oracle(test *t) {
+    kernels tables[ISA_MAX];
+    size_t n_tables = tables_of_this_machine(tables);
+    arena m = {fenced_map(ATTEND_ROWS_MAX * DIM_MAX * 8), fenced_map(KEYS_MAX * (DIM_MAX + 32) * 4),
+               fenced_map(KEYS_MAX * (DIM_MAX + 32) * 4), output_new(ATTEND_SCRATCH)};
+    for (size_t i = 0; i < n_tables; i++)
+        if (!i || tables[i].attend != tables[i - 1].attend) check_table(t, &tables[i], &m);
+    fenced_unmap(&m.q);
+    fenced_unmap(&m.k);
+    fenced_unmap(&m.v);
+    output_free(&m.scratch);
+}
+
+#define TESTS(X) X(attend_is_near_the_oracle)
+TEST_SUITE(TESTS)

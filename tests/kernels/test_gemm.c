@@ -1,0 +1,249 @@
+/* Conformance of the path of many tokens: unpack and panel_mul, which belong together, and gemm_panel around
+ * them. Every type of kernels.def on every instruction set of this machine, against the oracle. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "oracle.h"
+#include "support.h"
+
+static const struct type {
+    const char *name;
+    uint32_t format;
+    act_kind act;
+    panel_kind panel;
+} types[] = {
+#define W(name, NAME, act, panel) {#name, FORMAT_##NAME, act, panel},
+#include "kernels/kernels.def"
+#undef W
+};
+enum { N_TYPES = sizeof types / sizeof *types, K_MAX = 1100, TOKENS_MAX = 40 };
+
+/* Memory of one test: weights and activations end at a fence. */
+typedef struct arena {
+    fenced w, x;
+    panel *p;
+} arena;
+
+static arena arena_new(void) {
+    arena a = {fenced_map(PANEL_ROWS_MAX * (K_MAX * sizeof(float) + 64)),
+               fenced_map(TOKENS_MAX * (act_row_bytes(ACT_Q8_32, K_MAX) * 2 + 64)),
+               aligned_alloc(64, sizeof(panel))};
+    return a;
+}
+
+static void arena_free(arena *a) {
+    fenced_unmap(&a->w);
+    fenced_unmap(&a->x);
+    free(a->p);
+}
+
+/* A product of n_rows weight rows and m activation rows, both with gaps between the rows that hold NaN. */
+typedef struct product {
+    const struct type *type;
+    size_t k, n_rows, m;
+    size_t w_stride, act_stride;
+    char *w, *act;
+    int weights, vector;
+} product;
+
+static void product_fill(product *q, const kernels *c, rng *r, const arena *a) {
+    static float x[K_MAX];
+    size_t row_bytes = format_row_bytes(q->type->format, q->k), act_bytes = act_row_bytes(q->type->act, q->k);
+    size_t w_bytes = q->w_stride * (q->n_rows - 1) + row_bytes;
+    q->w = fenced_end(&a->w, w_bytes);
+    memset(q->w, 0xff, w_bytes);
+    for (size_t i = 0; i < q->n_rows; i++)
+        fill_weights(r, q->type->format, q->weights, q->w + i * q->w_stride, q->k);
+    q->act = fenced_end(&a->x, q->act_stride * (q->m - 1) + act_bytes);
+    memset(q->act, 0xff, q->act_stride * (q->m - 1) + act_bytes);
+    for (size_t i = 0; i < q->m; i++) {
+        fill_vector(r, q->vector, x, q->k);
+        make_activations(c, q->type->act, x, q->k, q->act + i * q->act_stride);
+    }
+}
+
+static product product_new(const struct type *type, size_t k, size_t n_rows, size_t m, size_t gap) {
+    return (product){.type = type,
+                     .k = k,
+                     .n_rows = n_rows,
+                     .m = m,
+                     .w_stride = format_row_bytes(type->format, k) + gap,
+                     .act_stride = act_row_bytes(type->act, k) + (gap ? 64 : 0),
+                     .weights = WEIGHTS_RANDOM,
+                     .vector = VECTOR_RANDOM};
+}
+
+/* c holds (m, rows) results that started from c0 (NULL: zero). Rows the weights don't have must not have
+ * changed. */
+static void check_results(test *t, const kernels *table, const product *q, size_t rows, const float *c,
+                          const float *c0, const char *what) {
+    for (size_t token = 0; token < q->m; token++)
+        for (size_t r = 0; r < rows; r++) {
+            float got = c[token * rows + r], start = c0 ? c0[token * rows + r] : 0;
+            exact e = {0, 0};
+            if (r < q->n_rows)
+                e = oracle_dot(q->type->format, q->w + r * q->w_stride, q->type->act,
+                               q->act + token * q->act_stride, q->k);
+            double bound =
+                r < q->n_rows ? oracle_dot_bound(q->type->act, q->k, (double)e.magnitude + fabs(start)) : 0;
+            double error = (double)fabsl(got - (e.value + start));
+            if (!(error <= bound))
+                TEST_FAIL(t,
+                          "%s of %s on %s, k %zu, %zu rows, %zu tokens, weights %d, vector %d: token %zu, "
+                          "row %zu: %.9g, not "
+                          "%.9Lg (%.2g > %.2g)",
+                          what, q->type->name, table->isa, q->k, q->n_rows, q->m, q->weights, q->vector,
+                          token, r, (double)got, e.value + start, error, bound);
+        }
+}
+
+static void check_gemm(test *t, const kernels *table, const product *q, panel *p) {
+    size_t rows = table->panel_rows[q->type->panel];
+    output c = output_new(q->m * rows * sizeof(float));
+    memset(p, 0xff, sizeof *p);
+    gemm_panel(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
+               c.p);
+    check_results(t, table, q, rows, c.p, NULL, "gemm_panel");
+    if (!output_intact(&c))
+        TEST_FAIL(t, "panel_mul of %s on %s writes outside c, %zu tokens", q->type->name, table->isa, q->m);
+    output_free(&c);
+}
+
+/* One chunk straight through unpack and panel_mul, which must add to what c holds. */
+static void check_panel(test *t, const kernels *table, const product *q, rng *r, panel *p) {
+    panel_kind kind = q->type->panel;
+    size_t rows = table->panel_rows[kind], n = q->m * rows;
+    output c = output_new(n * sizeof(float));
+    float *c0 = malloc(n * sizeof *c0);
+    REQUIRE(t, c0);
+    fill_vector(r, VECTOR_RANDOM, c0, n);
+    memcpy(c.p, c0, n * sizeof *c0);
+    memset(p, 0xff, sizeof *p);
+    table->unpack[q->type->format](q->w, q->w_stride, q->n_rows, 0, q->k, p);
+    table->panel_mul[kind](p, q->k, q->act, q->act_stride, q->k, 0, q->m, c.p);
+    check_results(t, table, q, rows, c.p, c0, "panel_mul");
+    if (!output_intact(&c))
+        TEST_FAIL(t, "panel_mul of %s on %s writes outside c, %zu tokens", q->type->name, table->isa, q->m);
+    free(c0);
+    output_free(&c);
+}
+
+/* A row's result must not depend on the rows it shares a panel with. */
+static void check_row_alone(test *t, const kernels *table, const product *q, panel *p) {
+    size_t rows = table->panel_rows[q->type->panel];
+    output all = output_new(q->m * rows * sizeof(float)), one = output_new(q->m * rows * sizeof(float));
+    size_t last = q->n_rows - 1;
+    gemm_panel(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
+               all.p);
+    gemm_panel(table, q->type->format, q->w + last * q->w_stride, q->w_stride, 1, q->k, q->act, q->act_stride,
+               q->m, p, one.p);
+    for (size_t token = 0; token < q->m; token++) {
+        float together = ((float *)all.p)[token * rows + last], alone = ((float *)one.p)[token * rows];
+        if (!same_float(together, alone))
+            TEST_FAIL(t, "gemm_panel of %s on %s, k %zu: row %zu of token %zu is %a, alone %a", q->type->name,
+                      table->isa, q->k, last, token, (double)together, (double)alone);
+    }
+    output_free(&all);
+    output_free(&one);
+}
+
+static bool differs(const kernels *table, const kernels *below, const struct type *type) {
+    return table->unpack[type->format] != below->unpack[type->format] ||
+           table->panel_mul[type->panel] != below->panel_mul[type->panel];
+}
+
+static size_t next_k(size_t k, size_t block) {
+    static const size_t large[] = {127, 255, 256, 257, 511, 1029};
+    if (block == 32) return k < 352 ? k + 32 : k == 352 ? 1056 : 0;
+    if (block == 256) return k < 1024 ? k + 256 : 0;
+    if (k < 70) return k + 1;
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+        if (large[i] > k) return large[i];
+    return 0;
+}
+
+static void check_sizes(test *t, const kernels *table, const kernels *c, const struct type *type, arena *a) {
+    size_t block = format_get(type->format)->block_elems, turn = 0;
+    size_t rows = table->panel_rows[type->panel], tokens = table->panel_tokens[type->panel];
+    rng r = rng_seed(1000 + type->format);
+    for (size_t k = block; k; k = next_k(k, block), turn++) {
+        product q = product_new(type, k, 1 + turn * 5 % rows, 1 + turn * 3 % (tokens + 2),
+                                turn % 3 ? 0 : 1 + turn % 64);
+        product_fill(&q, c, &r, a);
+        check_gemm(t, table, &q, a->p);
+    }
+    for (size_t n_rows = 1; n_rows <= rows; n_rows++) {
+        product q = product_new(type, block == 1 ? 37 : block, n_rows, 1 + n_rows % tokens, 0);
+        product_fill(&q, c, &r, a);
+        check_panel(t, table, &q, &r, a->p);
+        check_row_alone(t, table, &q, a->p);
+    }
+    for (size_t m = 1; m <= tokens; m++) {
+        product q = product_new(type, block == 1 ? 40 : 256, rows, m, 0);
+        product_fill(&q, c, &r, a);
+        check_panel(t, table, &q, &r, a->p);
+    }
+    for (size_t m = 1; m <= TOKENS_MAX; m++) {
+        product q = product_new(type, block == 1 ? 19 : block, 1 + m % rows, m, 0);
+        product_fill(&q, c, &r, a);
+        check_gemm(t, table, &q, a->p);
+    }
+}
+
+static void check_inputs(test *t, const kernels *table, const kernels *c, const struct type *type, arena *a) {
+    size_t block = format_get(type->format)->block_elems;
+    rng r = rng_seed(2000 + type->format);
+    for (int weights = 0; weights < WEIGHTS_WAYS; weights++)
+        for (int vector = 0; vector < VECTOR_WAYS; vector++) {
+            product q = product_new(type, block == 256 ? 512 : block == 32 ? 288 : 261, 3, 2, 0);
+            q.weights = weights;
+            q.vector = vector;
+            product_fill(&q, c, &r, a);
+            check_gemm(t, table, &q, a->p);
+        }
+}
+
+static void panels_are_near_the_oracle(test *t) {
+    kernels tables[ISA_MAX];
+    size_t n_tables = tables_of_this_machine(tables);
+    arena a = arena_new();
+    REQUIRE(t, a.p);
+    for (size_t i = 0; i < n_tables; i++)
+        for (size_t s = 0; s < N_TYPES; s++) {
+            if (i && !differs(&tables[i], &tables[i - 1], &types[s])) continue;
+            now_testing(tables[i].isa, types[s].name);
+            check_sizes(t, &tables[i], &tables[0], &types[s], &a);
+            check_inputs(t, &tables[i], &tables[0], &types[s], &a);
+        }
+    arena_free(&a);
+}
+
+/* What gemm_panel and its callers rely on: c stays 64-byte aligned from tile to tile, and panels fit. */
+static void panel_sizes_are_usable(test *t) {
+    kernels tables[ISA_MAX];
+    size_t n_tables = tables_of_this_machine(tables);
+    for (size_t i = 0; i < n_tables; i++)
+        for (int kind = 0; kind < PANEL_COUNT; kind++) {
+            CHECK(t, tables[i].panel_mul[kind] != NULL);
+            CHECK(t, tables[i].panel_tokens[kind] >= 1);
+            CHECK(t, tables[i].panel_rows[kind] >= 1 && tables[i].panel_rows[kind] <= PANEL_ROWS_MAX);
+            CHECK_EQ(t, tables[i].panel_rows[kind] % 16, 0);
+        }
+}
+
+static void no_tokens_is_no_work(test *t) {
+    kernels k;
+    REQUIRE(t, kernels_init(&k, NULL));
+    float w = 1, c = 5;
+    panel *p = aligned_alloc(64, sizeof *p);
+    REQUIRE(t, p);
+    gemm_panel(&k, FORMAT_F32, &w, 4, 1, 1, NULL, 0, 0, p, &c);
+    CHECK(t, c == 5);
+    free(p);
+}
+
+#define TESTS(X)                                                                                             \
+    X(panels_are_near_the_oracle)                                                                            \
+    X(panel_sizes_are_usable)                                                                                \
+    X(no_tokens_is_no_work)
+TEST_SUITE(TESTS)

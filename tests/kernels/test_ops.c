@@ -1,0 +1,288 @@
+/* Conformance of the operations that are no products with weights: quantizing and f32_to_f16 to the bit, the
+ * others within derived bounds of a long double calculation. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "support.h"
+
+enum { N_MAX = 4352 };
+
+/* Sizes with every tail of a vector, and some large ones. */
+static size_t next_size(size_t n) {
+    return n < 70 ? n + 1 : n == 70 ? 257 : n == 257 ? 4096 : n == 4096 ? 4099 : 0;
+}
+
+/* Runs f for each table whose kernel `member` is not that of the table below. */
+#define FOR_EACH_NEW(member, table, below)                                                                   \
+    kernels tables[ISA_MAX];                                                                                 \
+    const size_t n_tables = tables_of_this_machine(tables);                                                  \
+    for (const kernels *table = tables, *below = NULL; table < tables + n_tables; below = table++)           \
+        if ((!below || table->member != below->member) && (now_testing(table->isa, #member), true))
+
+/* ---- quantize ---- */
+
+/* Two rows, section by section. */
+static void check_same_row(test *t, const char *isa, size_t k, size_t group, int way, const void *got,
+                           const void *expected) {
+    const struct {
+        const char *name;
+        size_t at, bytes;
+    } sections[] = {{"q", 0, k},
+                    {"d", act_d_at(k), k / group * 4},
+                    {"ds", act_ds_at(k), k / 32 * 4},
+                    {"z32", act_z32_at(k), k / 32 * 4},
+                    {"z16", act_z16_at(k), k / 16 * 4},
+                    {"s16", act_s16_at(k), k / 16 * 2},
+                    {"s32", act_s32_at(k), k / 32 * 2}};
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (memcmp((const char *)got + sections[i].at, (const char *)expected + sections[i].at,
+                   sections[i].bytes) != 0)
+            TEST_FAIL(t, "quantize_q8_%zu on %s, k %zu, vector %d: section %s differs from C", group, isa, k,
+                      way, sections[i].name);
+}
+
+/* The definition in act.h, checked on a row that C made. */
+static void check_definition(test *t, const float *x, size_t k, size_t group, const void *row) {
+    for (size_t g = 0; g < k / group; g++) {
+        float largest = 0, d = act_d(row, k)[g];
+        for (size_t i = 0; i < group; i++) largest = fmaxf(largest, fabsf(x[g * group + i]));
+        CHECK(t, largest < ACT_TINY ? d == 0 : d == largest / 127);
+        for (size_t i = g * group; i < (g + 1) * group; i++) {
+            /* half a step, and the roundings of 127 / max, of the product and of d */
+            float error = fabsf(x[i] - d * act_q(row)[i]);
+            if (!(error <= d * 0.5001f || d == 0))
+                TEST_FAIL(t, "x %g, d %g, q %d", (double)x[i], (double)d, act_q(row)[i]);
+        }
+    }
+    for (size_t i = 0; i < k / 16; i++) {
+        int sum = 0;
+        for (size_t j = 16 * i; j < 16 * i + 16; j++) sum += act_q(row)[j];
+        CHECK_EQ(t, act_s16(row, k)[i], sum);
+        CHECK_EQ(t, act_z16(row, k)[i], -128 * sum);
+    }
+    for (size_t i = 0; i < k / 32; i++) {
+        int sum = act_s16(row, k)[2 * i] + act_s16(row, k)[2 * i + 1];
+        CHECK_EQ(t, act_s32(row, k)[i], sum);
+        CHECK_EQ(t, act_z32(row, k)[i], -128 * sum);
+        CHECK(t, act_ds(row, k)[i] == act_d(row, k)[32 * i / group] * (float)sum);
+    }
+}
+
+/* Beyond fill_vector: one Inf or NaN, maxima around ACT_TINY, numbers halfway between two codes. */
+enum { QUANTIZE_INF = VECTOR_WAYS, QUANTIZE_NAN, QUANTIZE_EDGE, QUANTIZE_TIES, QUANTIZE_BITS, QUANTIZE_WAYS };
+
+static void fill_to_quantize(rng *r, int way, float *x, size_t k) {
+    fill_vector(r, way < VECTOR_WAYS ? way : VECTOR_RANDOM, x, k);
+    if (way == QUANTIZE_INF) x[rng_below(r, k)] = rng_below(r, 2) ? INFINITY : -INFINITY;
+    if (way == QUANTIZE_NAN) x[rng_below(r, k)] = rng_below(r, 2) ? NAN : -NAN;
+    for (size_t i = 0; i < k; i++) {
+        if (way == QUANTIZE_EDGE) x[i] *= i % 512 < 256 ? ACT_TINY : ACT_TINY * 2;
+        if (way == QUANTIZE_EDGE && i % 512 == 5) x[i] = ACT_TINY;
+        if (way == QUANTIZE_EDGE && i % 512 == 300) x[i] = nextafterf(ACT_TINY, 0);
+        if (way == QUANTIZE_TIES) x[i] = i % 32 == 7 ? 127 : (float)((int)rng_below(r, 254) - 127) + 0.5f;
+    }
+    if (way == QUANTIZE_BITS) rng_fill(r, x, k * sizeof *x);
+}
+
+static void check_quantize(test *t, const kernels *table, const kernels *c, size_t group) {
+    rng r = rng_seed(group);
+    fenced in = fenced_map(N_MAX * sizeof(float));
+    for (int way = 0; way < QUANTIZE_WAYS; way++)
+        for (size_t k = group; k <= N_MAX; k = k < 20 * group && k < 2048 ? k + group : k + 1024 + group) {
+            size_t bytes = act_row_bytes(group == 32 ? ACT_Q8_32 : ACT_Q8_256, k);
+            float *x = fenced_end(&in, k * sizeof *x);
+            fill_to_quantize(&r, way, x, k);
+            output got = output_new(bytes), expected = output_new(bytes);
+            (group == 32 ? table->quantize_q8_32 : table->quantize_q8_256)(x, k, got.p);
+            (group == 32 ? c->quantize_q8_32 : c->quantize_q8_256)(x, k, expected.p);
+            check_same_row(t, table->isa, k, group, way, got.p, expected.p);
+            if (table == c && way != QUANTIZE_INF && way != QUANTIZE_NAN && way != QUANTIZE_BITS)
+                check_definition(t, x, k, group, expected.p);
+            if (!output_intact(&got))
+                TEST_FAIL(t, "quantize_q8_%zu on %s writes outside the row, k %zu", group, table->isa, k);
+            output_free(&got);
+            output_free(&expected);
+        }
+    fenced_unmap(&in);
+}
+
+static void quantize_q8_32_has_the_bits_of_c(test *t) {
+    FOR_EACH_NEW(quantize_q8_32, table, below) check_quantize(t, table, tables, 32);
+}
+
+static void quantize_q8_256_has_the_bits_of_c(test *t) {
+    FOR_EACH_NEW(quantize_q8_256, table, below) check_quantize(t, table, tables, 256);
+}
+
+static void quantize_marks_what_is_not_finite(test *t) {
+    kernels c;
+    REQUIRE(t, kernels_init(&c, "c"));
+    float x[64] = {1, 2, [40] = NAN};
+    output row = output_new(act_row_bytes(ACT_Q8_32, 64));
+    c.quantize_q8_32(x, 64, row.p);
+    CHECK(t, act_d(row.p, 64)[0] == 2.0f / 127);
+    CHECK(t, isnan(act_d(row.p, 64)[1]) && isnan(act_ds(row.p, 64)[1]));
+    CHECK_EQ(t, act_q(row.p)[1], 127);
+    CHECK_EQ(t, act_q(row.p)[0], 64); /* 63.5, to even */
+    CHECK_EQ(t, act_q(row.p)[40], 0);
+    output_free(&row);
+}
+
+/* ---- rms_norm ---- */
+
+/* A float sum of n squares without cancellation is off by at most n + 1 roundings, its root by half of them;
+ * then the mean,
+ * + eps, root and reciprocal, each again halved or whole, and two products: 6. */
+static void check_rms_norm(test *t, const kernels *table, rng *r, size_t n, int way, bool in_place,
+                           const fenced *in) {
+    float *x = fenced_end(&in[0], n * sizeof *x), *w = fenced_end(&in[1], n * sizeof *w), eps = 1e-5f;
+    fill_vector(r, way, x, n);
+    fill_vector(r, VECTOR_RANDOM, w, n);
+    if (way == VECTOR_HUGE)
+        for (size_t i = 0; i < n; i++) x[i] *= 1e-4f; /* squares stay finite in float */
+    long double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (long double)x[i] * x[i];
+    long double scale = 1 / sqrtl(sum / n + eps);
+
+    output y = output_new(n * sizeof(float));
+    if (in_place) memcpy(y.p, x, n * sizeof *x);
+    table->rms_norm(y.p, in_place ? (const float *)y.p : x, w, n, eps);
+    for (size_t i = 0; i < n; i++) {
+        long double e = x[i] * scale * w[i];
+        float got = ((float *)y.p)[i];
+        if (!(fabsl(got - e) <= rounding_bound((n + 1) / 2 + 6, (double)fabsl(e)) + 0x1p-148))
+            TEST_FAIL(t, "rms_norm on %s, n %zu, vector %d: [%zu] is %.9g, not %.9Lg", table->isa, n, way, i,
+                      (double)got, e);
+    }
+    if (!output_intact(&y)) TEST_FAIL(t, "rms_norm on %s writes outside y, n %zu", table->isa, n);
+    output_free(&y);
+}
+
+static void rms_norm_is_near_the_oracle(test *t) {
+    fenced in[2] = {fenced_map(N_MAX * 4), fenced_map(N_MAX * 4)};
+    FOR_EACH_NEW(rms_norm, table, below) {
+        rng r = rng_seed(2);
+        for (int way = 0; way < VECTOR_WAYS; way++)
+            for (size_t n = 1; n; n = next_size(n)) check_rms_norm(t, table, &r, n, way, n % 2, in);
+    }
+    fenced_unmap(&in[0]);
+    fenced_unmap(&in[1]);
+}
+
+/* ---- silu_mul ---- */
+
+/* exp with its own error, then 1 +, the quotient and the product: three roundings. Where exp(-x) overflows or
+ * is cut off (x below -87), silu is smaller than |x| * 2^-125 and so may be the error. */
+static void silu_mul_is_near_the_oracle(test *t) {
+    fenced u_area = fenced_map(N_MAX * 4);
+    FOR_EACH_NEW(silu_mul, table, below) {
+        rng r = rng_seed(3);
+        for (size_t n = 1; n; n = next_size(n)) {
+            output g = output_new(n * sizeof(float));
+            float *x = g.p, *u = fenced_end(&u_area, n * sizeof *u), *x0 = malloc(n * sizeof *x0);
+            REQUIRE(t, x0);
+            fill_vector(&r, VECTOR_RANDOM, u, n);
+            fill_vector(&r, VECTOR_MIXED, x, n);
+            for (size_t i = 0; i < n; i++) {
+                x[i] = n % 3 ? rng_float(&r) * 110 : x[i];
+                x[i] = i % 50 == 49 ? rng_float(&r) * 1e30f : x[i];
+                x0[i] = i % 50 == 48 ? (x[i] = 0) : x[i];
+            }
+            table->silu_mul(x, u, n);
+            for (size_t i = 0; i < n; i++) {
+                long double e = x0[i] / (1 + expl(-(long double)x0[i])) * u[i];
+                double bound =
+                    (EXP_ERROR + 4 * 0x1p-24) * (double)fabsl(e) + fabs((double)x0[i] * u[i]) * 0x1p-125;
+                if (!(fabsl(x[i] - e) <= bound + 0x1p-148))
+                    TEST_FAIL(t, "silu_mul on %s, n %zu: silu(%.9g) * %.9g is %.9g, not %.9Lg", table->isa, n,
+                              (double)x0[i], (double)u[i], (double)x[i], e);
+            }
+            if (!output_intact(&g)) TEST_FAIL(t, "silu_mul on %s writes outside g, n %zu", table->isa, n);
+            free(x0);
+            output_free(&g);
+        }
+        float nan = NAN, one = 1;
+        table->silu_mul(&nan, &one, 1);
+        CHECK(t, isnan(nan));
+    }
+    fenced_unmap(&u_area);
+}
+
+/* ---- rope ---- */
+
+/* Two products and their sum: two roundings for each term. */
+static void check_rope(test *t, const kernels *table, rope_pairs_fn *rope, size_t step, size_t pair,
+                       const char *name) {
+    fenced cs_area = fenced_map(1024 * 4);
+    rng r = rng_seed(4);
+    for (size_t n = 2; n <= 512; n = n < 130 ? n + 2 : n + 126) {
+        output o = output_new(n * sizeof(float));
+        float *x = o.p, x0[512], *cs = fenced_end(&cs_area, n * sizeof *cs);
+        fill_vector(&r, n % 3 ? VECTOR_RANDOM : VECTOR_MIXED, x, n);
+        fill_vector(&r, VECTOR_RANDOM, cs, n);
+        memcpy(x0, x, n * sizeof *x);
+        rope(x, cs, n);
+        size_t second = pair ? pair : n / 2;
+        for (size_t i = 0; i < n / 2; i++) {
+            long double a = x0[i * step], b = x0[i * step + second], c = cs[2 * i], s = cs[2 * i + 1];
+            double bound = rounding_bound(2, (double)(fabsl(a) + fabsl(b))) + 0x1p-148;
+            if (!(fabsl(x[i * step] - (a * c - b * s)) <= bound) ||
+                !(fabsl(x[i * step + second] - (a * s + b * c)) <= bound))
+                TEST_FAIL(t, "%s on %s, n_dims %zu: pair %zu is wrong", name, table->isa, n, i);
+        }
+        if (!output_intact(&o)) TEST_FAIL(t, "%s on %s writes outside x, n_dims %zu", name, table->isa, n);
+        output_free(&o);
+    }
+    fenced_unmap(&cs_area);
+}
+
+static void rope_pairs_is_near_the_oracle(test *t) {
+    FOR_EACH_NEW(rope_pairs, table, below) check_rope(t, table, table->rope_pairs, 2, 1, "rope_pairs");
+}
+
+static void rope_halves_is_near_the_oracle(test *t) {
+    FOR_EACH_NEW(rope_halves, table, below) check_rope(t, table, table->rope_halves, 1, 0, "rope_halves");
+}
+
+/* ---- f32_to_f16 ---- */
+
+static void check_to_f16(test *t, const kernels *table, const float *x, size_t n) {
+    output y = output_new(n * sizeof(uint16_t));
+    table->f32_to_f16(x, y.p, n);
+    for (size_t i = 0; i < n; i++) {
+        unsigned got = ((uint16_t *)y.p)[i], expected = f16_from_f32(x[i]);
+        if (got != expected)
+            TEST_FAIL(t, "f32_to_f16 on %s: %a is %04x, not %04x", table->isa, (double)x[i], got, expected);
+    }
+    if (!output_intact(&y)) TEST_FAIL(t, "f32_to_f16 on %s writes outside y, n %zu", table->isa, n);
+    output_free(&y);
+}
+
+static void f32_to_f16_has_the_bits_of_c(test *t) {
+    enum { N = 1 << 16 };
+    fenced in = fenced_map(N * sizeof(float));
+    FOR_EACH_NEW(f32_to_f16, table, below) {
+        rng r = rng_seed(5);
+        float *x = fenced_end(&in, N * sizeof *x);
+        for (uint32_t h = 0; h < N; h++) x[h] = f16_to_f32((uint16_t)h);
+        check_to_f16(t, table, x, N);
+        for (uint32_t h = 0; h < N - 1; h++)
+            x[h] = x[h] / 2 + x[h + 1] / 2; /* halfway, where neighbours are finite */
+        check_to_f16(t, table, x, N);
+        rng_fill(&r, x, N * sizeof *x);
+        check_to_f16(t, table, x, N);
+        for (size_t n = 0; n <= 70; n++) check_to_f16(t, table, fenced_end(&in, n * sizeof *x), n);
+    }
+    fenced_unmap(&in);
+}
+
+#define TESTS(X)                                                                                             \
+    X(quantize_q8_32_has_the_bits_of_c)                                                                      \
+    X(quantize_q8_256_has_the_bits_of_c)                                                                     \
+    X(quantize_marks_what_is_not_finite)                                                                     \
+    X(rms_norm_is_near_the_oracle)                                                                           \
+    X(silu_mul_is_near_the_oracle)                                                                           \
+    X(rope_pairs_is_near_the_oracle)                                                                         \
+    X(rope_halves_is_near_the_oracle)                                                                        \
+    X(f32_to_f16_has_the_bits_of_c)
+TEST_SUITE(TESTS)

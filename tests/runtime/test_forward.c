@@ -1,0 +1,166 @@
+/* The forward pass against references: double precision for every weight type on every ISA, one batch size against
+ * another, one thread count against another. Types come from kernels.def, ISAs from the machine. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "reference.h"
+#include "tests/harness/fixture.h"
+
+enum { N = 40 };
+
+static const uint32_t weight_formats[] = {
+#define W(name, NAME, act, panel) FORMAT_##NAME,
+#include "kernels/kernels.def"
+#undef W
+};
+enum { N_FORMATS = sizeof weight_formats / sizeof *weight_formats };
+
+static bool eval(test *t, leat_session *s, const leat_token *tokens, size_t n) {
+    leat_error e;
+    leat_status st = leat_session_eval(s, tokens, n, &e);
+    if (st) TEST_FAIL(t, "%s", e.message);
+    return st == LEAT_OK;
+}
+
+/* Logits of the last of n tokens, evaluated in batches of `batch`; zeros after a failed check. */
+static void last_logits(test *t, leat_model *m, size_t n, uint32_t batch, uint32_t threads, float *out, size_t n_vocab) {
+    leat_token tokens[N];
+    memset(out, 0, n_vocab * sizeof *out);
+    fill_tokens(tokens, n, (uint32_t)n_vocab, 7);
+    leat_session *s = open_session(t, m, 64, batch, threads);
+    if (s && eval(t, s, tokens, n)) memcpy(out, leat_session_logits(s, 0), n_vocab * sizeof *out);
+    leat_session_close(s);
+}
+
+/* Int8 activations cost about 5e-3 of a vector's length per product (a uniform error of half a step of max/127); two
+ * layers of four products in a row, and float weights only rounding. The bound leaves a factor of five. */
+static double bound(uint32_t format) { return kernels_traits(format).act == ACT_F32 ? 2e-4 : 0.06; }
+
+static void agrees_with_reference(test *t) {
+    leat_token tokens[N];
+    for (size_t i = 0; i < 2 * N_FORMATS; i++) {
+        random_model m = random_model_small(weight_formats[i / 2]);
+        temp_file f;
+        size_t n_vocab = 0;
+        m.biased = i % 2;
+        m.tied = i % 2;
+        fill_tokens(tokens, N, m.n_vocab, 7);
+        REQUIRE(t, temp_make(&f, "m.gguf"));
+        REQUIRE(t, !random_model_write(&m, f.path, NULL));
+        double *want = reference_logits(f.path, tokens, N, &n_vocab);
+        temp_remove(&f);
+        REQUIRE(t, want && n_vocab == m.n_vocab);
+        float *expected = malloc(n_vocab * sizeof(float)), *got = malloc(n_vocab * sizeof(float));
+        for (size_t v = 0; v < n_vocab; v++) expected[v] = (float)want[(N - 1) * n_vocab + v];
+        for (size_t isa = 0; leat_isa(isa); isa++) {
+            leat_model *model = open_random(t, &m, leat_isa(isa));
+            for (uint32_t batch = 1; batch <= N; batch += N - 1) {
+                last_logits(t, model, N, batch, 2, got, n_vocab);
+                double e = relative_error(got, expected, n_vocab);
+                if (!(e < bound(m.format)))
+                    TEST_FAIL(t, "%s%s on %s in batches of %u: error %g", format_get(m.format)->name, i % 2 ? " biased, tied" : "",
+                              leat_isa(isa), batch, e);
+            }
+            leat_model_close(model);
+        }
+        free(want), free(expected), free(got);
+    }
+}
+
+static void batches_agree(test *t) {
+    static const uint32_t batches[] = {1, 2, 3, 7, 16, 35};
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        random_model m = random_model_small(weight_formats[i]);
+        float first[300], other[300];
+        for (size_t isa = 0; leat_isa(isa); isa++) {
+            leat_model *model = open_random(t, &m, leat_isa(isa));
+            last_logits(t, model, 35, 1, 1, first, m.n_vocab);
+            for (size_t b = 1; b < sizeof batches / sizeof *batches; b++) {
+                last_logits(t, model, 35, batches[b], 1, other, m.n_vocab);
+                /* the same products in another order; what it costs is a rounding of an activation now and then */
+                double e = relative_error(other, first, m.n_vocab);
+                if (!(e < bound(m.format) / 2))
+                    TEST_FAIL(t, "%s on %s: batches of %u differ from 1 by %g", format_get(m.format)->name, leat_isa(isa),
+                              batches[b], e);
+            }
+            leat_model_close(model);
+        }
+    }
+}
+
+static void threads_change_no_bit(test *t) {
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        random_model m = random_model_small(weight_formats[i]);
+        float one[2][300], many[300];
+        for (size_t isa = 0; leat_isa(isa); isa++) {
+            leat_model *model = open_random(t, &m, leat_isa(isa));
+            last_logits(t, model, 20, 1, 1, one[0], m.n_vocab);
+            last_logits(t, model, 20, 20, 1, one[1], m.n_vocab);
+            for (uint32_t threads = 2; threads <= 8; threads++)
+                for (int batched = 0; batched < 2; batched++) {
+                    last_logits(t, model, 20, batched ? 20 : 1, threads, many, m.n_vocab);
+                    if (memcmp(many, one[batched], sizeof many))
+                        TEST_FAIL(t, "%s on %s: %u threads differ from one (%s)", format_get(m.format)->name, leat_isa(isa),
+                                  threads, batched ? "batch" : "token by token");
+                }
+            leat_model_close(model);
+        }
+    }
+}
+
+/* A shape that no vector length likes: odd head size, heads shared by three, sizes that are no multiple of a block. */
+static void odd_shapes(test *t) {
+    random_model m = {.arch = "llama", .n_vocab = 261, .n_ctx = 64, .n_embd = 36, .n_layer = 2, .n_ff = 70, .n_head = 6,
+                      .n_head_kv = 2, .head_dim = 10, .seed = 3};
+    leat_token tokens[N];
+    temp_file f;
+    size_t n_vocab = 0;
+    fill_tokens(tokens, N, m.n_vocab, 7);
+    REQUIRE(t, temp_make(&f, "m.gguf"));
+    REQUIRE(t, !random_model_write(&m, f.path, NULL));
+    double *want = reference_logits(f.path, tokens, N, &n_vocab);
+    temp_remove(&f);
+    REQUIRE(t, want && n_vocab == m.n_vocab);
+    float expected[261], got[261];
+    for (size_t v = 0; v < n_vocab; v++) expected[v] = (float)want[(N - 1) * n_vocab + v];
+    for (size_t isa = 0; leat_isa(isa); isa++) {
+        leat_model *model = open_random(t, &m, leat_isa(isa));
+        for (uint32_t batch = 1; batch <= 13; batch += 6) {
+            last_logits(t, model, N, batch, 3, got, n_vocab);
+            double e = relative_error(got, expected, n_vocab);
+            if (!(e < bound(FORMAT_F32))) TEST_FAIL(t, "%s, batches of %u: error %g", leat_isa(isa), batch, e);
+        }
+        leat_model_close(model);
+    }
+    free(want);
+}
+
+/* Every row that logits_all keeps is what a session of its own gives for that token. */
+static void all_logits(test *t) {
+    random_model m = random_model_small(FORMAT_Q8_0);
+    leat_model *model = open_random(t, &m, NULL);
+    leat_token tokens[12];
+    leat_session_params p;
+    leat_session *s = NULL;
+    fill_tokens(tokens, 12, m.n_vocab, 5);
+    leat_session_params_default(&p);
+    p.logits_all = true;
+    REQUIRE(t, !leat_session_open(model, &p, &s, NULL));
+    CHECK(t, leat_session_logits(s, 0) == NULL);
+    if (!eval(t, s, tokens, 12)) return;
+    for (size_t back = 0; back < 12; back++) {
+        leat_session *one = open_session(t, model, 64, 64, 1);
+        if (eval(t, one, tokens, 12 - back))
+            CHECK(t, relative_error(leat_session_logits(s, back), leat_session_logits(one, 0), m.n_vocab) < 0.03);
+        leat_session_close(one);
+    }
+    CHECK(t, leat_session_logits(s, 12) == NULL);
+    leat_session_close(s);
+    leat_model_close(model);
+}
+
+#define TESTS(X)                                                                                                       \
+    X(agrees_with_reference) X(batches_agree) X(threads_change_no_bit) X(odd_shapes) X(all_logits)
+TEST_SUITE(TESTS)

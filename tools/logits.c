@@ -1,0 +1,166 @@
+/* `leat logits`: the scores that a model gives every possible next token, after each token of a list. For
+ * comparing runtimes and builds; the file appears whole or not at all. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/leat.h"
+
+#include "commands.h"
+#include "input.h"
+#include "options.h"
+#include "term.h"
+
+typedef struct logits_options {
+    const char *model, *list, *out, *cache_k, *cache_v, *isa;
+    int64_t threads, batch;
+} logits_options;
+
+/* A file that replaces `path` only once it is complete. A target that is no regular file (/dev/null, a pipe)
+ * is written directly. */
+typedef struct whole_file {
+    FILE *f;
+    char path[PATH_MAX], temporary[PATH_MAX + 32]; /* temporary is "" when written directly */
+} whole_file;
+
+static int whole_file_open(whole_file *w, const char *path) {
+    struct stat s;
+    int fd;
+    w->temporary[0] = 0;
+    /* Through a link, the file it names is replaced, not the link. */
+    if (!realpath(path, w->path) && (size_t)snprintf(w->path, PATH_MAX, "%s", path) >= PATH_MAX)
+        return fail("%s: %s", path, strerror(ENAMETOOLONG));
+    if (stat(w->path, &s) == 0 && !S_ISREG(s.st_mode)) {
+        fd = open(w->path, O_WRONLY | O_CLOEXEC);
+    } else {
+        snprintf(w->temporary, sizeof w->temporary, "%s.tmp-%ld", w->path, (long)getpid());
+        fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
+    w->f = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (w->f) return EXIT_DONE;
+    int error = errno;
+    if (fd >= 0) {
+        close(fd);
+        if (w->temporary[0]) unlink(w->temporary);
+    }
+    return fail("%s: %s", path, strerror(error));
+}
+
+/* Closes the file; it takes its name if all went well until now (status) and here. */
+static int whole_file_close(whole_file *w, int status) {
+    bool direct = !w->temporary[0];
+    errno = 0;
+    bool good = !ferror(w->f) && fflush(w->f) == 0 && (direct || fsync(fileno(w->f)) == 0);
+    int error = errno;
+    if (fclose(w->f) && good) {
+        good = false;
+        error = errno;
+    }
+    if (good && !status && !direct && rename(w->temporary, w->path)) {
+        good = false;
+        error = errno;
+    }
+    if (!direct && (!good || status)) unlink(w->temporary);
+    if (status || good) return status;
+    return fail("%s: %s", w->path, strerror(error ? error : EIO));
+}
+
+static int write_logits(leat_session *session, const leat_token *tokens, size_t count, size_t n_batch,
+                        uint32_t n_vocab, FILE *out) {
+    leat_error error;
+    progress bar;
+    int status = EXIT_DONE;
+    progress_start(&bar, "computing logits", "tokens");
+    for (size_t done = 0; done < count && !status;) {
+        size_t n = count - done < n_batch ? count - done : n_batch;
+        if (leat_session_eval(session, tokens + done, n, &error)) {
+            progress_end(&bar);
+            return fail("%s", error.message);
+        }
+        for (size_t i = 0; i < n && !status; i++) {
+            const float *logits = leat_session_logits(session, n - 1 - i); /* (n_vocab) */
+            if (!logits || fwrite(logits, sizeof *logits, n_vocab, out) != n_vocab) status = EXIT_FAILED;
+        }
+        done += n;
+        progress_update(&bar, done, count);
+    }
+    progress_end(&bar);
+    /* A failed write is told by whole_file_close, which knows why. */
+    return ferror(out) ? EXIT_DONE : status ? fail("the session has no logits for some token") : EXIT_DONE;
+}
+
+static int run_logits(const logits_options *o, const leat_token *tokens, size_t count) {
+    leat_model *model = NULL;
+    leat_session *session = NULL;
+    leat_session_params params;
+    leat_model_info info;
+    leat_error error;
+    whole_file out;
+    int status = open_model(o->model, false, o->isa, &model);
+    if (status) return status;
+    leat_model_get_info(model, &info);
+    leat_session_params_default(&params);
+    params.n_ctx = (uint32_t)count;
+    params.n_batch = (uint32_t)((size_t)o->batch < count ? (size_t)o->batch : count);
+    params.n_threads = thread_count(o->threads);
+    params.k_type = strcmp(o->cache_k, "f32") ? LEAT_KV_F16 : LEAT_KV_F32;
+    params.v_type = strcmp(o->cache_v, "f32") ? LEAT_KV_F16 : LEAT_KV_F32;
+    params.logits_all = true;
+    if (leat_session_open(model, &params, &session, &error)) {
+        status = fail("%s", error.message);
+    } else if (!(status = whole_file_open(&out, o->out))) {
+        status = write_logits(session, tokens, count, params.n_batch, info.n_vocab, out.f);
+        status = whole_file_close(&out, status);
+    }
+    leat_session_close(session);
+    leat_model_close(model);
+    return status;
+}
+
+int command_logits(int argc, char **argv) {
+    logits_options o = {.cache_k = "f16", .cache_v = "f16", .threads = -1, .batch = 512};
+    const option options[] = {
+        OPTION_MODEL(&o.model),
+        {"--tokens", "ID,ID,...", "the tokens to evaluate", OPTION_TEXT, &o.list, 0, 0, NULL},
+        {"-o --out", "FILE", "where the scores go", OPTION_TEXT, &o.out, 0, 0, NULL},
+        OPTION_THREADS(&o.threads),
+        OPTION_BATCH(&o.batch),
+        OPTION_CACHE_K(&o.cache_k),
+        OPTION_CACHE_V(&o.cache_v),
+        OPTION_ISA(&o.isa),
+    };
+    command_line line = {"logits",
+                         "[MODEL] --tokens ID,ID,... --out FILE [options]",
+                         "Writes the scores (logits) of every possible next token, after each of the given "
+                         "tokens: raw float32 in the\n"
+                         "byte order of this machine, a row of the vocabulary's size per token.",
+                         options,
+                         sizeof options / sizeof *options,
+                         NULL,
+                         0};
+    leat_token *tokens = NULL;
+    size_t count = 0;
+    int status;
+    line.positionals = calloc((size_t)argc, sizeof *line.positionals);
+    if (!line.positionals) return fail("no memory");
+    if (options_parse(&line, argc, argv, &status)) {
+        size_t used = 0;
+        if (!o.model && line.n_positionals) o.model = line.positionals[used++];
+        if (used < line.n_positionals)
+            status = usage_error(line.name, "unexpected \"%s\"", line.positionals[used]);
+        else if (!o.list)
+            status = usage_error(line.name, "--tokens is missing");
+        else if (!o.out)
+            status = usage_error(line.name, "--out is missing");
+        else
+            status = parse_ids(line.name, "--tokens", o.list, &tokens, &count);
+        if (!status) status = run_logits(&o, tokens, count);
+    }
+    free(tokens);
+    free(line.positionals);
+    return status;
+}

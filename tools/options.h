@@ -1,0 +1,81 @@
+/* The command line of every command, read by one table-driven parser. A command lists its options once;
+ * parsing, range checks, messages and --help all come from that list. Wrong usage prints one line that names
+ * the option and is exit status 2. Used by every tools/ file that implements a command; knows nothing of
+ * models. */
+#ifndef LEAT_TOOLS_OPTIONS_H
+#define LEAT_TOOLS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+typedef enum option_kind {
+    OPTION_FLAG,     /* bool *: becomes true */
+    OPTION_FLAG_OFF, /* bool *: becomes false */
+    OPTION_TEXT,     /* const char **: points into argv */
+    OPTION_INT,      /* int64_t *: within min..max */
+    OPTION_REAL,     /* float *: finite, within min..max */
+    OPTION_CHOICE    /* const char **: one of the words of `choices`, separated by '|' */
+} option_kind;
+
+typedef struct option {
+    const char *names; /* separated by blanks: "-n --predict" */
+    const char *arg;   /* what --help calls the value; NULL for flags */
+    const char *help;
+    option_kind kind;
+    void *value; /* type by kind; holds the default before parsing */
+    double min, max;
+    const char *choices;
+} option;
+
+typedef struct command_line {
+    const char *name;  /* of the command: "run" */
+    const char *usage; /* "[MODEL] [options]" */
+    const char *about; /* paragraphs of --help */
+    const option *options;
+    size_t n_options;
+    const char **positionals; /* room for argc entries, owned by the caller */
+    size_t n_positionals;
+} command_line;
+
+/* Options that several commands share, so that they are called and explained alike everywhere. */
+#define OPTION_MODEL(p)                                                                                      \
+    { "-m --model", "PATH", "model file (GGUF)", OPTION_TEXT, (p), 0, 0, NULL }
+#define OPTION_THREADS(p)                                                                                    \
+    { "-t --threads", "N", "threads; -1: what this process may use (-1)", OPTION_INT, (p), -1, 1024, NULL }
+#define OPTION_BATCH(p)                                                                                      \
+    { "-b --batch-size", "N", "prompt tokens evaluated at once (512)", OPTION_INT, (p), 1, 2048, NULL }
+#define OPTION_CACHE_K(p)                                                                                    \
+    {                                                                                                        \
+        "-ctk --cache-type-k", "TYPE", "f16 or f32: keys in the cache (f16)", OPTION_CHOICE, (p), 0, 0,      \
+            "f16|f32"                                                                                        \
+    }
+#define OPTION_CACHE_V(p)                                                                                    \
+    {                                                                                                        \
+        "-ctv --cache-type-v", "TYPE", "f16 or f32: values in the cache (f16)", OPTION_CHOICE, (p), 0, 0,    \
+            "f16|f32"                                                                                        \
+    }
+#define OPTION_ISA(p)                                                                                        \
+    { "--isa", "NAME", "run as a lesser CPU (also LEAT_ISA=NAME)", OPTION_TEXT, (p), 0, 0, NULL }
+
+/* Reads argv[1..argc-1]. Returns true when the command should go on; else *status is the exit status:
+ * EXIT_DONE after
+ * --help, EXIT_USAGE after a message. */
+bool options_parse(command_line *line, int argc, char **argv, int *status);
+
+/* Prints "leat COMMAND: MESSAGE (see leat COMMAND --help)" to stderr and returns EXIT_USAGE. */
+#ifdef __GNUC__
+__attribute__((format(printf, 2, 3)))
+#endif
+int usage_error(const char *command, const char *format, ...);
+
+/* A whole number and nothing else, within min..max. */
+bool parse_int(const char *text, int64_t min, int64_t max, int64_t *out);
+
+/* The first word most like `word` that is near enough to be what was meant, or NULL. Call with each candidate
+ * in turn, *best starting at SIZE_MAX; true means that this candidate is the best so far. */
+bool nearer_word(const char *word, const char *candidate, size_t candidate_length, size_t *best);
+
+#endif

@@ -1,0 +1,369 @@
+/* `leat run`: completes a text. stdout gets the text that the model adds and nothing else, at once and in
+ * whole UTF-8 characters; what people want to know beside it goes to stderr, when that is a terminal or
+ * --stats asks. */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "runtime/leat.h"
+
+#include "commands.h"
+#include "input.h"
+#include "options.h"
+#include "term.h"
+
+/* With neither model nor prompt: what a person who tries Leat for the first time sees. The default model is
+ * trained on this form. */
+static const char default_prompt[] = "<|im_start|>user\nTell me a story about a little boat.<|im_end|>\n"
+                                     "<|im_start|>assistant\n";
+
+/* Context when nobody asked for one: a model's own may be 128k tokens and its cache many gigabytes. */
+enum { USUAL_CONTEXT = 4096, ROOM_FOR_ANSWER = 1024 };
+
+typedef struct run_options {
+    const char *model, *prompt, *file, *cache_k, *cache_v, *isa;
+    int64_t n_predict, n_ctx, threads, batch, seed, top_k, repeat_last_n;
+    float temp, top_p, min_p, repeat_penalty;
+    bool stats, escape, special, ignore_eos;
+} run_options;
+
+typedef struct generation {
+    leat_model *model;
+    leat_session *session;
+    leat_sampler *sampler;
+    leat_decoder *decoder;
+    leat_token *prompt; /* (n_prompt) */
+    size_t n_prompt, n_generated;
+    bool context_full;
+    double load_seconds, prompt_seconds, generate_seconds;
+    char *strip; /* room for a piece without control characters; only for a terminal */
+    size_t strip_size;
+} generation;
+
+/* What a signal cancels. An atomic, because the handler may run at any moment. */
+static _Atomic(leat_session *) running;
+
+static void cancel_running(void) {
+    leat_session *session = atomic_load(&running);
+    if (session) leat_session_cancel(session);
+}
+
+/* \n \t \r \" \' \\ and \xHH become the byte they stand for; anything else stays as it is. In place; returns
+ * the length. */
+static size_t unescape(char *s, size_t n) {
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        char c = s[i];
+        if (c == '\\' && i + 1 < n) {
+            static const char from[] = "nrt\"'\\", to[] = "\n\r\t\"'\\";
+            const char *known = strchr(from, s[i + 1]);
+            unsigned byte;
+            int length = 0;
+            if (known && *known) {
+                c = to[known - from];
+                i++;
+            } else if (s[i + 1] == 'x' && i + 3 < n && sscanf(s + i + 2, "%2x%n", &byte, &length) == 1 &&
+                       length == 2) {
+                c = (char)byte;
+                i += 3;
+            }
+        }
+        s[used++] = c;
+    }
+    return used;
+}
+
+/* The prompt's text and how it is to be tokenized. The caller frees *text. */
+static int get_prompt(const run_options *o, char **text, size_t *n, unsigned *flags) {
+    *flags = o->special ? LEAT_TOKENIZE_SPECIAL : 0;
+    if (o->file) return read_text(o->file, text, n);
+    const char *source = o->prompt ? o->prompt : default_prompt;
+    if (!o->prompt) *flags |= LEAT_TOKENIZE_SPECIAL; /* ours, not a stranger's */
+    *n = strlen(source);
+    *text = malloc(*n + 1);
+    if (!*text) return fail("no memory for the prompt");
+    memcpy(*text, source, *n + 1);
+    if (o->prompt && o->escape) *n = unescape(*text, *n);
+    return EXIT_DONE;
+}
+
+/* How many tokens the session shall hold. 0: what the model was trained for. */
+static uint32_t context_size(const run_options *o, const leat_model_info *info, size_t n_prompt) {
+    if (o->n_ctx >= 0) return (uint32_t)o->n_ctx;
+    uint64_t wanted = (uint64_t)n_prompt + (o->n_predict >= 0 ? (uint64_t)o->n_predict : ROOM_FOR_ANSWER);
+    if (wanted < USUAL_CONTEXT) wanted = USUAL_CONTEXT;
+    return wanted < info->n_ctx_train ? (uint32_t)wanted : info->n_ctx_train;
+}
+
+static int open_session(generation *g, const run_options *o) {
+    leat_session_params params;
+    leat_sampler_params sampling;
+    leat_model_info info;
+    leat_error error;
+    leat_model_get_info(g->model, &info);
+    leat_session_params_default(&params);
+    params.n_ctx = context_size(o, &info, g->n_prompt);
+    params.n_batch = (uint32_t)o->batch;
+    params.n_threads = thread_count(o->threads);
+    params.k_type = strcmp(o->cache_k, "f32") ? LEAT_KV_F16 : LEAT_KV_F32;
+    params.v_type = strcmp(o->cache_v, "f32") ? LEAT_KV_F16 : LEAT_KV_F32;
+    uint32_t n_ctx = params.n_ctx ? params.n_ctx : info.n_ctx_train;
+    if (g->n_prompt > n_ctx)
+        return fail("the prompt has %zu tokens, but the context holds %u: shorten it or raise -c (this model "
+                    "was trained for %u)",
+                    g->n_prompt, (unsigned)n_ctx, (unsigned)info.n_ctx_train);
+    if (leat_session_open(g->model, &params, &g->session, &error)) return fail("%s", error.message);
+    atomic_store(&running, g->session);
+    leat_sampler_params_default(&sampling);
+    sampling.seed = o->seed < 0 ? LEAT_SEED_RANDOM : (uint32_t)o->seed;
+    sampling.temp = o->temp;
+    sampling.top_k = (int32_t)o->top_k;
+    sampling.top_p = o->top_p;
+    sampling.min_p = o->min_p;
+    sampling.repeat_penalty = o->repeat_penalty;
+    sampling.repeat_last_n = (int32_t)o->repeat_last_n;
+    if (leat_sampler_open(g->model, &sampling, &g->sampler, &error)) return fail("%s", error.message);
+    if (leat_decoder_open(g->model, o->special, &g->decoder, &error)) return fail("%s", error.message);
+    return EXIT_DONE;
+}
+
+static int stopped(void) {
+    return 128 + term_interrupted();
+}
+
+static int eval_prompt(generation *g) {
+    leat_error error;
+    progress bar;
+    double start = term_seconds();
+    progress_start(&bar, "reading the prompt", "tokens");
+    leat_status status =
+        leat_session_eval_progress(g->session, g->prompt, g->n_prompt, progress_update, &bar, &error);
+    progress_end(&bar);
+    g->prompt_seconds = term_seconds() - start;
+    if (term_interrupted()) return stopped();
+    if (status) return fail("%s", error.message);
+    for (size_t i = 0; i < g->n_prompt; i++) {
+        leat_sampler_accept(g->sampler, g->prompt[i]);
+        /* Not shown, but what comes next may depend on it: a space at the very start, a character begun in
+         * the prompt. */
+        leat_decoder_push(g->decoder, g->prompt[i]);
+    }
+    return EXIT_DONE;
+}
+
+/* A piece of text to stdout. A terminal gets no control characters but line ends and tabs: the text may be
+ * anybody's. */
+static int put_piece(generation *g, leat_str piece, bool terminal) {
+    const char *data = piece.data;
+    size_t n = piece.size;
+    if (!n) return EXIT_DONE;
+    if (terminal) {
+        if (g->strip_size < 3 * n) {
+            char *grown = realloc(g->strip, 3 * n);
+            if (!grown) return fail("no memory for %zu bytes of text", n);
+            g->strip = grown;
+            g->strip_size = 3 * n;
+        }
+        n = term_strip_controls(data, n, g->strip);
+        data = g->strip;
+    }
+    if (term_write(STDOUT_FILENO, data, n)) return EXIT_DONE;
+    return term_interrupted() ? stopped() : term_stdout_failed(errno);
+}
+
+static int generate(generation *g, const run_options *o) {
+    bool terminal = term_is_tty(STDOUT_FILENO);
+    double start = term_seconds();
+    int status = EXIT_DONE;
+    leat_error error;
+    while (!status && (o->n_predict < 0 || g->n_generated < (uint64_t)o->n_predict)) {
+        leat_token token;
+        if (term_interrupted()) {
+            status = stopped();
+            break;
+        }
+        if (leat_sampler_next(g->sampler, g->session, &token, &error)) {
+            status = fail("%s", error.message);
+            break;
+        }
+        if (leat_token_is_end(g->model, token) && !o->ignore_eos) break;
+        g->n_generated++;
+        status = put_piece(g, leat_decoder_push(g->decoder, token), terminal);
+        if (status || (o->n_predict >= 0 && g->n_generated == (uint64_t)o->n_predict)) break;
+        if (leat_session_length(g->session) == leat_session_n_ctx(g->session)) {
+            g->context_full = true;
+            break;
+        }
+        if (leat_session_eval(g->session, &token, 1, &error))
+            status = term_interrupted() ? stopped() : fail("%s", error.message);
+    }
+    g->generate_seconds = term_seconds() - start;
+    /* A character that never got whole is told as U+FFFD at the end of a text, but not where the user cut it
+     * off. */
+    if (!status) status = put_piece(g, leat_decoder_finish(g->decoder), terminal);
+    if (terminal && status != EXIT_FAILED) term_write(STDOUT_FILENO, "\n", 1);
+    return status;
+}
+
+static double per_second(size_t n, double seconds) {
+    return seconds > 0 ? (double)n / seconds : 0;
+}
+
+static void print_stats(const generation *g) {
+    leat_model_info info;
+    struct rusage usage;
+    leat_model_get_info(g->model, &info);
+    getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+    double peak = (double)usage.ru_maxrss / 1048576; /* bytes there, KiB elsewhere */
+#else
+    double peak = (double)usage.ru_maxrss / 1024;
+#endif
+    fprintf(stderr,
+            "\nload         %10.1f ms\n"
+            "prompt       %10zu tokens  %10.2f tokens/s\n"
+            "generation   %10zu tokens  %10.2f tokens/s\n"
+            "peak memory  %10.1f MiB\n"
+            "threads      %10u\n"
+            "isa          %10s\n"
+            "seed         %10u\n",
+            1000 * g->load_seconds, g->n_prompt, per_second(g->n_prompt, g->prompt_seconds), g->n_generated,
+            per_second(g->n_generated, g->generate_seconds), peak, (unsigned)leat_session_threads(g->session),
+            info.isa, (unsigned)leat_sampler_seed(g->sampler));
+}
+
+static int run_model(const run_options *o, generation *g) {
+    char *text = NULL;
+    size_t n = 0;
+    unsigned flags;
+    int status = get_prompt(o, &text, &n, &flags);
+    double start = term_seconds();
+    if (!status) status = open_model(o->model, false, o->isa, &g->model);
+    if (!status) {
+        if (leat_token_add_bos(g->model)) flags |= LEAT_TOKENIZE_BOS;
+        status = tokenize_text(g->model, text, n, flags, &g->prompt, &g->n_prompt);
+    }
+    free(text);
+    if (!status && !g->n_prompt)
+        status =
+            fail("the prompt is empty, and this model has no token to begin with: give it a text with -p");
+    if (!status) status = open_session(g, o);
+    g->load_seconds = term_seconds() - start;
+    if (!status && term_interrupted()) status = stopped();
+    if (!status) status = eval_prompt(g);
+    if (!status) status = generate(g, o);
+    if (!g->sampler) return status;
+    if (g->context_full && (o->stats || term_is_tty(STDERR_FILENO)))
+        fprintf(stderr, "leat: the context of %u tokens is full; -c makes it longer\n",
+                (unsigned)leat_session_n_ctx(g->session));
+    if (o->stats && status != EXIT_FAILED) print_stats(g);
+    return status;
+}
+
+/* What the positional arguments and -m, -p, -f mean together. */
+static int check_usage(run_options *o, const command_line *line) {
+    for (size_t i = 0; i < line->n_positionals; i++) {
+        const char *word = line->positionals[i];
+        if (!strcmp(word, "-")) {
+            if (o->file) return usage_error(line->name, "- and -f both name the prompt");
+            o->file = word;
+        } else if (!o->model) {
+            o->model = word;
+        } else {
+            return usage_error(line->name, "unexpected \"%s\": the model is %s already; a prompt needs -p",
+                               word, o->model);
+        }
+    }
+    if (o->prompt && o->file)
+        return usage_error(line->name, "-p and %s both give a prompt", strcmp(o->file, "-") ? "-f" : "-");
+    if (o->model && !o->prompt && !o->file)
+        return usage_error(line->name, "a prompt is missing: -p TEXT, -f FILE or - for standard input");
+    return EXIT_DONE;
+}
+
+int command_run(int argc, char **argv) {
+    run_options o = {.n_predict = -1,
+                     .n_ctx = -1,
+                     .threads = -1,
+                     .batch = 512,
+                     .seed = -1,
+                     .top_k = 40,
+                     .repeat_last_n = 64,
+                     .temp = 0.8f,
+                     .top_p = 0.95f,
+                     .min_p = 0.05f,
+                     .repeat_penalty = 1,
+                     .cache_k = "f16",
+                     .cache_v = "f16",
+                     .escape = true};
+    const option options[] = {
+        OPTION_MODEL(&o.model),
+        {"-p --prompt", "TEXT", "the text to complete", OPTION_TEXT, &o.prompt, 0, 0, NULL},
+        {"-f --file", "FILE", "read it from FILE; - is standard input", OPTION_TEXT, &o.file, 0, 0, NULL},
+        {"-n --predict --n-predict", "N",
+         "tokens to add; -1: until the model ends or the context is full (-1)", OPTION_INT, &o.n_predict, -2,
+         1e9, NULL},
+        {"-c --ctx-size", "N", "context in tokens; 0: the model's own (what the prompt needs, 4096 at least)",
+         OPTION_INT, &o.n_ctx, 0, 2147483647.0, NULL},
+        OPTION_THREADS(&o.threads),
+        OPTION_BATCH(&o.batch),
+        {"-s --seed", "N", "of the random numbers; -1: a new one each time (-1)", OPTION_INT, &o.seed, -1,
+         4294967295.0, NULL},
+        {"--temp --temperature", "X", "0: always the likeliest token (0.8)", OPTION_REAL, &o.temp, 0, 100,
+         NULL},
+        {"--top-k", "N", "only the N likeliest tokens; 0: off (40)", OPTION_INT, &o.top_k, 0, 2147483647.0,
+         NULL},
+        {"--top-p", "X", "only the likeliest that make up X; 1: off (0.95)", OPTION_REAL, &o.top_p, 0, 1,
+         NULL},
+        {"--min-p", "X", "only those at least X times as likely as the first; 0: off (0.05)", OPTION_REAL,
+         &o.min_p, 0, 1, NULL},
+        {"--repeat-penalty", "X", "make recent tokens less likely; 1: off (1)", OPTION_REAL,
+         &o.repeat_penalty, 0.01, 100, NULL},
+        {"--repeat-last-n", "N", "how many tokens are recent; -1: all (64)", OPTION_INT, &o.repeat_last_n, -1,
+         2147483647.0, NULL},
+        OPTION_CACHE_K(&o.cache_k),
+        OPTION_CACHE_V(&o.cache_v),
+        {"-sp --special", NULL,
+         "text of special tokens in the prompt becomes the token, and is shown in the output", OPTION_FLAG,
+         &o.special, 0, 0, NULL},
+        {"--ignore-eos", NULL, "go on after the model says that it has ended", OPTION_FLAG, &o.ignore_eos, 0,
+         0, NULL},
+        {"-e --escape", NULL, "\\n, \\t, \\xHH ... in -p stand for their byte (on)", OPTION_FLAG, &o.escape,
+         0, 0, NULL},
+        {"--no-escape", NULL, "take -p as it is", OPTION_FLAG_OFF, &o.escape, 0, 0, NULL},
+        OPTION_ISA(&o.isa),
+        {"--stats", NULL, "speed, memory, threads and seed to standard error, at the end", OPTION_FLAG,
+         &o.stats, 0, 0, NULL},
+    };
+    generation g = {0};
+    int status;
+    command_line line = {
+        "run",
+        "[MODEL] [-p TEXT | -f FILE | -] [options]",
+        "Completes a text. The completion, without the text itself, goes to standard output as it is made.\n"
+        "Without MODEL and text, the model that comes with Leat tells a story.\n"
+        "Ctrl-C stops at once, with exit status 130.",
+        options,
+        sizeof options / sizeof *options,
+        NULL,
+        0};
+    line.positionals = calloc((size_t)argc, sizeof *line.positionals);
+    if (!line.positionals) return fail("no memory");
+    if (options_parse(&line, argc, argv, &status) && !(status = check_usage(&o, &line))) {
+        term_catch_signals(cancel_running);
+        status = run_model(&o, &g);
+    }
+    atomic_store(&running, NULL);
+    leat_decoder_close(g.decoder);
+    leat_sampler_close(g.sampler);
+    leat_session_close(g.session);
+    leat_model_close(g.model);
+    free(g.prompt);
+    free(g.strip);
+    free(line.positionals);
+    return status;
+}
