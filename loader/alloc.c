@@ -1,6 +1,6 @@
-/* The real memory seam: the only file of the library that calls malloc's family. Blocks come from calloc, so that the
- * zeros of a large one cost nothing until they are touched (a KV cache is resident only as far as it is used), and are
- * moved up to the alignment by hand; the byte before the block says how far. */
+/* The real memory seam: the only file of the library that calls malloc's family. Blocks come from calloc, so
+ * that the zeros of a large one cost nothing until they are touched (a KV cache is resident only as far as it
+ * is used), and are moved up to the alignment by hand; the byte before the block says how far. */
 #include "alloc.h"
 
 #include <stdint.h>
@@ -10,22 +10,22 @@
 #include "checked.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-#define HAVE_ASAN 1
+#    define HAVE_ASAN 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAVE_ASAN 1
-#endif
+#    if __has_feature(address_sanitizer)
+#        define HAVE_ASAN 1
+#    endif
 #endif
 
-/* What lies before and after the caller's bytes in the calloc block is closed off where AddressSanitizer is on, or it
- * would take an overrun of up to 64 bytes for a valid access. */
+/* What lies before and after the caller's bytes in the calloc block is closed off where AddressSanitizer is
+ * on, or it would take an overrun of up to 64 bytes for a valid access. */
 #ifdef HAVE_ASAN
-#include <sanitizer/asan_interface.h>
-#define CLOSE_OFF(p, n) __asan_poison_memory_region(p, n)
-#define OPEN_UP(p, n) __asan_unpoison_memory_region(p, n)
+#    include <sanitizer/asan_interface.h>
+#    define CLOSE_OFF(p, n) __asan_poison_memory_region(p, n)
+#    define OPEN_UP(p, n)   __asan_unpoison_memory_region(p, n)
 #else
-#define CLOSE_OFF(p, n) ((void)(p), (void)(n))
-#define OPEN_UP(p, n) ((void)(p), (void)(n))
+#    define CLOSE_OFF(p, n) ((void)(p), (void)(n))
+#    define OPEN_UP(p, n)   ((void)(p), (void)(n))
 #endif
 
 enum { ALIGNMENT = 64 };

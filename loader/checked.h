@@ -1,5 +1,6 @@
-/* Arithmetic on numbers that come from a file: each function returns false instead of wrapping, and then leaves *out
- * alone. One portable definition, so that the code that is tested is the code that runs everywhere. */
+/* Arithmetic on numbers that come from a file: each function returns false instead of wrapping, and then
+ * leaves *out alone. One portable definition, so that the code that is tested is the code that runs
+ * everywhere. */
 #ifndef LEAT_LOADER_CHECKED_H
 #define LEAT_LOADER_CHECKED_H
 
@@ -25,8 +26,8 @@ static inline bool checked_mul_u64(uint64_t a, uint64_t b, uint64_t *out) {
     return true;
 }
 
-/* The smallest multiple of `align`, a power of two, that is not below a. False as well when align is no power of two:
- * 0 is none. */
+/* The smallest multiple of `align`, a power of two, that is not below a. False as well when align is no power
+ * of two: 0 is none. */
 static inline bool checked_align_up(size_t a, size_t align, size_t *out) {
     if (align == 0 || (align & (align - 1)) != 0) return false;
     if (a > SIZE_MAX - (align - 1)) return false;

@@ -1,6 +1,6 @@
-/* A reader that can't leave its buffer: every read asks whether `need <= n - pos` first, in that form, because pos <= n
- * always holds and so nothing in it can wrap. A read that fails returns false and moves nothing. All bytes of a file are
- * read through this, little endian, whatever the machine is. */
+/* A reader that can't leave its buffer: every read asks whether `need <= n - pos` first, in that form,
+ * because pos <= n always holds and so nothing in it can wrap. A read that fails returns false and moves
+ * nothing. All bytes of a file are read through this, little endian, whatever the machine is. */
 #ifndef LEAT_LOADER_CURSOR_H
 #define LEAT_LOADER_CURSOR_H
 
@@ -21,7 +21,9 @@ static inline uint64_t load_u64(const uint8_t *p) {
     return (uint64_t)load_u32(p) | (uint64_t)load_u32(p + 4) << 32;
 }
 
-static inline size_t cursor_left(const cursor *c) { return c->n - c->pos; }
+static inline size_t cursor_left(const cursor *c) {
+    return c->n - c->pos;
+}
 
 /* The next `need` bytes as a view. */
 static inline bool cursor_take(cursor *c, uint64_t need, const uint8_t **out) {

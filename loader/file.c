@@ -1,6 +1,7 @@
-/* A model file on disk: mapped, guarded, parsed, and joined with the other parts of its set. All reading of models goes
- * through here. One descriptor, one fstat and one mapping per part: nothing is looked at twice, so nobody can swap the file
- * in between. Pages are shared and read-only; the descriptor is closed again before anything is parsed. */
+/* A model file on disk: mapped, guarded, parsed, and joined with the other parts of its set. All reading of
+ * models goes through here. One descriptor, one fstat and one mapping per part: nothing is looked at twice,
+ * so nobody can swap the file in between. Pages are shared and read-only; the descriptor is closed again
+ * before anything is parsed. */
 #include "file.h"
 
 #include <errno.h>
@@ -31,16 +32,18 @@ struct model_file {
     atomic_bool lost;
 };
 
-/* The first bytes are asked for at once, so that parsing a cold file is one read and not a page fault every 128 KiB. The
- * tensors are left to whoever computes: `leat info` needs none of them. */
+/* The first bytes are asked for at once, so that parsing a cold file is one read and not a page fault every
+ * 128 KiB. The tensors are left to whoever computes: `leat info` needs none of them. */
 enum { HEADER_AHEAD = 8 << 20 };
 
-/* A message about a file: the end of its path, which is the part that tells files apart, then what e says so far. */
+/* A message about a file: the end of its path, which is the part that tells files apart, then what e says so
+ * far. */
 static leat_status about_file(const char *path, leat_status status, leat_error *e) {
     enum { SHOWN = 72 };
     size_t n = strlen(path);
     if (!e) return status;
-    return error_set(e, status, "%s%s: %s", n > SHOWN ? "..." : "", n > SHOWN ? path + n - SHOWN : path, e->message);
+    return error_set(e, status, "%s%s: %s", n > SHOWN ? "..." : "", n > SHOWN ? path + n - SHOWN : path,
+                     e->message);
 }
 
 static leat_status os_failed(const char *what, int number, leat_error *e) {
@@ -64,7 +67,8 @@ static leat_status file_size(int fd, size_t *out, leat_error *e) {
     return LEAT_OK;
 }
 
-/* Opens and maps one file. O_NONBLOCK is for FIFOs, whose open would wait for a writer; regular files ignore it. */
+/* Opens and maps one file. O_NONBLOCK is for FIFOs, whose open would wait for a writer; regular files ignore
+ * it. */
 static leat_status map_part(const char *path, part *p, leat_error *e) {
     leat_status status;
     int fd;
@@ -99,7 +103,8 @@ static leat_status add_part(model_file *f, const char *path, size_t i, gguf *g, 
 /* Appends the tensors of g to those of f, whose array has room for `total`. */
 static leat_status append_tensors(model_file *f, const gguf *g, size_t part_no, size_t total, leat_error *e) {
     if (g->n_tensors > total - f->g.n_tensors)
-        return error_set(e, LEAT_E_SHARD, "has more tensors than the %zu that split.tensors.count leaves room for", total);
+        return error_set(e, LEAT_E_SHARD,
+                         "has more tensors than the %zu that split.tensors.count leaves room for", total);
     for (size_t i = 0; i < g->n_tensors; i++) {
         gguf_tensor *t = &f->g.tensors[f->g.n_tensors++];
         *t = g->tensors[i];
@@ -109,7 +114,8 @@ static leat_status append_tensors(model_file *f, const gguf *g, size_t part_no, 
 }
 
 /* Opens part `no` of the set that part 0, at `path`, describes, and adds its tensors. */
-static leat_status join_part(model_file *f, const char *path, uint32_t no, const split_info *set, leat_error *e) {
+static leat_status join_part(model_file *f, const char *path, uint32_t no, const split_info *set,
+                             leat_error *e) {
     gguf g = {0};
     split_info own;
     char *name = NULL;
@@ -122,10 +128,11 @@ static leat_status join_part(model_file *f, const char *path, uint32_t no, const
     if (!status) status = split_read(&g, &own, e);
     if (status) goto fail;
     if (own.no != no || own.count != set->count || own.n_tensors != set->n_tensors) {
-        status = error_set(e, LEAT_E_SHARD,
-                           "says it is part %u of %u with %u tensors in all, the first part expects part %u of %u with %u",
-                           (unsigned)own.no + 1, (unsigned)own.count, (unsigned)own.n_tensors, (unsigned)no + 1,
-                           (unsigned)set->count, (unsigned)set->n_tensors);
+        status = error_set(
+            e, LEAT_E_SHARD,
+            "says it is part %u of %u with %u tensors in all, the first part expects part %u of %u with %u",
+            (unsigned)own.no + 1, (unsigned)own.count, (unsigned)own.n_tensors, (unsigned)no + 1,
+            (unsigned)set->count, (unsigned)set->n_tensors);
         goto fail;
     }
     status = append_tensors(f, &g, no, set->n_tensors, e);
@@ -147,7 +154,8 @@ static leat_status join_parts(model_file *f, const char *path, const split_info 
     if (parts) f->parts = parts;
     gguf_tensor *tensors = mem_resize(f->g.tensors, f->g.n_tensors, set->n_tensors, sizeof *tensors);
     if (tensors) f->g.tensors = tensors;
-    if (!parts || !tensors) return error_set(e, LEAT_E_NOMEM, "no memory for a set of %u files", (unsigned)set->count);
+    if (!parts || !tensors)
+        return error_set(e, LEAT_E_NOMEM, "no memory for a set of %u files", (unsigned)set->count);
     for (uint32_t no = 1; no < set->count; no++) {
         leat_status status = join_part(f, path, no, set, e);
         if (status) return status;
@@ -228,8 +236,8 @@ leat_status file_from_memory(const void *bytes, size_t n, const char *name, mode
     leat_status status = gguf_parse(bytes, n, &f->g, e);
     if (!status) status = split_read(&f->g, &set, e);
     if (!status && set.count > 1)
-        status = error_set(e, LEAT_E_SHARD, "is part %u of %u, which can only be opened as files", (unsigned)set.no + 1,
-                           (unsigned)set.count);
+        status = error_set(e, LEAT_E_SHARD, "is part %u of %u, which can only be opened as files",
+                           (unsigned)set.no + 1, (unsigned)set.count);
     if (status) goto fail;
     *out = f;
     return error_set(e, LEAT_OK, "%s", "");
@@ -251,7 +259,15 @@ void file_close(model_file *f) {
     mem_free(f);
 }
 
-const gguf *file_gguf(const model_file *f) { return &f->g; }
-uint64_t file_bytes(const model_file *f) { return f->bytes; }
-size_t file_parts(const model_file *f) { return f->n_parts; }
-bool file_lost(const model_file *f) { return atomic_load(&f->lost); }
+const gguf *file_gguf(const model_file *f) {
+    return &f->g;
+}
+uint64_t file_bytes(const model_file *f) {
+    return f->bytes;
+}
+size_t file_parts(const model_file *f) {
+    return f->n_parts;
+}
+bool file_lost(const model_file *f) {
+    return atomic_load(&f->lost);
+}

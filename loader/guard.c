@@ -1,6 +1,7 @@
-/* The SIGBUS guard of guard.h: a handler, the handler that was there before, and a table of mappings that the handler
- * can read at any moment. What runs in the handler may only use what is async-signal-safe: atomics, mmap as the plain
- * system call it is, sigaction, kill. Tools install it; file.c registers mappings whether or not it is installed. */
+/* The SIGBUS guard of guard.h: a handler, the handler that was there before, and a table of mappings that the
+ * handler can read at any moment. What runs in the handler may only use what is async-signal-safe: atomics,
+ * mmap as the plain system call it is, sigaction, kill. Tools install it; file.c registers mappings whether
+ * or not it is installed. */
 #include "guard.h"
 
 #include <errno.h>
@@ -18,8 +19,8 @@ _Static_assert(ATOMIC_BOOL_LOCK_FREE == 2 && ATOMIC_POINTER_LOCK_FREE == 2 && AT
 
 enum { SLOTS = 2048 }; /* two full split sets */
 
-/* A slot is empty (base 0), and being changed while `version` is odd. Whoever faults has a mapping in use, whose slot
- * nobody changes; so the handler may skip every slot that it sees changing. */
+/* A slot is empty (base 0), and being changed while `version` is odd. Whoever faults has a mapping in use,
+ * whose slot nobody changes; so the handler may skip every slot that it sees changing. */
 typedef struct slot {
     atomic_uint version;
     atomic_uintptr_t base;
@@ -42,7 +43,9 @@ static bool slot_claim(slot *s, uintptr_t expected) {
     return true; /* the version is still the one the base was read under, so the base is too */
 }
 
-static void slot_release(slot *s) { atomic_fetch_add(&s->version, 1); }
+static void slot_release(slot *s) {
+    atomic_fetch_add(&s->version, 1);
+}
 
 void guard_add(const void *base, size_t bytes, atomic_bool *lost) {
     for (size_t i = 0; i < SLOTS; i++) {
@@ -64,9 +67,9 @@ void guard_remove(const void *base) {
     }
 }
 
-/* Puts zeros from the page of `address` to the end of its mapping, if it is a registered one. To the end, because a file
- * that shrank lacks all of that; one page at a time would be a signal for each, and could use up the kernel's limit on
- * the number of mappings. */
+/* Puts zeros from the page of `address` to the end of its mapping, if it is a registered one. To the end,
+ * because a file that shrank lacks all of that; one page at a time would be a signal for each, and could use
+ * up the kernel's limit on the number of mappings. */
 static bool cover(uintptr_t address) {
     for (size_t i = 0; i < SLOTS; i++) {
         slot *s = &slots[i];
@@ -96,8 +99,8 @@ static void pass_on(int number, siginfo_t *info, void *context) {
         earlier.sa_handler(number);
         return;
     }
-    /* Returning repeats the access, and the default action then ends the process with the true address in the dump. (A
-     * fault can't be ignored; the kernel treats that as the default, too.) */
+    /* Returning repeats the access, and the default action then ends the process with the true address in the
+     * dump. (A fault can't be ignored; the kernel treats that as the default, too.) */
     struct sigaction plain;
     memset(&plain, 0, sizeof plain);
     plain.sa_handler = SIG_DFL;
@@ -126,8 +129,8 @@ leat_status guard_install(leat_error *e) {
     if (sigaction(SIGBUS, NULL, &earlier) || sigaction(SIGBUS, &ours, NULL)) {
         int number = errno;
         atomic_store(&state, ABSENT);
-        return error_set(e, LEAT_E_IO, "the handler for SIGBUS can't be installed: %s (errno %d)", os_error_text(number),
-                         number);
+        return error_set(e, LEAT_E_IO, "the handler for SIGBUS can't be installed: %s (errno %d)",
+                         os_error_text(number), number);
     }
     atomic_store(&state, INSTALLED);
     return error_set(e, LEAT_OK, "%s", "");

@@ -1,5 +1,6 @@
-/* Typed, ranged access to metadata (the only way in for values that decide anything) and the untyped walk for display.
- * It must never convert a number silently: what doesn't have the wanted type and range is an error that names the key. */
+/* Typed, ranged access to metadata (the only way in for values that decide anything) and the untyped walk for
+ * display. It must never convert a number silently: what doesn't have the wanted type and range is an error
+ * that names the key. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -22,10 +23,8 @@ static bool is_integer(gguf_type type) {
     case GGUF_U32:
     case GGUF_I32:
     case GGUF_U64:
-    case GGUF_I64:
-        return true;
-    default:
-        return false;
+    case GGUF_I64: return true;
+    default: return false;
     }
 }
 
@@ -83,8 +82,8 @@ str gguf_kv_next_str(const gguf_kv *kv, size_t *at) {
     uint64_t length;
     const uint8_t *bytes;
     if (kv->elem_type != GGUF_STRING || *at > kv->bytes) return none;
-    /* The lengths were checked when the file was parsed, but they are read again from a mapping that another process may
-     * have written to since, so they are checked again. */
+    /* The lengths were checked when the file was parsed, but they are read again from a mapping that another
+     * process may have written to since, so they are checked again. */
     cursor c = {kv->data, kv->bytes, *at};
     if (!cursor_u64(&c, &length) || !cursor_take(&c, length, &bytes)) {
         *at = kv->bytes;
@@ -104,9 +103,10 @@ static leat_status look_up(const gguf *g, const char *key, const gguf_kv **kv, b
 
 static leat_status wrong_type(const gguf_kv *kv, const char *key, const char *wanted, leat_error *e) {
     if (kv->type == GGUF_ARRAY)
-        return error_set(e, LEAT_E_TYPE, "key \"%s\" is an array of %s, not %s", key, gguf_type_name(kv->elem_type),
-                         wanted);
-    return error_set(e, LEAT_E_TYPE, "key \"%s\" is of type %s, not %s", key, gguf_type_name(kv->type), wanted);
+        return error_set(e, LEAT_E_TYPE, "key \"%s\" is an array of %s, not %s", key,
+                         gguf_type_name(kv->elem_type), wanted);
+    return error_set(e, LEAT_E_TYPE, "key \"%s\" is of type %s, not %s", key, gguf_type_name(kv->type),
+                     wanted);
 }
 
 leat_status meta_u32(const gguf *g, const char *key, uint32_t min, uint32_t max, uint32_t *out, bool *found,
@@ -120,16 +120,19 @@ leat_status meta_u32(const gguf *g, const char *key, uint32_t min, uint32_t max,
         return error_set(e, LEAT_E_VALUE, "key \"%s\" is %" PRId64 ", not %" PRIu32 " to %" PRIu32, key,
                          gguf_kv_i64(kv, 0), min, max);
     if (v < min || v > max)
-        return error_set(e, LEAT_E_VALUE, "key \"%s\" is %" PRIu64 ", not %" PRIu32 " to %" PRIu32, key, v, min, max);
+        return error_set(e, LEAT_E_VALUE, "key \"%s\" is %" PRIu64 ", not %" PRIu32 " to %" PRIu32, key, v,
+                         min, max);
     *out = (uint32_t)v;
     return LEAT_OK;
 }
 
-leat_status meta_f32(const gguf *g, const char *key, float min, float max, float *out, bool *found, leat_error *e) {
+leat_status meta_f32(const gguf *g, const char *key, float min, float max, float *out, bool *found,
+                     leat_error *e) {
     const gguf_kv *kv;
     leat_status status = look_up(g, key, &kv, found, e);
     if (status || !kv) return status;
-    if (kv->type != GGUF_F32 && kv->type != GGUF_F64) return wrong_type(kv, key, "a floating-point number", e);
+    if (kv->type != GGUF_F32 && kv->type != GGUF_F64)
+        return wrong_type(kv, key, "a floating-point number", e);
     double v = gguf_kv_f64(kv, 0);
     if (!(v >= (double)min && v <= (double)max)) /* this way round, a NaN is refused */
         return error_set(e, LEAT_E_VALUE, "key \"%s\" is %g, not %g to %g", key, v, (double)min, (double)max);
@@ -156,8 +159,8 @@ leat_status meta_str(const gguf *g, const char *key, str *out, bool *found, leat
     return LEAT_OK;
 }
 
-leat_status meta_array(const gguf *g, const char *key, gguf_type elem, uint64_t max_count, const gguf_kv **out,
-                       bool *found, leat_error *e) {
+leat_status meta_array(const gguf *g, const char *key, gguf_type elem, uint64_t max_count,
+                       const gguf_kv **out, bool *found, leat_error *e) {
     const gguf_kv *kv;
     leat_status status = look_up(g, key, &kv, found, e);
     if (status || !kv) return status;
@@ -165,11 +168,12 @@ leat_status meta_array(const gguf *g, const char *key, gguf_type elem, uint64_t 
         if (kv->type == GGUF_ARRAY)
             return error_set(e, LEAT_E_TYPE, "key \"%s\" is an array of %s, not of %s", key,
                              gguf_type_name(kv->elem_type), gguf_type_name(elem));
-        return error_set(e, LEAT_E_TYPE, "key \"%s\" is of type %s, not an array of %s", key, gguf_type_name(kv->type),
-                         gguf_type_name(elem));
+        return error_set(e, LEAT_E_TYPE, "key \"%s\" is of type %s, not an array of %s", key,
+                         gguf_type_name(kv->type), gguf_type_name(elem));
     }
     if (kv->count > max_count)
-        return error_set(e, LEAT_E_COUNT, "key \"%s\" has %" PRIu64 " elements, at most %" PRIu64 " are possible", key,
+        return error_set(e, LEAT_E_COUNT,
+                         "key \"%s\" has %" PRIu64 " elements, at most %" PRIu64 " are possible", key,
                          kv->count, max_count);
     *out = kv;
     return LEAT_OK;

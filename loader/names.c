@@ -1,7 +1,7 @@
-/* Open addressing with linear probing over a table at most half full, holding index + 1 (0 is empty). Names come from
- * untrusted files, so the hash is keyed (SipHash-1-3 by Aumasson and Bernstein, the variant hash tables use): the key is
- * the address of the array, which who wrote the file can't know, so that nobody can prepare 65,536 names for one slot.
- * The key decides only the order of probing, never a result. */
+/* Open addressing with linear probing over a table at most half full, holding index + 1 (0 is empty). Names
+ * come from untrusted files, so the hash is keyed (SipHash-1-3 by Aumasson and Bernstein, the variant hash
+ * tables use): the key is the address of the array, which who wrote the file can't know, so that nobody can
+ * prepare 65,536 names for one slot. The key decides only the order of probing, never a result. */
 #include "names.h"
 
 #include <stddef.h>
@@ -14,7 +14,9 @@
 _Static_assert(offsetof(gguf_kv, key) == 0, "names_at reads the name at the start of a record");
 _Static_assert(offsetof(gguf_tensor, name) == 0, "names_at reads the name at the start of a record");
 
-static uint64_t rotate(uint64_t x, unsigned n) { return x << n | x >> (64 - n); }
+static uint64_t rotate(uint64_t x, unsigned n) {
+    return x << n | x >> (64 - n);
+}
 
 static void sip_round(uint64_t v[4]) {
     v[0] += v[1];
@@ -51,11 +53,16 @@ static uint64_t hash(const void *key, str s) {
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-static str names_at(names list, size_t i) { return *(const str *)((const char *)list.base + i * list.stride); }
+static str names_at(names list, size_t i) {
+    return *(const str *)((const char *)list.base + i * list.stride);
+}
 
-static bool same(str a, str b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+static bool same(str a, str b) {
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
 
-/* The slot that holds `name`, or the empty one where it belongs. Ends, because at least half of the slots are empty. */
+/* The slot that holds `name`, or the empty one where it belongs. Ends, because at least half of the slots are
+ * empty. */
 static size_t slot_of(names list, const uint32_t *table, size_t table_size, str name) {
     size_t slot = (size_t)hash(list.base, name) & (table_size - 1);
     while (table[slot] && !same(names_at(list, table[slot] - 1), name)) slot = (slot + 1) & (table_size - 1);

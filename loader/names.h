@@ -10,11 +10,15 @@ typedef struct names {
     size_t n, stride;
 } names;
 
-static inline names names_of_kv(const gguf *g) { return (names){g->kv, g->n_kv, sizeof *g->kv}; }
-static inline names names_of_tensors(const gguf *g) { return (names){g->tensors, g->n_tensors, sizeof *g->tensors}; }
+static inline names names_of_kv(const gguf *g) {
+    return (names){g->kv, g->n_kv, sizeof *g->kv};
+}
+static inline names names_of_tensors(const gguf *g) {
+    return (names){g->tensors, g->n_tensors, sizeof *g->tensors};
+}
 
-/* Builds the table; *table belongs to the caller (mem_free). LEAT_E_DUPLICATE when two names are equal, with the pair in
- * first and second, LEAT_E_NOMEM; then no table. */
+/* Builds the table; *table belongs to the caller (mem_free). LEAT_E_DUPLICATE when two names are equal, with
+ * the pair in first and second, LEAT_E_NOMEM; then no table. */
 leat_status names_index(names list, uint32_t **table, size_t *table_size, size_t *first, size_t *second);
 
 /* Index of the record called `name`, or SIZE_MAX. */

@@ -1,5 +1,5 @@
-/* Texts for the errno values that opening, mapping and writing files can give. Used for messages only: no decision
- * depends on them. */
+/* Texts for the errno values that opening, mapping and writing files can give. Used for messages only: no
+ * decision depends on them. */
 #include "oserror.h"
 
 #include <errno.h>

@@ -12,8 +12,9 @@
 /* The smallest records there can be: they bound counts before anything is allocated by them. */
 enum {
     HEADER_BYTES = 4 + 4 + 8 + 8,
-    KV_MIN_BYTES = 8 + 1 + 4 + 1,            /* key length, one character, type, one byte */
-    TENSOR_MIN_BYTES = 8 + 1 + 4 + 8 + 4 + 8 /* name length, one character, n_dims, one of them, type, offset */
+    KV_MIN_BYTES = 8 + 1 + 4 + 1, /* key length, one character, type, one byte */
+    TENSOR_MIN_BYTES =
+        8 + 1 + 4 + 8 + 4 + 8 /* name length, one character, n_dims, one of them, type, offset */
 };
 
 /* Bytes of one element of a metadata type; 0 for strings, arrays and what is no type. */
@@ -23,8 +24,8 @@ const char *gguf_type_name(uint32_t type);
 /* True when all characters are printable ASCII. */
 bool is_printable(str s);
 
-/* Reads g->n_tensors records at the cursor into g->tensors, then checks that their data lies aligned, inside the file
- * and apart; sets g->data_offset. g->alignment is known before. */
+/* Reads g->n_tensors records at the cursor into g->tensors, then checks that their data lies aligned, inside
+ * the file and apart; sets g->data_offset. g->alignment is known before. */
 leat_status tensors_parse(cursor *c, gguf *g, leat_error *e);
 
 /* (Re)builds g's table of tensor names; LEAT_E_DUPLICATE names the tensor. */

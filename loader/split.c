@@ -1,6 +1,7 @@
-/* Split sets as llama.cpp's gguf-split writes them: each part has split.no, split.count and split.tensors.count, and all
- * lie in one folder under one name with a number. file.c opens and joins them. Nothing here may take a path from a file:
- * names of other parts come from the name of the part that was opened. */
+/* Split sets as llama.cpp's gguf-split writes them: each part has split.no, split.count and
+ * split.tensors.count, and all lie in one folder under one name with a number. file.c opens and joins them.
+ * Nothing here may take a path from a file: names of other parts come from the name of the part that was
+ * opened. */
 #include "split.h"
 
 #include <stdio.h>
@@ -31,17 +32,20 @@ fail:
     return LEAT_E_SHARD;
 }
 
-leat_status split_path(const char *path, uint32_t own, uint32_t no, uint32_t count, char **out, leat_error *e) {
+leat_status split_path(const char *path, uint32_t own, uint32_t no, uint32_t count, char **out,
+                       leat_error *e) {
     char expected[32];
     size_t n = strlen(path), size;
     snprintf(expected, sizeof expected, "-%05u-of-%05u.gguf", (unsigned)own + 1, (unsigned)count);
     if (n < SUFFIX_BYTES || strcmp(path + n - SUFFIX_BYTES, expected))
-        return error_set(e, LEAT_E_SHARD,
-                         "is part %u of %u, but its name does not end in \"%s\", so the other parts can't be found",
-                         (unsigned)own + 1, (unsigned)count, expected);
+        return error_set(
+            e, LEAT_E_SHARD,
+            "is part %u of %u, but its name does not end in \"%s\", so the other parts can't be found",
+            (unsigned)own + 1, (unsigned)count, expected);
     char *name = checked_add(n, 1, &size) ? mem_alloc(size, 1) : NULL;
     if (!name) return error_set(e, LEAT_E_NOMEM, "no memory for a path of %zu bytes", n);
-    snprintf(name, size, "%.*s-%05u-of-%05u.gguf", (int)(n - SUFFIX_BYTES), path, (unsigned)no + 1, (unsigned)count);
+    snprintf(name, size, "%.*s-%05u-of-%05u.gguf", (int)(n - SUFFIX_BYTES), path, (unsigned)no + 1,
+             (unsigned)count);
     *out = name;
     return LEAT_OK;
 }

@@ -15,6 +15,7 @@ leat_status split_read(const gguf *g, split_info *out, leat_error *e);
 
 /* The path of part `no` (from 0) of `count`, given the path of part `own`; the caller frees it with mem_free.
  * LEAT_E_SHARD when that path doesn't end in -0000X-of-0000N.gguf with X and N as they should be. */
-leat_status split_path(const char *path, uint32_t own, uint32_t no, uint32_t count, char **out, leat_error *e);
+leat_status split_path(const char *path, uint32_t own, uint32_t no, uint32_t count, char **out,
+                       leat_error *e);
 
 #endif

@@ -1,6 +1,6 @@
-/* The file seam: every call to the operating system that the loader makes for a file, bare. Results and errno are the
- * system's; loops over EINTR and short writes are the callers' business, because that is what tests rig (they link
- * another sys.c that fails or interrupts a chosen call). */
+/* The file seam: every call to the operating system that the loader makes for a file, bare. Results and errno
+ * are the system's; loops over EINTR and short writes are the callers' business, because that is what tests
+ * rig (they link another sys.c that fails or interrupts a chosen call). */
 #ifndef LEAT_LOADER_SYS_H
 #define LEAT_LOADER_SYS_H
 

@@ -1,5 +1,6 @@
-/* Writes a file so that its name never stands for half of it; see write.h. Small puts are gathered in a buffer, large ones
- * go straight through. Once something failed, the writer only remembers that, and what is left to do is to give up. */
+/* Writes a file so that its name never stands for half of it; see write.h. Small puts are gathered in a
+ * buffer, large ones go straight through. Once something failed, the writer only remembers that, and what is
+ * left to do is to give up. */
 #include "write.h"
 
 #include <errno.h>
@@ -34,7 +35,8 @@ struct file_writer {
 
 static leat_status failed(file_writer *w, const char *what, int number, leat_error *e) {
     w->failed = true;
-    return error_set(e, LEAT_E_IO, "%.*s: %s: %s (errno %d)", SHOWN, w->path, what, os_error_text(number), number);
+    return error_set(e, LEAT_E_IO, "%.*s: %s: %s (errno %d)", SHOWN, w->path, what, os_error_text(number),
+                     number);
 }
 
 static void writer_free(file_writer *w) {
@@ -60,7 +62,8 @@ static leat_status check_target(file_writer *w, leat_error *e) {
 static leat_status open_temp(file_writer *w, leat_error *e) {
     size_t size = strlen(w->path) + TEMP_SUFFIX_BYTES;
     int number = EEXIST;
-    /* O_EXCL makes the name ours, whoever else (another thread, a dead process of the same number) uses the pattern. */
+    /* O_EXCL makes the name ours, whoever else (another thread, a dead process of the same number) uses the
+     * pattern. */
     for (int i = 0; i < TEMP_TRIES; i++) {
         snprintf(w->temp, size, "%s.tmp-%ld-%d", w->path, (long)getpid(), i);
         do w->fd = sys_open(w->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -150,15 +153,18 @@ leat_status writer_align(file_writer *w, size_t align, leat_error *e) {
     return w->failed ? failed_before(w, e) : LEAT_OK;
 }
 
-uint64_t writer_offset(const file_writer *w) { return w->offset; }
+uint64_t writer_offset(const file_writer *w) {
+    return w->offset;
+}
 
-/* Makes the new name itself durable. By then the file stands under its name, whole, and there is no way back; a system that
- * can't do this (some file systems can't) leaves either the old or the new file after a power cut, both whole. So its
- * result doesn't matter. */
+/* Makes the new name itself durable. By then the file stands under its name, whole, and there is no way back;
+ * a system that can't do this (some file systems can't) leaves either the old or the new file after a power
+ * cut, both whole. So its result doesn't matter. */
 static void sync_folder(file_writer *w) {
     char *slash = strrchr(w->path, '/');
     const char *folder = ".";
-    if (slash == w->path) folder = "/";
+    if (slash == w->path)
+        folder = "/";
     else if (slash) {
         *slash = 0; /* the writer is about to be freed */
         folder = w->path;

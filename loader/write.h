@@ -1,5 +1,5 @@
-/* Files are written whole or not at all: a temporary file beside the target, every write checked, fsync, rename. The
- * write seam. Used by whoever makes files: quantize, tensor export, conversion. */
+/* Files are written whole or not at all: a temporary file beside the target, every write checked, fsync,
+ * rename. The write seam. Used by whoever makes files: quantize, tensor export, conversion. */
 #ifndef LEAT_LOADER_WRITE_H
 #define LEAT_LOADER_WRITE_H
 
@@ -10,7 +10,8 @@
 
 typedef struct file_writer file_writer;
 
-/* Opens PATH.tmp-PID-N for writing. Nothing exists under `path` (or the old file stays) until writer_commit. */
+/* Opens PATH.tmp-PID-N for writing. Nothing exists under `path` (or the old file stays) until writer_commit.
+ */
 leat_status writer_open(const char *path, file_writer **out, leat_error *e);
 leat_status writer_put(file_writer *w, const void *bytes, size_t n, leat_error *e);
 /* Zero bytes up to the next multiple of `align`. */

@@ -90,6 +90,7 @@ leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_
     if (!s && !vocab_only && !arch_find(m->arch_name)) s = unknown_arch(m->arch_name, e);
     if (!s) s = vocab_open(file_gguf(m->file), &m->vocab, e);
     if (!s && !vocab_only) s = bind_weights(m, e);
+    if (!s && file_lost(m->file)) s = error_set(e, LEAT_E_IO, "%.150s was cut short while it was read", path);
     if (s) goto fail;
     const gguf *g = file_gguf(m->file);
     for (size_t i = 0; i < g->n_tensors; i++) m->n_params += (uint64_t)g->tensors[i].n_rows * g->tensors[i].ne[0];

@@ -332,8 +332,10 @@ leat_status sampler_pick(leat_sampler *s, const float *logits, uint32_t n_ctx, i
     const sampler_candidate *c;
     size_t n, i = 0;
     double total;
+    os_fp fp;
+    os_fp_default(&fp);
     leat_status status = sampler_distribution(s, logits, n_ctx, &c, &n, &total, e);
-    if (status) return status;
+    if (status) goto fail;
     if (s->params.temp > 0) {
         double at = rng_unit(&s->random) * total, sum = (double)c[0].weight;
         while (sum <= at && i + 1 < n) sum += (double)c[++i].weight;
@@ -341,5 +343,7 @@ leat_status sampler_pick(leat_sampler *s, const float *logits, uint32_t n_ctx, i
             i--; /* rounding made `at` the total, and the last candidates have no weight */
     }
     *out = (int32_t)c[i].id;
-    return LEAT_OK;
+fail:
+    os_fp_restore(&fp);
+    return status;
 }

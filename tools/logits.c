@@ -24,12 +24,14 @@ typedef struct logits_options {
  * is written directly. */
 typedef struct whole_file {
     FILE *f;
+    int error;                                     /* errno of the first write that failed */
     char path[PATH_MAX], temporary[PATH_MAX + 32]; /* temporary is "" when written directly */
 } whole_file;
 
 static int whole_file_open(whole_file *w, const char *path) {
     struct stat s;
     int fd;
+    w->error = 0;
     w->temporary[0] = 0;
     /* Through a link, the file it names is replaced, not the link. */
     if (!realpath(path, w->path) && (size_t)snprintf(w->path, PATH_MAX, "%s", path) >= PATH_MAX)
@@ -54,8 +56,8 @@ static int whole_file_open(whole_file *w, const char *path) {
 static int whole_file_close(whole_file *w, int status) {
     bool direct = !w->temporary[0];
     errno = 0;
-    bool good = !ferror(w->f) && fflush(w->f) == 0 && (direct || fsync(fileno(w->f)) == 0);
-    int error = errno;
+    bool good = !w->error && fflush(w->f) == 0 && (direct || fsync(fileno(w->f)) == 0);
+    int error = w->error ? w->error : errno;
     if (fclose(w->f) && good) {
         good = false;
         error = errno;
@@ -70,27 +72,29 @@ static int whole_file_close(whole_file *w, int status) {
 }
 
 static int write_logits(leat_session *session, const leat_token *tokens, size_t count, size_t n_batch,
-                        uint32_t n_vocab, FILE *out) {
+                        uint32_t n_vocab, whole_file *out) {
     leat_error error;
     progress bar;
     int status = EXIT_DONE;
     progress_start(&bar, "computing logits", "tokens");
-    for (size_t done = 0; done < count && !status;) {
+    for (size_t done = 0; done < count && !status && !out->error;) {
         size_t n = count - done < n_batch ? count - done : n_batch;
         if (leat_session_eval(session, tokens + done, n, &error)) {
             progress_end(&bar);
             return fail("%s", error.message);
         }
-        for (size_t i = 0; i < n && !status; i++) {
+        for (size_t i = 0; i < n && !status && !out->error; i++) {
             const float *logits = leat_session_logits(session, n - 1 - i); /* (n_vocab) */
-            if (!logits || fwrite(logits, sizeof *logits, n_vocab, out) != n_vocab) status = EXIT_FAILED;
+            if (!logits)
+                status = fail("the session has no logits for token %zu", done + i);
+            else if (fwrite(logits, sizeof *logits, n_vocab, out->f) != n_vocab)
+                out->error = errno ? errno : EIO;
         }
         done += n;
         progress_update(&bar, done, count);
     }
     progress_end(&bar);
-    /* A failed write is told by whole_file_close, which knows why. */
-    return ferror(out) ? EXIT_DONE : status ? fail("the session has no logits for some token") : EXIT_DONE;
+    return status; /* a failed write is told by whole_file_close */
 }
 
 static int run_logits(const logits_options *o, const leat_token *tokens, size_t count) {
@@ -113,7 +117,7 @@ static int run_logits(const logits_options *o, const leat_token *tokens, size_t 
     if (leat_session_open(model, &params, &session, &error)) {
         status = fail("%s", error.message);
     } else if (!(status = whole_file_open(&out, o->out))) {
-        status = write_logits(session, tokens, count, params.n_batch, info.n_vocab, out.f);
+        status = write_logits(session, tokens, count, params.n_batch, info.n_vocab, &out);
         status = whole_file_close(&out, status);
     }
     leat_session_close(session);

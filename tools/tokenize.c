@@ -71,8 +71,7 @@ static int tokenize_all(const leat_model *model, const tokenize_options *o) {
 static int check_usage(tokenize_options *o, const command_line *line) {
     size_t n = line->n_positionals, used = 0;
     bool wants_text = !o->text && !o->file;
-    bool first_is_model =
-        !o->model && n && (n == 2 || !wants_text || access(line->positionals[0], R_OK) == 0);
+    bool first_is_model = !o->model && n && (n > 1 || !wants_text || access(line->positionals[0], R_OK) == 0);
     if (first_is_model) o->model = line->positionals[used++];
     if (used < n && wants_text) o->text = line->positionals[used++];
     if (used < n) return usage_error(line->name, "unexpected \"%s\"", line->positionals[used]);

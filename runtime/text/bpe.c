@@ -1,6 +1,6 @@
-/* Byte-level BPE: a pre-tokenizer cuts the text into words, each byte of a word is a symbol, and neighbours merge by the
- * rank of their pair in the list of merges. Called by vocab.c with a stretch that holds no special token. Words never see
- * each other. */
+/* Byte-level BPE: a pre-tokenizer cuts the text into words, each byte of a word is a symbol, and neighbours
+ * merge by the rank of their pair in the list of merges. Called by vocab.c with a stretch that holds no
+ * special token. Words never see each other. */
 #include "vocab_impl.h"
 
 static leat_status encode_word(tokenization *t, const char *p, size_t n, leat_error *e) {

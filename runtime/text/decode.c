@@ -14,7 +14,8 @@ leat_status text_decoder_init(text_decoder *d, size_t longest, bool drop_space, 
     *d = (text_decoder){.longest = longest, .drop_space = drop_space, .at_start = true};
     /* Held bytes and piece, of which each byte may become a U+FFFD. */
     if (checked_add(longest, sizeof d->held, &bytes)) d->text = mem_alloc(bytes, sizeof replacement);
-    if (!d->text) return error_set(e, LEAT_E_NOMEM, "no memory for a decoder of pieces of up to %zu bytes", longest);
+    if (!d->text)
+        return error_set(e, LEAT_E_NOMEM, "no memory for a decoder of pieces of up to %zu bytes", longest);
     return LEAT_OK;
 }
 
@@ -23,8 +24,9 @@ void text_decoder_free(text_decoder *d) {
     *d = (text_decoder){0};
 }
 
-/* Decodes what begins in the held bytes and ends in the piece: at most one character, or held bytes that turn out to
- * be none. Takes bytes of the piece one by one, so that a byte that does not fit starts afresh in the main loop. */
+/* Decodes what begins in the held bytes and ends in the piece: at most one character, or held bytes that turn
+ * out to be none. Takes bytes of the piece one by one, so that a byte that does not fit starts afresh in the
+ * main loop. */
 static size_t finish_held(text_decoder *d, str *piece) {
     char whole[4];
     uint32_t cp;

@@ -1,7 +1,7 @@
-/* Streaming text out of tokens: takes the bytes of one token after the other and gives back text that is always whole,
- * valid UTF-8. Bytes that may still become a character are held back; bytes that can't come out as U+FFFD, one for each
- * maximal subpart (as Unicode recommends and web browsers do). All memory is taken at init. Used by api.c, one decoder per
- * stream and thread. */
+/* Streaming text out of tokens: takes the bytes of one token after the other and gives back text that is
+ * always whole, valid UTF-8. Bytes that may still become a character are held back; bytes that can't come out
+ * as U+FFFD, one for each maximal subpart (as Unicode recommends and web browsers do). All memory is taken at
+ * init. Used by api.c, one decoder per stream and thread. */
 #ifndef LEAT_RUNTIME_TEXT_DECODE_H
 #define LEAT_RUNTIME_TEXT_DECODE_H
 
@@ -11,15 +11,15 @@
 #include "loader/gguf.h"
 
 typedef struct text_decoder {
-    char *text;   /* what the last call returned */
+    char *text; /* what the last call returned */
     size_t longest;
     char held[3]; /* an incomplete character */
     size_t n_held;
     bool drop_space, at_start;
 } text_decoder;
 
-/* Takes pieces of at most `longest` bytes (vocab_longest_piece). With drop_space (vocab_space_prefix), one space at the
- * very start of the text is dropped. */
+/* Takes pieces of at most `longest` bytes (vocab_longest_piece). With drop_space (vocab_space_prefix), one
+ * space at the very start of the text is dropped. */
 leat_status text_decoder_init(text_decoder *d, size_t longest, bool drop_space, leat_error *e);
 void text_decoder_free(text_decoder *d); /* a zeroed one is fine */
 

@@ -1,10 +1,12 @@
-/* The inner loop of both tokenizers: in a row of symbols, merge the two neighbours of best priority, the leftmost on a tie,
- * until no two neighbours merge. Called by spm.c and bpe.c for one stretch of text at a time.
+/* The inner loop of both tokenizers: in a row of symbols, merge the two neighbours of best priority, the
+ * leftmost on a tie, until no two neighbours merge. Called by spm.c and bpe.c for one stretch of text at a
+ * time.
  *
- * Short stretches, nearly all in real text, look for the best pair by scanning; long ones keep a heap. A heap entry is
- * never removed when its pair disappears: it is out of date when the candidate at its offset is gone or has another
- * priority, and skipped when it comes up. (With the same priority at the same place it is as good as new.) Each merge adds at
- * most two entries, so there are at most 3 n in all and the time is O(n log n); it never depends on what the text is. */
+ * Short stretches, nearly all in real text, look for the best pair by scanning; long ones keep a heap. A heap
+ * entry is never removed when its pair disappears: it is out of date when the candidate at its offset is gone
+ * or has another priority, and skipped when it comes up. (With the same priority at the same place it is as
+ * good as new.) Each merge adds at most two entries, so there are at most 3 n in all and the time is O(n log
+ * n); it never depends on what the text is. */
 #include "vocab_impl.h"
 
 #include <string.h>
@@ -16,7 +18,8 @@ enum { SCAN_MAX = 32 }; /* bytes of a stretch up to which scanning beats a heap 
 leat_status merger_reserve(merger *m, size_t n, leat_error *e) {
     if (n <= m->capacity) return LEAT_OK;
     if (n >= UINT32_MAX / 2)
-        return error_set(e, LEAT_E_LIMIT, "%zu bytes of text that can't be cut into words are too many; at most %u", n,
+        return error_set(e, LEAT_E_LIMIT,
+                         "%zu bytes of text that can't be cut into words are too many; at most %u", n,
                          (unsigned)(UINT32_MAX / 2 - 1));
     size_t capacity = m->capacity < 256 ? 256 : m->capacity + m->capacity / 2;
     if (capacity < n) capacity = n;
@@ -57,7 +60,8 @@ static uint32_t join(const vocab *v, merger *m, const char *text, size_t left, s
     }
     size_t length = (size_t)m->length[left] + m->length[right];
     if (length > v->longest_text) return VOCAB_NONE;
-    uint64_t hash = symbol_hash(v, m, text, left) * v->power[m->length[right]] + symbol_hash(v, m, text, right);
+    uint64_t hash =
+        symbol_hash(v, m, text, left) * v->power[m->length[right]] + symbol_hash(v, m, text, right);
     return index_find_text(v, text + left, length, hash);
 }
 
@@ -102,9 +106,43 @@ static void run_scanning(const vocab *v, merger *m, const char *text, size_t n) 
     }
 }
 
-static void sift_down(uint64_t *heap, size_t n, size_t at, uint64_t key) {
+/* The heap has four children per entry, all in one cache line: the root is at HEAP_ROOT, so that the children
+ * of i start at 4 (i - 2), a multiple of four in memory that is aligned to 64 bytes. */
+enum { HEAP_ROOT = 3 };
+
+static size_t heap_parent(size_t at) {
+    return at / 4 + 2;
+}
+
+static size_t heap_child(size_t at) {
+    return 4 * (at - 2);
+}
+
+static leat_status push(merger *m, uint64_t key, leat_error *e) {
+    if (key == UINT64_MAX) return LEAT_OK;
+    m->work++;
+    if (m->heap_end >= m->heap_capacity) {
+        size_t capacity = m->heap_capacity + m->heap_capacity / 2 + 64;
+        uint64_t *heap = mem_resize(m->heap, m->heap_capacity, capacity, sizeof *heap);
+        if (!heap) return error_set(e, LEAT_E_NOMEM, "no memory to tokenize a long word");
+        m->heap = heap;
+        m->heap_capacity = capacity;
+    }
+    size_t at = m->heap_end++;
+    while (at > HEAP_ROOT && m->heap[heap_parent(at)] > key) {
+        m->heap[at] = m->heap[heap_parent(at)];
+        at = heap_parent(at);
+    }
+    m->heap[at] = key;
+    return LEAT_OK;
+}
+
+static uint64_t pop(merger *m) {
+    uint64_t *heap = m->heap, top = heap[HEAP_ROOT], key = heap[--m->heap_end];
+    size_t at = HEAP_ROOT, n = m->heap_end;
+    m->work++;
     for (;;) {
-        size_t child = 4 * at + 1, best = at, end = child + 4 < n ? child + 4 : n;
+        size_t child = heap_child(at), best = at, end = child + 4 < n ? child + 4 : n;
         uint64_t least = key;
         for (; child < end; child++)
             if (heap[child] < least) {
@@ -115,40 +153,16 @@ static void sift_down(uint64_t *heap, size_t n, size_t at, uint64_t key) {
         heap[at] = least;
         at = best;
     }
-    heap[at] = key;
-}
-
-static leat_status push(merger *m, uint64_t key, leat_error *e) {
-    if (key == UINT64_MAX) return LEAT_OK;
-    m->work++;
-    if (m->n_heap == m->heap_capacity) {
-        size_t capacity = m->heap_capacity + m->heap_capacity / 2 + 64;
-        uint64_t *heap = mem_resize(m->heap, m->heap_capacity, capacity, sizeof *heap);
-        if (!heap) return error_set(e, LEAT_E_NOMEM, "no memory to tokenize a long word");
-        m->heap = heap;
-        m->heap_capacity = capacity;
-    }
-    size_t at = m->n_heap++;
-    while (at > 0 && m->heap[(at - 1) / 4] > key) {
-        m->heap[at] = m->heap[(at - 1) / 4];
-        at = (at - 1) / 4;
-    }
-    m->heap[at] = key;
-    return LEAT_OK;
-}
-
-static uint64_t pop(merger *m) {
-    uint64_t top = m->heap[0], last = m->heap[--m->n_heap];
-    m->work++;
-    if (m->n_heap > 0) sift_down(m->heap, m->n_heap, 0, last);
+    if (n > HEAP_ROOT) heap[at] = key;
     return top;
 }
 
 static leat_status run_heap(const vocab *v, merger *m, const char *text, size_t n, leat_error *e) {
     leat_status s = LEAT_OK;
-    m->n_heap = 0;
-    for (size_t at = 0; at < n && s == LEAT_OK; at += m->length[at]) s = push(m, refresh(v, m, text, n, at), e);
-    while (s == LEAT_OK && m->n_heap > 0) {
+    m->heap_end = HEAP_ROOT;
+    for (size_t at = 0; at < n && s == LEAT_OK; at += m->length[at])
+        s = push(m, refresh(v, m, text, n, at), e);
+    while (s == LEAT_OK && m->heap_end > HEAP_ROOT) {
         uint64_t key = pop(m);
         size_t at = key & UINT32_MAX;
         uint32_t candidate = m->candidate[at];

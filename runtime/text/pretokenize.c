@@ -1,5 +1,6 @@
-/* The scanners behind pretokenizers.def. Above each stands the regular expression it follows; alternatives are tried in its
- * order, and `\s+(?!\S)` means: white space, but leave its last character to the word that comes next. */
+/* The scanners behind pretokenizers.def. Above each stands the regular expression it follows; alternatives
+ * are tried in its order, and `\s+(?!\S)` means: white space, but leave its last character to the word that
+ * comes next. */
 #include "pretokenize.h"
 
 #include <stdint.h>
@@ -19,7 +20,9 @@ static bool is_class(const char *p, size_t n, size_t i, enum unicode_class wante
     return i < n && class_at(p, n, i, &length) == wanted;
 }
 
-static bool is_newline(char c) { return c == '\r' || c == '\n'; }
+static bool is_newline(char c) {
+    return c == '\r' || c == '\n';
+}
 
 /* End of the run of `wanted` characters that starts at i, at most `limit` of them. */
 static size_t run_end(const char *p, size_t n, size_t i, enum unicode_class wanted, size_t limit) {
@@ -28,8 +31,9 @@ static size_t run_end(const char *p, size_t n, size_t i, enum unicode_class want
     return i;
 }
 
-/* '(s|t|re|ve|m|ll|d): the length of the match at p, or 0. Case-insensitive matching folds by Unicode's rules, which make
- * U+017F, the long s, an s: the one character beyond ASCII that folds to one of these letters. */
+/* '(s|t|re|ve|m|ll|d): the length of the match at p, or 0. Case-insensitive matching folds by Unicode's
+ * rules, which make U+017F, the long s, an s: the one character beyond ASCII that folds to one of these
+ * letters. */
 static size_t contraction(const char *p, size_t n, bool any_case) {
     if (n < 2 || p[0] != '\'') return 0;
     char fold = any_case ? 0x20 : 0, a = (char)(p[1] | fold), b = (char)(n > 2 ? p[2] | fold : 0);
@@ -38,9 +42,9 @@ static size_t contraction(const char *p, size_t n, bool any_case) {
     return any_case && n > 2 && (unsigned char)p[1] == 0xC5 && (unsigned char)p[2] == 0xBF ? 3 : 0;
 }
 
-/* The word that begins with white space at p[0] and is nothing else: up to the last newline in it if `newlines` keep
- * together (\s*[\r\n]+), else all but the last character, or all of it at the end of what the pattern sees, which is the
- * end of the text or, when `numbers` were cut out before, a number. */
+/* The word that begins with white space at p[0] and is nothing else: up to the last newline in it if
+ * `newlines` keep together (\s*[\r\n]+), else all but the last character, or all of it at the end of what the
+ * pattern sees, which is the end of the text or, when `numbers` were cut out before, a number. */
 static size_t white_space(const char *p, size_t n, bool newlines, bool numbers) {
     size_t end = 0, last = 0, after_newline = 0, length;
     while (end < n && class_at(p, n, end, &length) == UNICODE_SPACE) {
@@ -70,9 +74,13 @@ static size_t scan_gpt2_family(const char *p, size_t n, bool digits) {
     return run_end(p, n, start, kind, digits && kind == UNICODE_NUMBER ? 1 : SIZE_MAX);
 }
 
-static size_t scan_gpt2(const char *p, size_t n) { return scan_gpt2_family(p, n, false); }
+static size_t scan_gpt2(const char *p, size_t n) {
+    return scan_gpt2_family(p, n, false);
+}
 
-static size_t scan_gpt2_digits(const char *p, size_t n) { return scan_gpt2_family(p, n, true); }
+static size_t scan_gpt2_digits(const char *p, size_t n) {
+    return scan_gpt2_family(p, n, true);
+}
 
 /* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
  * \s+(?!\S)|\s+ */
@@ -92,9 +100,13 @@ static size_t scan_llama3_family(const char *p, size_t n, size_t digits) {
     return white_space(p, n, true, false);
 }
 
-static size_t scan_llama3(const char *p, size_t n) { return scan_llama3_family(p, n, 3); }
+static size_t scan_llama3(const char *p, size_t n) {
+    return scan_llama3_family(p, n, 3);
+}
 
-static size_t scan_qwen2(const char *p, size_t n) { return scan_llama3_family(p, n, 1); }
+static size_t scan_qwen2(const char *p, size_t n) {
+    return scan_llama3_family(p, n, 1);
+}
 
 static const pretokenizer list[] = {
 #define X(name, scanner, whole_words, adds_bos) {name, scan_##scanner, whole_words, adds_bos},

@@ -1,6 +1,7 @@
-/* Pre-tokenizers cut a text into the words that byte-level BPE then works on, one at a time. Each is a hand-written
- * scanner for what the model's authors wrote as a regular expression: no backtracking, no recursion, linear time. Bytes
- * that are no UTF-8 count as characters that are neither letter, number nor space. */
+/* Pre-tokenizers cut a text into the words that byte-level BPE then works on, one at a time. Each is a
+ * hand-written scanner for what the model's authors wrote as a regular expression: no backtracking, no
+ * recursion, linear time. Bytes that are no UTF-8 count as characters that are neither letter, number nor
+ * space. */
 #ifndef LEAT_RUNTIME_TEXT_PRETOKENIZE_H
 #define LEAT_RUNTIME_TEXT_PRETOKENIZE_H
 

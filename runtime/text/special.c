@@ -1,6 +1,7 @@
-/* Special tokens inside a text: a sorted list of their texts, searched like a trie by narrowing the range of those that
- * share the bytes read so far. User-defined tokens always match; control and unknown ones only when the caller said that
- * the text may hold them, since otherwise a stranger's text could end a message. Used by vocab_load.c and vocab.c. */
+/* Special tokens inside a text: a sorted list of their texts, searched like a trie by narrowing the range of
+ * those that share the bytes read so far. User-defined tokens always match; control and unknown ones only
+ * when the caller said that the text may hold them, since otherwise a stranger's text could end a message.
+ * Used by vocab_load.c and vocab.c. */
 #include "vocab_impl.h"
 
 #include <string.h>
@@ -39,8 +40,8 @@ static void sort(const vocab *v, uint32_t *list, size_t n) {
     }
 }
 
-/* Of tokens with the same text only the first user-defined and the first other one can ever match: forgets the rest, so
- * that matching is bounded by the length of texts, not by the number of copies. */
+/* Of tokens with the same text only the first user-defined and the first other one can ever match: forgets
+ * the rest, so that matching is bounded by the length of texts, not by the number of copies. */
 static uint32_t drop_copies(const vocab *v, uint32_t *list, uint32_t n) {
     uint32_t kept = 0;
     bool seen[2] = {false, false};
@@ -63,8 +64,8 @@ leat_status special_load(vocab *v, leat_error *e) {
         str piece = piece_of(v, t);
         if (!is_special(v, t) || piece.n == 0) continue;
         if (piece.n > VOCAB_SPECIAL_TEXT_MAX)
-            return error_set(e, LEAT_E_VOCAB, "special token %u has a text of %zu bytes; at most %d", (unsigned)t, piece.n,
-                             VOCAB_SPECIAL_TEXT_MAX);
+            return error_set(e, LEAT_E_VOCAB, "special token %u has a text of %zu bytes; at most %d",
+                             (unsigned)t, piece.n, VOCAB_SPECIAL_TEXT_MAX);
         n++;
     }
     v->special = mem_alloc(n, sizeof *v->special);

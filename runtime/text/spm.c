@@ -1,10 +1,11 @@
-/* SentencePiece-style BPE: among all pairs of neighbours whose joint text is a token, the one of best score merges first.
- * Called by vocab.c with a stretch that holds no special token. There are no words in this scheme, but most places of a
- * text can never be merged across, since no token has these two characters side by side: the text is cut there, which
- * changes nothing in the result (merges on the two sides don't see each other) and keeps the stretches short.
+/* SentencePiece-style BPE: among all pairs of neighbours whose joint text is a token, the one of best score
+ * merges first. Called by vocab.c with a stretch that holds no special token. There are no words in this
+ * scheme, but most places of a text can never be merged across, since no token has these two characters side
+ * by side: the text is cut there, which changes nothing in the result (merges on the two sides don't see each
+ * other) and keeps the stretches short.
  *
- * U+2581 stands for a space in SentencePiece's tokens. They were turned back into spaces at load; a U+2581 in the text
- * itself is taken for a space, too, as the reference does. */
+ * U+2581 stands for a space in SentencePiece's tokens. They were turned back into spaces at load; a U+2581 in
+ * the text itself is taken for a space, too, as the reference does. */
 #include "vocab_impl.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* What pre-tokenizers ask of a character: letter (\p{L}), number (\p{N}), white space (\s, the property White_Space) or
- * anything else. Unicode 15.0; the tables are generated, see make_unicode_tables.py. */
+/* What pre-tokenizers ask of a character: letter (\p{L}), number (\p{N}), white space (\s, the property
+ * White_Space) or anything else. Unicode 15.0; the tables are generated, see make_unicode_tables.py. */
 #ifndef LEAT_RUNTIME_TEXT_UNICODE_H
 #define LEAT_RUNTIME_TEXT_UNICODE_H
 

@@ -1,5 +1,6 @@
-/* Written by make_unicode_tables.py from the Unicode Character Database, version 15.0.0: do not edit. A class is
- * two bits (unicode.h); unicode_blocks says which block of 128 code points stands for each range of 128. */
+/* Written by make_unicode_tables.py from the Unicode Character Database, version 15.0.0: do not edit. A class
+ * is two bits (unicode.h); unicode_blocks says which block of 128 code points stands for each range of 128.
+ */
 #include "unicode.h"
 
 /* clang-format off */

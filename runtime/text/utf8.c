@@ -1,5 +1,6 @@
-/* The strict UTF-8 decoder. The second byte carries all the special cases (Unicode 15.0, table 3-7): its range depends on
- * the first byte, and that is what excludes overlong forms, surrogates and values above U+10FFFF. */
+/* The strict UTF-8 decoder. The second byte carries all the special cases (Unicode 15.0, table 3-7): its
+ * range depends on the first byte, and that is what excludes overlong forms, surrogates and values above
+ * U+10FFFF. */
 #include "utf8.h"
 
 size_t utf8_decode_slow(const char *text, size_t n, uint32_t *cp) {

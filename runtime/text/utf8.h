@@ -1,5 +1,6 @@
-/* UTF-8, strictly: overlong forms, surrogates and values above U+10FFFF are as invalid as stray bytes. Used by the
- * pre-tokenizers, the tokenizers and the streaming decoder. Total on any bytes; never reads beyond n. */
+/* UTF-8, strictly: overlong forms, surrogates and values above U+10FFFF are as invalid as stray bytes. Used
+ * by the pre-tokenizers, the tokenizers and the streaming decoder. Total on any bytes; never reads beyond n.
+ */
 #ifndef LEAT_RUNTIME_TEXT_UTF8_H
 #define LEAT_RUNTIME_TEXT_UTF8_H
 
@@ -7,11 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UTF8_INVALID UINT32_C(0xFFFFFFFF)    /* these bytes are no character */
+#define UTF8_INVALID    UINT32_C(0xFFFFFFFF) /* these bytes are no character */
 #define UTF8_INCOMPLETE UINT32_C(0xFFFFFFFE) /* the text ends inside what may still become a character */
 
-/* Decodes the character at p (n > 0 bytes there) into *cp and returns how many bytes it takes. With UTF8_INVALID that is
- * the maximal subpart (Unicode 15.0, section 3.9): what one U+FFFD stands for. With UTF8_INCOMPLETE it is n. */
+/* Decodes the character at p (n > 0 bytes there) into *cp and returns how many bytes it takes. With
+ * UTF8_INVALID that is the maximal subpart (Unicode 15.0, section 3.9): what one U+FFFD stands for. With
+ * UTF8_INCOMPLETE it is n. */
 size_t utf8_decode_slow(const char *p, size_t n, uint32_t *cp);
 
 static inline size_t utf8_decode(const char *p, size_t n, uint32_t *cp) {

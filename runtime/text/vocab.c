@@ -1,5 +1,6 @@
-/* vocab.h: opening, asking and tokenizing. The text is cut at special tokens here; what lies between goes to spm.c or
- * bpe.c. Called by api.c and model.c; a vocab never changes, so any number of threads may use one. */
+/* vocab.h: opening, asking and tokenizing. The text is cut at special tokens here; what lies between goes to
+ * spm.c or bpe.c. Called by api.c and model.c; a vocab never changes, so any number of threads may use one.
+ */
 #include "vocab.h"
 
 #include <string.h>
@@ -37,19 +38,33 @@ void vocab_close(vocab *v) {
     mem_free(v);
 }
 
-uint32_t vocab_size(const vocab *v) { return v->n; }
+uint32_t vocab_size(const vocab *v) {
+    return v->n;
+}
 
-int32_t vocab_bos(const vocab *v) { return v->bos; }
+int32_t vocab_bos(const vocab *v) {
+    return v->bos;
+}
 
-int32_t vocab_eos(const vocab *v) { return v->eos; }
+int32_t vocab_eos(const vocab *v) {
+    return v->eos;
+}
 
-bool vocab_add_bos(const vocab *v) { return v->add_bos; }
+bool vocab_add_bos(const vocab *v) {
+    return v->add_bos;
+}
 
-bool vocab_space_prefix(const vocab *v) { return v->space_prefix; }
+bool vocab_space_prefix(const vocab *v) {
+    return v->space_prefix;
+}
 
-size_t vocab_longest_piece(const vocab *v) { return v->longest; }
+size_t vocab_longest_piece(const vocab *v) {
+    return v->longest;
+}
 
-bool vocab_is_end(const vocab *v, int32_t token) { return token >= 0 && (uint32_t)token < v->n && v->is_end[token]; }
+bool vocab_is_end(const vocab *v, int32_t token) {
+    return token >= 0 && (uint32_t)token < v->n && v->is_end[token];
+}
 
 str vocab_piece(const vocab *v, int32_t token, bool special) {
     if (token < 0 || (uint32_t)token >= v->n) return (str){NULL, 0};
@@ -58,7 +73,8 @@ str vocab_piece(const vocab *v, int32_t token, bool special) {
 }
 
 size_t vocab_bound(const vocab *v, size_t n) {
-    /* A space may come before the text and after every special token, which is at least one byte; and BOS, EOS. */
+    /* A space may come before the text and after every special token, which is at least one byte; and BOS,
+     * EOS. */
     size_t per_byte = v->space_prefix ? 2 : v->tokens_per_byte;
     return n > (SIZE_MAX - 3) / per_byte ? SIZE_MAX : n * per_byte + 3;
 }
@@ -77,10 +93,12 @@ leat_status emit_byte(tokenization *t, unsigned char byte, leat_error *e) {
         emit(t, (uint32_t)v->unk);
         return LEAT_OK;
     }
-    return error_set(e, LEAT_E_VOCAB, "the text has a byte 0x%02X, for which this vocabulary has no token", byte);
+    return error_set(e, LEAT_E_VOCAB, "the text has a byte 0x%02X, for which this vocabulary has no token",
+                     byte);
 }
 
-/* A stretch without special tokens: it is at the start of the text or follows one, and there SentencePiece puts a space. */
+/* A stretch without special tokens: it is at the start of the text or follows one, and there SentencePiece
+ * puts a space. */
 static leat_status encode(tokenization *t, const char *p, size_t n, leat_error *e) {
     if (n == 0) return LEAT_OK;
     if (t->v->kind == VOCAB_BPE) return bpe_encode(t, p, n, e);
@@ -111,10 +129,12 @@ leat_status tokenization_run(tokenization *t, const char *text, size_t n, unsign
     return s;
 }
 
-void tokenization_close(tokenization *t) { merger_free(&t->m); }
+void tokenization_close(tokenization *t) {
+    merger_free(&t->m);
+}
 
-leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned flags, int32_t *tokens, size_t capacity,
-                           size_t *count, leat_error *e) {
+leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned flags, int32_t *tokens,
+                           size_t capacity, size_t *count, leat_error *e) {
     *count = 0;
     if (n > SIZE_MAX / 8) return error_set(e, LEAT_E_LIMIT, "a text of %zu bytes is too long to tokenize", n);
     if ((!text && n > 0) || (!tokens && capacity > 0))
@@ -125,6 +145,7 @@ leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned 
     if (s) return s;
     *count = t.count;
     if (t.count > capacity)
-        return error_set(e, LEAT_E_LIMIT, "the text has %zu tokens, but there is room for %zu", t.count, capacity);
+        return error_set(e, LEAT_E_LIMIT, "the text has %zu tokens, but there is room for %zu", t.count,
+                         capacity);
     return LEAT_OK;
 }

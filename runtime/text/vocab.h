@@ -1,6 +1,7 @@
-/* The vocabulary of a model and its tokenizer: text to token ids and back. Built from GGUF metadata, immutable, shared
- * by threads. All of it is total: any bytes go in, any ids come out, time is linear in the text (tokenizing holds a
- * scratch that grows with the text). Used by api.c and model.c; knows nothing of weights. */
+/* The vocabulary of a model and its tokenizer: text to token ids and back. Built from GGUF metadata,
+ * immutable, shared by threads. All of it is total: any bytes go in, any ids come out, time is linear in the
+ * text (tokenizing holds a scratch that grows with the text). Used by api.c and model.c; knows nothing of
+ * weights. */
 #ifndef LEAT_RUNTIME_TEXT_VOCAB_H
 #define LEAT_RUNTIME_TEXT_VOCAB_H
 
@@ -12,7 +13,8 @@
 
 typedef struct vocab vocab;
 
-/* Reads tokenizer.ggml.*; the views point into g's buffer, which must outlive the vocab. Message names key and token. */
+/* Reads tokenizer.ggml.*; the views point into g's buffer, which must outlive the vocab. Message names key
+ * and token. */
 leat_status vocab_open(const gguf *g, vocab **out, leat_error *e);
 void vocab_close(vocab *v); /* NULL is fine */
 
@@ -21,8 +23,8 @@ uint32_t vocab_size(const vocab *v);
 enum { VOCAB_BOS = 1, VOCAB_SPECIAL = 2, VOCAB_EOS = 4 }; /* as LEAT_TOKENIZE_* */
 
 /* As leat_tokenize. */
-leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned flags, int32_t *tokens, size_t capacity,
-                           size_t *count, leat_error *e);
+leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned flags, int32_t *tokens,
+                           size_t capacity, size_t *count, leat_error *e);
 size_t vocab_bound(const vocab *v, size_t n);
 
 /* Bytes of a token; special (control, unknown) tokens only when asked. */
@@ -34,7 +36,8 @@ int32_t vocab_bos(const vocab *v); /* -1: none */
 int32_t vocab_eos(const vocab *v);
 bool vocab_add_bos(const vocab *v);
 bool vocab_is_end(const vocab *v, int32_t token);
-/* Does tokenizing put a space before the text (SentencePiece's add_space_prefix), so that decoding drops it? */
+/* Does tokenizing put a space before the text (SentencePiece's add_space_prefix), so that decoding drops it?
+ */
 bool vocab_space_prefix(const vocab *v);
 
 #endif

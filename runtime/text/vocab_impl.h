@@ -1,6 +1,6 @@
-/* What the files of runtime/text share behind vocab.h: the vocabulary's tables, and one tokenization in progress. Built by
- * vocab_load.c, never changed after; read by merge.c, spm.c, bpe.c, special.c. Nobody outside this folder, but for the
- * tests, includes it. */
+/* What the files of runtime/text share behind vocab.h: the vocabulary's tables, and one tokenization in
+ * progress. Built by vocab_load.c, never changed after; read by merge.c, spm.c, bpe.c, special.c. Nobody
+ * outside this folder, but for the tests, includes it. */
 #ifndef LEAT_RUNTIME_TEXT_VOCAB_IMPL_H
 #define LEAT_RUNTIME_TEXT_VOCAB_IMPL_H
 
@@ -14,18 +14,27 @@
 #define VOCAB_NONE UINT32_MAX /* no token, no candidate */
 
 enum {
-    VOCAB_TOKENS_MAX = 1 << 24,     /* the largest public vocabularies have some 2^18 */
-    VOCAB_TEXT_MAX = 64 * 1024,     /* bytes of one token's text */
-    VOCAB_SPECIAL_TEXT_MAX = 1024,  /* the same of a special token: bounds the work per byte of looking for it */
-    VOCAB_PROBES_MAX = 1024,        /* of a hash table; beyond it the vocabulary was made to collide and is refused */
+    VOCAB_TOKENS_MAX = 1 << 24, /* the largest public vocabularies have some 2^18 */
+    VOCAB_TEXT_MAX = 64 * 1024, /* bytes of one token's text */
+    VOCAB_SPECIAL_TEXT_MAX =
+        1024, /* the same of a special token: bounds the work per byte of looking for it */
+    VOCAB_PROBES_MAX =
+        1024, /* of a hash table; beyond it the vocabulary was made to collide and is refused */
 };
 
 enum vocab_kind { VOCAB_SPM, VOCAB_BPE };
 
 enum token_type { /* GGUF's numbers */
-    TOKEN_UNDEFINED, TOKEN_NORMAL, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER_DEFINED, TOKEN_UNUSED, TOKEN_BYTE,
-    TOKEN_TYPE_COUNT,
-    TOKEN_OPAQUE = TOKEN_TYPE_COUNT /* ours: a normal token whose text no input can spell, see vocab_load.c */
+                  TOKEN_UNDEFINED,
+                  TOKEN_NORMAL,
+                  TOKEN_UNKNOWN,
+                  TOKEN_CONTROL,
+                  TOKEN_USER_DEFINED,
+                  TOKEN_UNUSED,
+                  TOKEN_BYTE,
+                  TOKEN_TYPE_COUNT,
+                  TOKEN_OPAQUE = TOKEN_TYPE_COUNT /* ours: a normal token whose text no input can spell, see
+                                                     vocab_load.c */
 };
 
 /* Open addressing with linear probing over a power of two of slots, at most half full. */
@@ -33,7 +42,7 @@ typedef struct vocab_index {
     struct vocab_slot {
         uint32_t value; /* + 1; 0: free */
         uint32_t tag;   /* bits of the hash, so that most probes need not look further */
-    } *slots;
+    } * slots;
     size_t mask;
 } vocab_index;
 
@@ -47,8 +56,8 @@ struct vocab {
     uint32_t n;
     const pretokenizer *pre; /* of BPE */
 
-    /* Pieces: the bytes a token stands for. Byte-level text and SentencePiece's U+2581 are decoded at load, so that all of
-     * tokenizing happens on the bytes of the text itself. */
+    /* Pieces: the bytes a token stands for. Byte-level text and SentencePiece's U+2581 are decoded at load,
+     * so that all of tokenizing happens on the bytes of the text itself. */
     char *bytes;
     uint32_t *piece_at; /* (n + 1): piece t is bytes[piece_at[t] .. piece_at[t + 1]) */
     uint8_t *type;      /* (n): enum token_type */
@@ -56,22 +65,23 @@ struct vocab {
 
     /* What merging may build: normal (and unused) tokens, by their bytes. */
     vocab_index texts;
-    uint64_t *hash;      /* (n): text_hash of the piece */
-    uint64_t *power;     /* (longest_text + 1): TEXT_HASH_BASE to that power */
-    size_t longest_text; /* of those tokens */
+    uint64_t *hash;       /* (n): text_hash of the piece */
+    uint64_t *power;      /* (longest_text + 1): TEXT_HASH_BASE to that power */
+    size_t longest_text;  /* of those tokens */
     uint32_t single[256]; /* the one of exactly that byte, or VOCAB_NONE */
 
     uint32_t *priority; /* SPM: (n), lower is merged first: the score turned around */
-    uint8_t *joins;     /* SPM: (8192), bit a * 256 + b: a token has a character ending in a before one starting with b */
+    uint8_t *joins; /* SPM: (8192), bit a * 256 + b: a token has a character ending in a before one starting
+                       with b */
     vocab_merge *merges; /* BPE: (n_merges) */
     uint32_t n_merges;
     vocab_index pairs; /* BPE: (left, right) to the rank */
 
-    uint32_t byte_token[256];   /* SPM: byte fallback; BPE: as single */
-    uint32_t replacement[3];    /* BPE: the tokens of U+FFFD's bytes, for a byte that has none; or VOCAB_NONE */
-    uint32_t tokens_per_byte;   /* at most */
+    uint32_t byte_token[256]; /* SPM: byte fallback; BPE: as single */
+    uint32_t replacement[3];  /* BPE: the tokens of U+FFFD's bytes, for a byte that has none; or VOCAB_NONE */
+    uint32_t tokens_per_byte; /* at most */
 
-    uint32_t *special;          /* (n_special): control, unknown, user-defined, sorted by text, then id */
+    uint32_t *special; /* (n_special): control, unknown, user-defined, sorted by text, then id */
     uint32_t n_special;
     uint32_t special_first[257]; /* where in it the texts starting with that byte begin */
     bool special_starts[2][256]; /* [with VOCAB_SPECIAL][byte]: can a match start here? */
@@ -89,13 +99,14 @@ static inline bool is_special(const vocab *v, uint32_t t) {
     return v->type[t] == TOKEN_CONTROL || v->type[t] == TOKEN_UNKNOWN || v->type[t] == TOKEN_USER_DEFINED;
 }
 
-/* Can merging build this token? An empty one can't be built; byte tokens are only for what nothing else stands for. */
+/* Can merging build this token? An empty one can't be built; byte tokens are only for what nothing else
+ * stands for. */
 static inline bool is_text(const vocab *v, uint32_t t) {
     return !is_special(v, t) && v->type[t] < TOKEN_BYTE && v->piece_at[t + 1] > v->piece_at[t];
 }
 
-/* A polynomial modulo 2^64, so that the hash of a concatenation follows from those of its halves. It need not resist
- * attack: every hit is compared in full, and VOCAB_PROBES_MAX bounds the misses. */
+/* A polynomial modulo 2^64, so that the hash of a concatenation follows from those of its halves. It need not
+ * resist attack: every hit is compared in full, and VOCAB_PROBES_MAX bounds the misses. */
 #define TEXT_HASH_BASE UINT64_C(0x9E3779B97F4A7C15)
 
 static inline uint64_t text_hash(const char *p, size_t n) {
@@ -123,16 +134,19 @@ leat_status index_add_pair(vocab *v, uint32_t rank, leat_error *e);
 
 /* ---- one tokenization ---- */
 
-/* Merging of one stretch of text. A symbol is named by the offset of its first byte; all arrays are over offsets. */
+/* Merging of one stretch of text. A symbol is named by the offset of its first byte; all arrays are over
+ * offsets. */
 typedef struct merger {
-    char *text;          /* (capacity): SPM's copy of the stretch */
-    uint32_t *length;    /* (capacity): of the symbol, at its first and at its last byte */
-    uint32_t *token;     /* (capacity): at its first byte; VOCAB_NONE: its bytes are no token */
-    uint32_t *candidate; /* (capacity): what merging it with its right neighbour makes: token (SPM) or rank (BPE) */
+    char *text;       /* (capacity): SPM's copy of the stretch */
+    uint32_t *length; /* (capacity): of the symbol, at its first and at its last byte */
+    uint32_t *token;  /* (capacity): at its first byte; VOCAB_NONE: its bytes are no token */
+    uint32_t *
+        candidate; /* (capacity): what merging it with its right neighbour makes: token (SPM) or rank (BPE) */
     size_t capacity;
-    uint64_t *heap; /* priority << 32 | offset, four children each */
-    size_t n_heap, heap_capacity;
-    uint64_t work; /* look-ups, queue operations and comparisons in all: what tests hold against the length of the text */
+    uint64_t *heap; /* priority << 32 | offset; see merge.c */
+    size_t heap_end, heap_capacity;
+    uint64_t work; /* look-ups, queue operations and comparisons in all: what tests hold against the length of
+                      the text */
 } merger;
 
 typedef struct tokenization {

@@ -1,5 +1,6 @@
-/* The two hash tables of a vocabulary: from bytes to the token, and from a pair of tokens to their merge. Filled by
- * vocab_load.c, read by every merge. Time of each operation is bounded by VOCAB_PROBES_MAX, for any file. */
+/* The two hash tables of a vocabulary: from bytes to the token, and from a pair of tokens to their merge.
+ * Filled by vocab_load.c, read by every merge. Time of each operation is bounded by VOCAB_PROBES_MAX, for any
+ * file. */
 #include "vocab_impl.h"
 
 #include <string.h>
@@ -11,7 +12,8 @@ leat_status index_open(vocab_index *x, size_t n_values, leat_error *e) {
     while (slots / 2 < n_values) slots *= 2;
     x->slots = mem_alloc(slots, sizeof *x->slots);
     x->mask = slots - 1;
-    if (!x->slots) return error_set(e, LEAT_E_NOMEM, "no memory for an index of %zu tokens or merges", n_values);
+    if (!x->slots)
+        return error_set(e, LEAT_E_NOMEM, "no memory for an index of %zu tokens or merges", n_values);
     return LEAT_OK;
 }
 
@@ -33,7 +35,9 @@ uint32_t index_find_text(const vocab *v, const char *p, size_t n, uint64_t hash)
     return VOCAB_NONE;
 }
 
-static uint64_t pair_hash(uint32_t left, uint32_t right) { return hash_mix((uint64_t)left << 32 | right); }
+static uint64_t pair_hash(uint32_t left, uint32_t right) {
+    return hash_mix((uint64_t)left << 32 | right);
+}
 
 uint32_t index_find_pair(const vocab *v, uint32_t left, uint32_t right) {
     const vocab_index *x = &v->pairs;
@@ -59,8 +63,9 @@ static leat_status put(vocab_index *x, uint32_t value, uint64_t mixed, const cha
             x->slots[at] = (struct vocab_slot){value + 1, (uint32_t)(mixed >> 32)};
             return LEAT_OK;
         }
-    return error_set(e, LEAT_E_VOCAB, "%s %u has the same hash as a thousand others: this vocabulary is made to be slow",
-                     what, (unsigned)value);
+    return error_set(e, LEAT_E_VOCAB,
+                     "%s %u has the same hash as a thousand others: this vocabulary is made to be slow", what,
+                     (unsigned)value);
 }
 
 leat_status index_add_text(vocab *v, uint32_t t, leat_error *e) {

@@ -1,6 +1,7 @@
-/* Builds a vocabulary from GGUF metadata: reads tokenizer.ggml.*, checks all of it, and decodes every token's text into the
- * bytes it stands for. Called once per model, through vocab_open. Whatever is wrong with a file's vocabulary is
- * LEAT_E_VOCAB with the key and the token in the message; what is right but unknown to us is LEAT_E_UNSUPPORTED. */
+/* Builds a vocabulary from GGUF metadata: reads tokenizer.ggml.*, checks all of it, and decodes every token's
+ * text into the bytes it stands for. Called once per model, through vocab_open. Whatever is wrong with a
+ * file's vocabulary is LEAT_E_VOCAB with the key and the token in the message; what is right but unknown to
+ * us is LEAT_E_UNSUPPORTED. */
 #include "vocab_load.h"
 
 #include <math.h>
@@ -18,7 +19,9 @@ static leat_status as_vocab(leat_status s, leat_error *e) {
     return LEAT_E_VOCAB;
 }
 
-static int shown(str s) { return s.n < 64 ? (int)s.n : 64; }
+static int shown(str s) {
+    return s.n < 64 ? (int)s.n : 64;
+}
 
 static leat_status load_kind(vocab *v, const gguf *g, leat_error *e) {
     str model, pre = {"default", 7};
@@ -26,7 +29,8 @@ static leat_status load_kind(vocab *v, const gguf *g, leat_error *e) {
     if (s) return s;
     v->kind = str_eq(model, "gpt2") ? VOCAB_BPE : VOCAB_SPM;
     if (v->kind == VOCAB_SPM && !str_eq(model, "llama"))
-        return error_set(e, LEAT_E_UNSUPPORTED, "tokenizer.ggml.model '%.*s' is not supported; known are llama and gpt2",
+        return error_set(e, LEAT_E_UNSUPPORTED,
+                         "tokenizer.ggml.model '%.*s' is not supported; known are llama and gpt2",
                          shown(model), model.p);
     if (v->kind == VOCAB_SPM) return LEAT_OK;
     bool found;
@@ -35,7 +39,8 @@ static leat_status load_kind(vocab *v, const gguf *g, leat_error *e) {
     v->pre = pretokenizer_find(pre);
     if (!v->pre)
         return error_set(e, LEAT_E_UNSUPPORTED,
-                         "tokenizer.ggml.pre '%.*s' is not supported; known are " PRETOKENIZER_KINDS, shown(pre), pre.p);
+                         "tokenizer.ggml.pre '%.*s' is not supported; known are " PRETOKENIZER_KINDS,
+                         shown(pre), pre.p);
     return LEAT_OK;
 }
 
@@ -61,8 +66,9 @@ static leat_status load_types(vocab *v, const gguf *g, leat_error *e) {
     for (uint32_t t = 0; t < v->n; t++) {
         int64_t type = types ? gguf_kv_i64(types, t) : TOKEN_NORMAL;
         if (type < 0 || type >= TOKEN_TYPE_COUNT)
-            return error_set(e, LEAT_E_VOCAB, "tokenizer.ggml.token_type of token %u is %lld; known are 0 to %d",
-                             (unsigned)t, (long long)type, TOKEN_TYPE_COUNT - 1);
+            return error_set(e, LEAT_E_VOCAB,
+                             "tokenizer.ggml.token_type of token %u is %lld; known are 0 to %d", (unsigned)t,
+                             (long long)type, TOKEN_TYPE_COUNT - 1);
         v->type[t] = (uint8_t)type;
     }
     return LEAT_OK;
@@ -78,7 +84,8 @@ static leat_status load_scores(vocab *v, const gguf *g, leat_error *e) {
     for (uint32_t t = 0; t < v->n; t++) {
         float score = (float)gguf_kv_f64(scores, t);
         if (!isfinite(score))
-            return error_set(e, LEAT_E_VOCAB, "tokenizer.ggml.scores of token %u is not a finite number", (unsigned)t);
+            return error_set(e, LEAT_E_VOCAB, "tokenizer.ggml.scores of token %u is not a finite number",
+                             (unsigned)t);
         uint32_t bits;
         score += 0.0f; /* -0 is 0 */
         memcpy(&bits, &score, sizeof bits);
@@ -88,8 +95,9 @@ static leat_status load_scores(vocab *v, const gguf *g, leat_error *e) {
     return LEAT_OK;
 }
 
-/* GPT-2's alphabet, by which byte-level BPE spells bytes as printable characters: U+0021..U+007E, U+00A1..U+00AC and
- * U+00AE..U+00FF are the byte of that number; U+0100 and on are the other bytes, ascending. */
+/* GPT-2's alphabet, by which byte-level BPE spells bytes as printable characters: U+0021..U+007E,
+ * U+00A1..U+00AC and U+00AE..U+00FF are the byte of that number; U+0100 and on are the other bytes,
+ * ascending. */
 static void byte_alphabet(int16_t byte_of[0x144]) {
     int other = 0x100;
     for (int i = 0; i < 0x144; i++) byte_of[i] = -1;
@@ -111,7 +119,8 @@ static bool decode_byte_level(const int16_t byte_of[0x144], str text, char *out,
     return true;
 }
 
-/* SentencePiece's text to bytes: U+2581 is a space. False if it holds spaces of its own: no input is ever spelled so. */
+/* SentencePiece's text to bytes: U+2581 is a space. False if it holds spaces of its own: no input is ever
+ * spelled so. */
 static bool decode_spm(str text, char *out, size_t *n) {
     bool plain = true;
     *n = 0;
@@ -141,11 +150,12 @@ static leat_status decode_byte_token(vocab *v, uint32_t t, str text, char *out, 
         low = hex_digit(text.p[4]);
     }
     if (high < 0 || low < 0)
-        return error_set(e, LEAT_E_VOCAB, "byte token %u is '%.*s', not of the form <0xHH>", (unsigned)t, shown(text), text.p);
+        return error_set(e, LEAT_E_VOCAB, "byte token %u is '%.*s', not of the form <0xHH>", (unsigned)t,
+                         shown(text), text.p);
     unsigned byte = (unsigned)(high * 16 + low);
     if (v->byte_token[byte] != VOCAB_NONE)
-        return error_set(e, LEAT_E_VOCAB, "tokens %u and %u are both byte <0x%02X>", (unsigned)v->byte_token[byte],
-                         (unsigned)t, byte);
+        return error_set(e, LEAT_E_VOCAB, "tokens %u and %u are both byte <0x%02X>",
+                         (unsigned)v->byte_token[byte], (unsigned)t, byte);
     v->byte_token[byte] = t;
     *out = (char)byte;
     *n = 1;
@@ -153,8 +163,8 @@ static leat_status decode_byte_token(vocab *v, uint32_t t, str text, char *out, 
 }
 
 /* The bytes of token t; a normal token that no input can spell becomes opaque. */
-static leat_status decode_token(vocab *v, uint32_t t, str text, const int16_t byte_of[0x144], char *out, size_t *n,
-                                leat_error *e) {
+static leat_status decode_token(vocab *v, uint32_t t, str text, const int16_t byte_of[0x144], char *out,
+                                size_t *n, leat_error *e) {
     if (v->type[t] == TOKEN_BYTE) return decode_byte_token(v, t, text, out, n, e);
     if (is_special(v, t)) {
         memcpy(out, text.p, text.n);
@@ -178,12 +188,13 @@ static leat_status load_pieces(vocab *v, const gguf_kv *tokens, leat_error *e) {
     for (uint32_t t = 0; t < v->n; t++) {
         str text = gguf_kv_next_str(tokens, &cursor);
         if (text.n > VOCAB_TEXT_MAX)
-            return error_set(e, LEAT_E_VOCAB, "the text of token %u has %zu bytes; at most %d", (unsigned)t, text.n,
-                             VOCAB_TEXT_MAX);
+            return error_set(e, LEAT_E_VOCAB, "the text of token %u has %zu bytes; at most %d", (unsigned)t,
+                             text.n, VOCAB_TEXT_MAX);
         total += text.n; /* 2^40 at most */
     }
     if (total > UINT32_MAX)
-        return error_set(e, LEAT_E_VOCAB, "the texts in tokenizer.ggml.tokens have %llu bytes; at most 2^32 - 1",
+        return error_set(e, LEAT_E_VOCAB,
+                         "the texts in tokenizer.ggml.tokens have %llu bytes; at most 2^32 - 1",
                          (unsigned long long)total);
     v->bytes = mem_alloc((size_t)total, 1);
     v->piece_at = mem_alloc((size_t)v->n + 1, sizeof *v->piece_at);
@@ -219,7 +230,8 @@ static leat_status index_texts(vocab *v, leat_error *e) {
     return s;
 }
 
-/* What merging in SPM needs: powers for the hash of a concatenation, and which bytes stand side by side in tokens. */
+/* What merging in SPM needs: powers for the hash of a concatenation, and which bytes stand side by side in
+ * tokens. */
 static leat_status load_joins(vocab *v, leat_error *e) {
     v->power = mem_alloc(v->longest_text + 1, sizeof *v->power);
     v->joins = mem_alloc(65536 / 8, 1);
@@ -237,7 +249,8 @@ static leat_status load_joins(vocab *v, leat_error *e) {
     return LEAT_OK;
 }
 
-/* A merge may name special tokens: it can never happen, since their text is cut out before or not merged at all. */
+/* A merge may name special tokens: it can never happen, since their text is cut out before or not merged at
+ * all. */
 static bool is_special_text(const vocab *v, const char *p, size_t n) {
     if (n == 0 || n > VOCAB_SPECIAL_TEXT_MAX) return false;
     uint32_t t = special_match(v, p, n, true);
@@ -245,24 +258,27 @@ static bool is_special_text(const vocab *v, const char *p, size_t n) {
 }
 
 /* One line of tokenizer.ggml.merges: left side, a space, right side. `room` holds two texts. */
-static leat_status load_merge(vocab *v, uint32_t rank, str line, const int16_t byte_of[0x144], char *room, leat_error *e) {
+static leat_status load_merge(vocab *v, uint32_t rank, str line, const int16_t byte_of[0x144], char *room,
+                              leat_error *e) {
     const char *space = line.n > 1 ? memchr(line.p + 1, ' ', line.n - 1) : NULL;
     if (!space || space == line.p + line.n - 1)
-        return error_set(e, LEAT_E_VOCAB, "merge %u '%.*s' is not two texts with a space between", (unsigned)rank,
-                         shown(line), line.p);
+        return error_set(e, LEAT_E_VOCAB, "merge %u '%.*s' is not two texts with a space between",
+                         (unsigned)rank, shown(line), line.p);
     str left = {line.p, (size_t)(space - line.p)}, right = {space + 1, line.n - left.n - 1};
     if (left.n > VOCAB_TEXT_MAX || right.n > VOCAB_TEXT_MAX)
-        return error_set(e, LEAT_E_VOCAB, "merge %u has %zu bytes; at most %d on each side", (unsigned)rank, line.n,
-                         VOCAB_TEXT_MAX);
+        return error_set(e, LEAT_E_VOCAB, "merge %u has %zu bytes; at most %d on each side", (unsigned)rank,
+                         line.n, VOCAB_TEXT_MAX);
     vocab_merge *m = &v->merges[rank];
     *m = (vocab_merge){VOCAB_NONE, VOCAB_NONE, VOCAB_NONE};
     size_t n_left, n_right;
-    if (decode_byte_level(byte_of, left, room, &n_left) && decode_byte_level(byte_of, right, room + n_left, &n_right)) {
+    if (decode_byte_level(byte_of, left, room, &n_left) &&
+        decode_byte_level(byte_of, right, room + n_left, &n_right)) {
         m->left = index_find_text(v, room, n_left, text_hash(room, n_left));
         m->right = index_find_text(v, room + n_left, n_right, text_hash(room + n_left, n_right));
         m->token = index_find_text(v, room, n_left + n_right, text_hash(room, n_left + n_right));
     }
-    if (m->left != VOCAB_NONE && m->right != VOCAB_NONE && m->token != VOCAB_NONE) return index_add_pair(v, rank, e);
+    if (m->left != VOCAB_NONE && m->right != VOCAB_NONE && m->token != VOCAB_NONE)
+        return index_add_pair(v, rank, e);
     memcpy(room, left.p, left.n);
     memcpy(room + left.n, right.p, right.n);
     if ((m->left == VOCAB_NONE && is_special_text(v, left.p, left.n)) ||
@@ -280,7 +296,8 @@ static leat_status load_merges(vocab *v, const gguf *g, leat_error *e) {
     leat_status s = as_vocab(meta_array(g, KEY("merges"), GGUF_STRING, UINT64_MAX, &merges, NULL, e), e);
     if (s) return s;
     if (merges->count > 4 * (uint64_t)v->n)
-        return error_set(e, LEAT_E_VOCAB, "tokenizer.ggml.merges has %llu elements for %u tokens; at most four times as many",
+        return error_set(e, LEAT_E_VOCAB,
+                         "tokenizer.ggml.merges has %llu elements for %u tokens; at most four times as many",
                          (unsigned long long)merges->count, (unsigned)v->n);
     char *room = mem_alloc(2, VOCAB_TEXT_MAX);
     v->n_merges = (uint32_t)merges->count;
@@ -311,7 +328,8 @@ static void load_bytes(vocab *v) {
     else if (parts[0] != VOCAB_NONE && parts[1] != VOCAB_NONE && parts[2] != VOCAB_NONE)
         memcpy(v->replacement, parts, sizeof parts);
     bool missing = false;
-    for (int b = 0; b < 256; b++) missing = missing || (v->single[b] == VOCAB_NONE && v->byte_token[b] == VOCAB_NONE);
+    for (int b = 0; b < 256; b++)
+        missing = missing || (v->single[b] == VOCAB_NONE && v->byte_token[b] == VOCAB_NONE);
     if (missing && v->replacement[1] != VOCAB_NONE) v->tokens_per_byte = 3;
 }
 

@@ -1,6 +1,7 @@
-/* The roles of tokens: which begins a text, which end one, and what the tokenizer puts around a text by default. The last
- * step of vocab_load.c. Where a file says nothing, the defaults are those of llama.cpp, which most files were made for; but a
- * default id counts only if that token is a special one, since an ordinary word must not end a text by accident. */
+/* The roles of tokens: which begins a text, which end one, and what the tokenizer puts around a text by
+ * default. The last step of vocab_load.c. Where a file says nothing, the defaults are those of llama.cpp,
+ * which most files were made for; but a default id counts only if that token is a special one, since an
+ * ordinary word must not end a text by accident. */
 #include "vocab_load.h"
 
 #include <string.h>
@@ -11,21 +12,27 @@ static const struct {
     const char *key;
     bool ends; /* a text, besides EOS */
 } ids[] = {
-    {"tokenizer.ggml.eot_token_id", true},      {"tokenizer.ggml.eom_token_id", true},
-    {"tokenizer.ggml.fim_pad_token_id", true},  {"tokenizer.ggml.fim_rep_token_id", true},
-    {"tokenizer.ggml.fim_sep_token_id", true},  {"tokenizer.ggml.fim_pre_token_id", false},
-    {"tokenizer.ggml.fim_suf_token_id", false}, {"tokenizer.ggml.fim_mid_token_id", false},
-    {"tokenizer.ggml.prefix_token_id", false},  {"tokenizer.ggml.suffix_token_id", false},
-    {"tokenizer.ggml.middle_token_id", false},  {"tokenizer.ggml.padding_token_id", false},
-    {"tokenizer.ggml.cls_token_id", false},     {"tokenizer.ggml.mask_token_id", false},
+    {"tokenizer.ggml.eot_token_id", true},        {"tokenizer.ggml.eom_token_id", true},
+    {"tokenizer.ggml.fim_pad_token_id", true},    {"tokenizer.ggml.fim_rep_token_id", true},
+    {"tokenizer.ggml.fim_sep_token_id", true},    {"tokenizer.ggml.fim_pre_token_id", false},
+    {"tokenizer.ggml.fim_suf_token_id", false},   {"tokenizer.ggml.fim_mid_token_id", false},
+    {"tokenizer.ggml.prefix_token_id", false},    {"tokenizer.ggml.suffix_token_id", false},
+    {"tokenizer.ggml.middle_token_id", false},    {"tokenizer.ggml.padding_token_id", false},
+    {"tokenizer.ggml.cls_token_id", false},       {"tokenizer.ggml.mask_token_id", false},
     {"tokenizer.ggml.seperator_token_id", false}, /* sic: the specification's spelling */
 };
 
-/* Texts of special tokens that end a turn or a text in the models they come from, whatever the file declares. */
+/* Texts of special tokens that end a turn or a text in the models they come from, whatever the file declares.
+ */
 static const char *const end_texts[] = {
-    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|return|>", "<|call|>", "<|endoftext|>", "<|end_of_text|>",
-    "<end_of_turn>", "<end_of_utterance>", "</s>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
-    "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    "<|im_end|>",    "<|eot_id|>",
+    "<|eom_id|>",    "<|end|>",
+    "<|return|>",    "<|call|>",
+    "<|endoftext|>", "<|end_of_text|>",
+    "<end_of_turn>", "<end_of_utterance>",
+    "</s>",          "<EOT>",
+    "_<EOT>",        "[EOT]",
+    "[EOS]",         u8"<\uFF5Cend\u2581of\u2581sentence\uFF5C>", /* DeepSeek */
 };
 
 /* *out is left alone when the key is absent. */
@@ -39,7 +46,8 @@ static leat_status load_id(const vocab *v, const gguf *g, const char *key, int32
     }
     if (!found) return LEAT_OK;
     if (id >= v->n)
-        return error_set(e, LEAT_E_VOCAB, "%s is %u, but there are only %u tokens", key, (unsigned)id, (unsigned)v->n);
+        return error_set(e, LEAT_E_VOCAB, "%s is %u, but there are only %u tokens", key, (unsigned)id,
+                         (unsigned)v->n);
     *out = (int32_t)id;
     return LEAT_OK;
 }
@@ -65,11 +73,14 @@ static void mark_end_texts(vocab *v) {
     }
     /* The harmony format of gpt-oss ends messages, not turns, with <|end|>. */
     uint32_t end = special_named(v, "<|end|>");
-    if (end != VOCAB_NONE && special_named(v, "<|return|>") != VOCAB_NONE && special_named(v, "<|call|>") != VOCAB_NONE)
+    if (end != VOCAB_NONE && special_named(v, "<|return|>") != VOCAB_NONE &&
+        special_named(v, "<|call|>") != VOCAB_NONE)
         v->is_end[end] = 0;
 }
 
-static int32_t default_id(const vocab *v, uint32_t id) { return id < v->n && is_special(v, id) ? (int32_t)id : -1; }
+static int32_t default_id(const vocab *v, uint32_t id) {
+    return id < v->n && is_special(v, id) ? (int32_t)id : -1;
+}
 
 leat_status vocab_load_roles(vocab *v, const gguf *g, leat_error *e) {
     bool spm = v->kind == VOCAB_SPM;

@@ -1,4 +1,5 @@
-/* The smallest program that embeds Leat: a model, a session, a sampler, a decoder, and a loop. Also the example in the README. */
+/* The smallest program that embeds Leat: a model, a session, a sampler, a decoder, and a loop. Also the
+ * example in the README. */
 #include <leat.h>
 #include <stdio.h>
 
@@ -12,7 +13,8 @@ int main(int argc, char **argv) {
     size_t n;
     leat_error error = {LEAT_OK, ""};
     if (argc != 2 || leat_model_open(argv[1], NULL, &model, &error) ||
-        leat_session_open(model, NULL, &session, &error) || leat_sampler_open(model, NULL, &sampler, &error) ||
+        leat_session_open(model, NULL, &session, &error) ||
+        leat_sampler_open(model, NULL, &sampler, &error) ||
         leat_decoder_open(model, false, &decoder, &error) ||
         leat_tokenize(model, prompt, sizeof prompt - 1, LEAT_TOKENIZE_BOS, tokens, 64, &n, &error) ||
         leat_session_eval(session, tokens, n, &error))

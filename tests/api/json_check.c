@@ -1,5 +1,6 @@
-/* A JSON recognizer: a loop over the text with a stack of what is open. Strict where writers go wrong: control characters and bad UTF-8 in strings,
- * commas too many, numbers as C prints them (nan, inf, 01, 1.). */
+/* A JSON recognizer: a loop over the text with a stack of what is open. Strict where writers go wrong:
+ * control characters and bad UTF-8 in strings, commas too many, numbers as C prints them (nan, inf, 01, 1.).
+ */
 #include "json_check.h"
 
 #include <stdint.h>
@@ -10,7 +11,9 @@ typedef struct reader {
     size_t n, at;
 } reader;
 
-static int peek(const reader *r) { return r->at < r->n ? r->p[r->at] : -1; }
+static int peek(const reader *r) {
+    return r->at < r->n ? r->p[r->at] : -1;
+}
 
 static void blanks(reader *r) {
     while (r->at < r->n && strchr(" \t\r\n", r->p[r->at]) && r->p[r->at]) r->at++;
@@ -20,11 +23,18 @@ static void blanks(reader *r) {
 static size_t character(const reader *r) {
     const unsigned char *s = r->p + r->at;
     size_t left = r->n - r->at;
-    size_t length = s[0] < 0x80 ? 1 : s[0] < 0xC2 ? 0 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : s[0] < 0xF5 ? 4 : 0;
+    size_t length = s[0] < 0x80   ? 1
+                    : s[0] < 0xC2 ? 0
+                    : s[0] < 0xE0 ? 2
+                    : s[0] < 0xF0 ? 3
+                    : s[0] < 0xF5 ? 4
+                                  : 0;
     if (!length || length > left) return 0;
     for (size_t i = 1; i < length; i++)
         if ((s[i] & 0xC0) != 0x80) return 0;
-    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) || (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F)) return 0;
+    if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) || (s[0] == 0xF0 && s[1] < 0x90) ||
+        (s[0] == 0xF4 && s[1] > 0x8F))
+        return 0;
     return length;
 }
 
@@ -42,7 +52,9 @@ static bool string(reader *r) {
             c = peek(r);
             if (c == 'u') {
                 for (int i = 1; i <= 4; i++)
-                    if (r->at + (size_t)i >= r->n || !strchr("0123456789abcdefABCDEF", r->p[r->at + (size_t)i])) return false;
+                    if (r->at + (size_t)i >= r->n ||
+                        !strchr("0123456789abcdefABCDEF", r->p[r->at + (size_t)i]))
+                        return false;
                 r->at += 4;
             } else if (c <= 0 || !strchr("\"\\/bfnrt", c)) {
                 return false;

@@ -28,7 +28,8 @@ char *read_whole(const char *path, size_t *n) {
     char *data = NULL;
     long size;
     if (!f) return NULL;
-    if (!fseek(f, 0, SEEK_END) && (size = ftell(f)) >= 0 && !fseek(f, 0, SEEK_SET) && (data = malloc((size_t)size + 1))) {
+    if (!fseek(f, 0, SEEK_END) && (size = ftell(f)) >= 0 && !fseek(f, 0, SEEK_SET) &&
+        (data = malloc((size_t)size + 1))) {
         size_t got = fread(data, 1, (size_t)size, f);
         data[got] = 0;
         if (n) *n = got;
@@ -37,9 +38,11 @@ char *read_whole(const char *path, size_t *n) {
     return data;
 }
 
-bool has(const char *text, const char *word) { return text && strstr(text, word); }
+bool has(const char *text, const char *word) {
+    return text && strstr(text, word);
+}
 
-void output_free(output *o) {
+void program_free(output *o) {
     free(o->out);
     free(o->err);
     memset(o, 0, sizeof *o);
@@ -131,19 +134,21 @@ bool leat_run_env(output *o, const char *variable, const char *path, const char 
     return run_words(o, words, environment);
 }
 
-bool leat_run(output *o, const char *path, const char *arguments) { return leat_run_env(o, NULL, path, arguments); }
+bool leat_run(output *o, const char *path, const char *arguments) {
+    return leat_run_env(o, NULL, path, arguments);
+}
 
 bool shell_run(output *o, const char *command) {
     char line[8192], dir[] = "/tmp/leat-dir-XXXXXX";
     if (!mkdtemp(dir)) return false;
-    snprintf(line, sizeof line, "unset LEAT_ISA; LEAT='%s'; ROOT='%s'; SHARED='%s/../shared'; DIR='%s'; %s", LEAT_PROGRAM,
-             LEAT_SOURCE_ROOT, LEAT_SOURCE_ROOT, dir, command);
+    snprintf(line, sizeof line, "unset LEAT_ISA; LEAT='%s'; ROOT='%s'; SHARED='%s/../shared'; DIR='%s'; %s",
+             LEAT_PROGRAM, LEAT_SOURCE_ROOT, LEAT_SOURCE_ROOT, dir, command);
     char *words[] = {"/bin/sh", "-c", line, NULL};
     bool good = run_words(o, words, environ);
     output gone;
     char *rm[] = {"/bin/rm", "-rf", dir, NULL};
     run_words(&gone, rm, environ);
-    output_free(&gone);
+    program_free(&gone);
     return good;
 }
 

@@ -1,5 +1,5 @@
-/* Runs the `leat` program as a user would and keeps what it said: for the tests of the command line. Programs are started with
- * posix_spawn (Criterion and fork do not go together) and killed when they take too long. */
+/* Runs the `leat` program as a user would and keeps what it said: for the tests of the command line. Programs
+ * are started with posix_spawn (Criterion and fork do not go together) and killed when they take too long. */
 #ifndef LEAT_TESTS_PROGRAM_H
 #define LEAT_TESTS_PROGRAM_H
 
@@ -14,17 +14,18 @@ typedef struct output {
     size_t err_size;
 } output;
 
-/* Runs `leat` with the words of `arguments`, split at blanks as a shell does: '...' and "..." keep blanks, nothing else is special.
- * %s in it stands for the path in `path`. */
+/* Runs `leat` with the words of `arguments`, split at blanks as a shell does: '...' and "..." keep blanks,
+ * nothing else is special. %s in it stands for the path in `path`. */
 bool leat_run(output *o, const char *path, const char *arguments);
 /* The same with a variable NAME=VALUE in its environment. */
 bool leat_run_env(output *o, const char *variable, const char *path, const char *arguments);
-/* A command line for sh, in which $LEAT is the program, $ROOT the sources, $SHARED the golden data and $DIR an empty folder. */
+/* A command line for sh, in which $LEAT is the program, $ROOT the sources, $SHARED the golden data and $DIR
+ * an empty folder. */
 bool shell_run(output *o, const char *command);
-void output_free(output *o);
+void program_free(output *o);
 
-/* Runs `leat` with stderr and stdout on a terminal of its own; after `signal_after` seconds (if positive) its process group gets
- * SIGINT as from Ctrl-C. What the terminal saw is in o->out. */
+/* Runs `leat` with stderr and stdout on a terminal of its own; after `signal_after` seconds (if positive) its
+ * process group gets SIGINT as from Ctrl-C. What the terminal saw is in o->out. */
 bool terminal_run(output *o, const char *path, const char *arguments, double signal_after, double *seconds);
 
 /* The whole of a file with a NUL behind it, or NULL. */

@@ -1,5 +1,6 @@
-/* The command line contract, run as a user runs it: exit statuses and messages of wrong usage, what goes to which stream, pipes that
- * close, disks that are full, terminals and Ctrl-C. Works with the default model alone, so on every checkout. */
+/* The command line contract, run as a user runs it: exit statuses and messages of wrong usage, what goes to
+ * which stream, pipes that close, disks that are full, terminals and Ctrl-C. Works with the default model
+ * alone, so on every checkout. */
 #include "tests/harness/test.h"
 
 #include <stdlib.h>
@@ -15,7 +16,7 @@ static void check_complaint(test *t, const char *arguments, int status, const ch
         TEST_FAIL(t, "leat %s: status %d, stdout \"%s\", stderr \"%s\"", arguments, o.status, o.out, o.err);
     const char *end = strchr(o.err, '\n');
     if (!end || end[1]) TEST_FAIL(t, "leat %s: not one line: \"%s\"", arguments, o.err);
-    output_free(&o);
+    program_free(&o);
 }
 
 static void wrong_usage(test *t) {
@@ -55,7 +56,8 @@ static void wrong_usage(test *t) {
         {"logits --tokens 1,,2 --out /dev/null", "is no token id"},
         {"quantize a b", "IN OUT TYPE"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_complaint(t, cases[i].arguments, 2, cases[i].word);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_complaint(t, cases[i].arguments, 2, cases[i].word);
 }
 
 static void failures(test *t) {
@@ -84,7 +86,7 @@ static void failures(test *t) {
     REQUIRE(t, leat_run_env(&o, "LEAT_ISA=nonsense", NULL, "run -p x"));
     CHECK_EQ(t, o.status, 1);
     CHECK(t, has(o.err, "nonsense") && has(o.err, "c"));
-    output_free(&o);
+    program_free(&o);
 }
 
 static void help_and_version(test *t) {
@@ -93,7 +95,7 @@ static void help_and_version(test *t) {
     REQUIRE(t, leat_run(&o, NULL, "--version"));
     CHECK_EQ(t, o.status, 0);
     CHECK(t, !strncmp(o.out, "leat ", 5) && !o.err_size);
-    output_free(&o);
+    program_free(&o);
     REQUIRE(t, leat_run(&o, NULL, "--help"));
     CHECK_EQ(t, o.status, 0);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
@@ -104,9 +106,9 @@ static void help_and_version(test *t) {
         REQUIRE(t, leat_run(&h, NULL, line));
         CHECK_EQ(t, h.status, 0);
         CHECK(t, has(h.out, "Options:") && !h.err_size);
-        output_free(&h);
+        program_free(&h);
     }
-    output_free(&o);
+    program_free(&o);
 }
 
 static void stdout_is_the_text(test *t) {
@@ -123,49 +125,55 @@ static void stdout_is_the_text(test *t) {
     output again;
     REQUIRE(t, leat_run(&again, NULL, "run -p 'Once upon a time' -n 24 --temp 0.9 --seed 7 -t 3"));
     CHECK_STR(t, again.out, c.out); /* same seed, same text, whatever the threads */
-    output_free(&again);
-    output_free(&a);
-    output_free(&b);
-    output_free(&c);
+    program_free(&again);
+    program_free(&a);
+    program_free(&b);
+    program_free(&c);
 }
 
 /* The prompt is the same however it comes. */
 static void prompt_sources(test *t) {
     output o;
-    REQUIRE(t, shell_run(&o, "printf 'One day\\n' >$DIR/p; \"$LEAT\" run -p 'One day\\n' -n 8 --temp 0 >$DIR/1;"
-                             "\"$LEAT\" run -f $DIR/p -n 8 --temp 0 >$DIR/2; \"$LEAT\" run - -n 8 --temp 0 <$DIR/p >$DIR/3;"
-                             "\"$LEAT\" run -p 'One \\x64ay\\x0A' -n 8 --temp 0 >$DIR/4;"
-                             "test -s $DIR/1 && cmp $DIR/1 $DIR/2 && cmp $DIR/1 $DIR/3 && cmp $DIR/1 $DIR/4 &&"
-                             "\"$LEAT\" tokenize -f $DIR/p && \"$LEAT\" tokenize 'One day'"));
+    REQUIRE(
+        t, shell_run(
+               &o,
+               "printf 'One day\\n' >$DIR/p; \"$LEAT\" run -p 'One day\\n' -n 8 --temp 0 >$DIR/1;"
+               "\"$LEAT\" run -f $DIR/p -n 8 --temp 0 >$DIR/2; \"$LEAT\" run - -n 8 --temp 0 <$DIR/p >$DIR/3;"
+               "\"$LEAT\" run -p 'One \\x64ay\\x0A' -n 8 --temp 0 >$DIR/4;"
+               "test -s $DIR/1 && cmp $DIR/1 $DIR/2 && cmp $DIR/1 $DIR/3 && cmp $DIR/1 $DIR/4 &&"
+               "\"$LEAT\" tokenize -f $DIR/p && \"$LEAT\" tokenize 'One day'"));
     CHECK_EQ(t, o.status, 0);
     CHECK(t, !o.err_size);
-    output_free(&o);
+    program_free(&o);
 }
 
 static void streams_that_fail(test *t) {
     output o;
     /* head takes ten bytes and goes; leat must end by itself, quietly and without a signal. */
-    REQUIRE(t, shell_run(&o, "{ \"$LEAT\" run -p Once -n 100000 --ignore-eos; echo \"status $?\" >&2; } | head -c 10"));
+    REQUIRE(
+        t, shell_run(
+               &o, "{ \"$LEAT\" run -p Once -n 100000 --ignore-eos; echo \"status $?\" >&2; } | head -c 10"));
     CHECK_EQ(t, o.out_size, 10);
     CHECK(t, has(o.err, "status 1\n") || has(o.err, "status 0\n"));
     CHECK(t, o.err && strlen(o.err) == strlen("status 1\n"));
-    output_free(&o);
+    program_free(&o);
     REQUIRE(t, shell_run(&o, "\"$LEAT\" info >&-"));
     CHECK_EQ(t, o.status, 1);
     CHECK(t, has(o.err, "standard output"));
-    output_free(&o);
+    program_free(&o);
 #ifdef __linux__
     REQUIRE(t, shell_run(&o, "\"$LEAT\" info --json >/dev/full"));
     CHECK_EQ(t, o.status, 1);
     CHECK(t, has(o.err, "No space left"));
-    output_free(&o);
+    program_free(&o);
     REQUIRE(t, shell_run(&o, "\"$LEAT\" run -p Once -n 9 >/dev/full"));
     CHECK_EQ(t, o.status, 1);
     CHECK(t, has(o.err, "No space left"));
-    output_free(&o);
-    REQUIRE(t, shell_run(&o, "\"$LEAT\" logits --tokens 1,2 --out /dev/full; test -c /dev/full && echo there"));
+    program_free(&o);
+    REQUIRE(t,
+            shell_run(&o, "\"$LEAT\" logits --tokens 1,2 --out /dev/full; test -c /dev/full && echo there"));
     CHECK(t, has(o.err, "No space left") && has(o.out, "there"));
-    output_free(&o);
+    program_free(&o);
 #endif
 }
 
@@ -174,33 +182,42 @@ static void info_pages(test *t) {
     size_t where = 0;
     REQUIRE(t, leat_run(&o, NULL, "info"));
     CHECK_EQ(t, o.status, 0);
-    CHECK(t, has(o.out, "Storyteller") && has(o.out, "Q8_0") && has(o.out, "2048 tokens") && !has(o.out, "blk.0.attn_q.weight"));
-    output_free(&o);
+    CHECK(t, has(o.out, "Storyteller") && has(o.out, "Q8_0") && has(o.out, "2048 tokens") &&
+                 !has(o.out, "blk.0.attn_q.weight"));
+    program_free(&o);
     REQUIRE(t, leat_run(&o, NULL, "info --tensors"));
     CHECK(t, has(o.out, "blk.0.attn_q.weight") && has(o.out, "256 x 256"));
-    output_free(&o);
+    program_free(&o);
     REQUIRE(t, leat_run(&o, NULL, "info --json"));
     CHECK_EQ(t, o.status, 0);
-    if (!json_valid(o.out, o.out_size, &where)) TEST_FAIL(t, "info --json is wrong at byte %zu: %.40s", where, o.out + where);
-    CHECK(t, has(o.out, "\"tokenizer.chat_template\": \"{{ bos_token }}") && has(o.out, "\"dims\": [256, 2048]"));
-    output_free(&o);
-    REQUIRE(t, shell_run(&o, "\"$LEAT\" info --tensor output_norm.weight --out $DIR/t && wc -c <$DIR/t && ls $DIR"));
+    if (!json_valid(o.out, o.out_size, &where))
+        TEST_FAIL(t, "info --json is wrong at byte %zu: %.40s", where, o.out + where);
+    CHECK(t, has(o.out, "\"tokenizer.chat_template\": \"{{ bos_token }}") &&
+                 has(o.out, "\"dims\": [256, 2048]"));
+    program_free(&o);
+    REQUIRE(
+        t,
+        shell_run(&o, "\"$LEAT\" info --tensor output_norm.weight --out $DIR/t && wc -c <$DIR/t && ls $DIR"));
     CHECK_EQ(t, o.status, 0);
     CHECK(t, has(o.out, "1024\n") && has(o.out, "t\n")); /* 256 float32, and no other file */
-    output_free(&o);
+    program_free(&o);
 }
 
 /* A one-key file whose strings try to drive the terminal. */
 static void hostile_metadata(test *t) {
     output o;
     size_t where = 0;
-    REQUIRE(t, shell_run(&o, "printf 'GGUF\\003\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\001\\0\\0\\0\\0\\0\\0\\0"
-                             "\\014\\0\\0\\0\\0\\0\\0\\0general.name\\010\\0\\0\\0\\010\\0\\0\\0\\0\\0\\0\\0\\033[31m\\007\\377A' >$DIR/m;"
-                             "head -c 4096 /dev/zero >>$DIR/m; \"$LEAT\" info $DIR/m; \"$LEAT\" info --json $DIR/m >&2"));
+    REQUIRE(t,
+            shell_run(
+                &o,
+                "printf 'GGUF\\003\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\001\\0\\0\\0\\0\\0\\0\\0"
+                "\\014\\0\\0\\0\\0\\0\\0\\0general.name\\010\\0\\0\\0\\010\\0\\0\\0\\0\\0\\0\\0\\033["
+                "31m\\007\\377A' >$DIR/m;"
+                "head -c 4096 /dev/zero >>$DIR/m; \"$LEAT\" info $DIR/m; \"$LEAT\" info --json $DIR/m >&2"));
     CHECK_EQ(t, o.status, 0);
     CHECK(t, has(o.out, "\\u{1b}[31m") && !strchr(o.out, 033) && !strchr(o.out, 007));
     CHECK(t, has(o.err, "\\u001b[31m\\u0007\xEF\xBF\xBD") && json_valid(o.err, o.err_size, &where));
-    output_free(&o);
+    program_free(&o);
 }
 
 static void tokens_and_back(test *t) {
@@ -208,34 +225,39 @@ static void tokens_and_back(test *t) {
     size_t where = 0;
     REQUIRE(t, shell_run(&o, "\"$LEAT\" detokenize $(\"$LEAT\" tokenize 'The b\xC3\xA4r <|im_end|> 5')"));
     CHECK_STR(t, o.out, "The b\xC3\xA4r <|im_end|> 5");
-    output_free(&o);
-    REQUIRE(t, shell_run(&o, "\"$LEAT\" tokenize --special '<|im_start|><|im_end|>'; \"$LEAT\" tokenize --special --bos '<|im_end|>';"
+    program_free(&o);
+    REQUIRE(t, shell_run(&o, "\"$LEAT\" tokenize --special '<|im_start|><|im_end|>'; \"$LEAT\" tokenize "
+                             "--special --bos '<|im_end|>';"
                              "\"$LEAT\" tokenize ''"));
     CHECK_STR(t, o.out, "3 4\n1 4\n\n");
-    output_free(&o);
-    REQUIRE(t, shell_run(&o, "printf 'one\\0\\0two words\\0three' >$DIR/n; \"$LEAT\" tokenize --null -f $DIR/n >$DIR/a;"
-                             "for w in one '' 'two words' three; do \"$LEAT\" tokenize \"$w\"; done >$DIR/b; cmp $DIR/a $DIR/b && wc -l <$DIR/a"));
+    program_free(&o);
+    REQUIRE(t, shell_run(
+                   &o,
+                   "printf 'one\\0\\0two words\\0three' >$DIR/n; \"$LEAT\" tokenize --null -f $DIR/n >$DIR/a;"
+                   "for w in one '' 'two words' three; do \"$LEAT\" tokenize \"$w\"; done >$DIR/b; cmp "
+                   "$DIR/a $DIR/b && wc -l <$DIR/a"));
     CHECK_EQ(t, o.status, 0);
     CHECK(t, has(o.out, "4"));
-    output_free(&o);
+    program_free(&o);
     REQUIRE(t, leat_run(&o, NULL, "tokenize --json 'say \"hi\"\x01'"));
     CHECK(t, json_valid(o.out, o.out_size, &where) && has(o.out, "{\"ids\": ["));
-    output_free(&o);
+    program_free(&o);
 }
 
-/* On a terminal: a last line end, Ctrl-C answered at once with status 130, and no escape sequence left hanging. */
+/* On a terminal: a last line end, Ctrl-C answered at once with status 130, and no escape sequence left
+ * hanging. */
 static void terminal_and_interrupt(test *t) {
     output o;
     double seconds = 0;
     if (!terminal_run(&o, NULL, "run -p Once -n 5 --temp 0", 0, NULL)) SKIP(t, "no pseudo terminals here");
     CHECK_EQ(t, o.status, 0);
     CHECK(t, o.out_size > 2 && o.out[o.out_size - 1] == '\n');
-    output_free(&o);
+    program_free(&o);
     REQUIRE(t, terminal_run(&o, NULL, "run -p Once -c 30000 -n 29000 --ignore-eos", 0.7, &seconds));
     CHECK_EQ(t, o.status, 130);
     CHECK(t, o.out_size > 2 && o.out[o.out_size - 1] == '\n');
     CHECK(t, seconds < 5); /* generous: the machine may be busy; the library promises milliseconds */
-    output_free(&o);
+    program_free(&o);
 }
 
 /* A prompt long enough that progress shows, cut off in the middle: the terminal is as it was. */
@@ -258,19 +280,19 @@ static void progress_is_erased(test *t) {
     CHECK_EQ(t, o.status, 130);
     CHECK(t, has(o.out, "reading the prompt") && has(o.out, "/s") && erased && !has(erased, "reading"));
     CHECK(t, seconds < 5);
-    output_free(&o);
+    program_free(&o);
 }
 
-#define TESTS(X)                                                                                                       \
-    X(wrong_usage)                                                                                                     \
-    X(failures)                                                                                                        \
-    X(help_and_version)                                                                                                \
-    X(stdout_is_the_text)                                                                                              \
-    X(prompt_sources)                                                                                                  \
-    X(streams_that_fail)                                                                                               \
-    X(info_pages)                                                                                                      \
-    X(hostile_metadata)                                                                                                \
-    X(tokens_and_back)                                                                                                 \
-    X(terminal_and_interrupt)                                                                                          \
+#define TESTS(X)                                                                                             \
+    X(wrong_usage)                                                                                           \
+    X(failures)                                                                                              \
+    X(help_and_version)                                                                                      \
+    X(stdout_is_the_text)                                                                                    \
+    X(prompt_sources)                                                                                        \
+    X(streams_that_fail)                                                                                     \
+    X(info_pages)                                                                                            \
+    X(hostile_metadata)                                                                                      \
+    X(tokens_and_back)                                                                                       \
+    X(terminal_and_interrupt)                                                                                \
     X(progress_is_erased)
 TEST_SUITE(TESTS)

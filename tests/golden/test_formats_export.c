@@ -1,8 +1,11 @@
 /* Every format we compute with, from a file to float32 through the public functions, equals what ggml decodes
  * it to, bit for bit but for NaN payloads: quantized rows and blocks of random bytes. */
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "kernels/formats.h"
 #include "runtime/leat.h"
-#include "tests/harness/folder.h"
+#include "tests/loader/folder.h"
 #include "tests/harness/test.h"
 #include "tests/loader/gguf_build.h"
 
@@ -22,14 +25,14 @@ static void compare(test *t, const char *what, uint32_t format, const uint8_t *b
     REQUIRE(t, folder_make(&f));
     build *b = build_open();
     build_tensor(b, "t", format, COLS, ROWS, blocks);
-    REQUIRE(t, build_save(b, folder_path(&f, "in.gguf")));
+    REQUIRE(t, build_save(b, folder_file(&f, "in.gguf")));
     build_close(b);
-    if (leat_file_open(folder_path(&f, "in.gguf"), &file, &e) ||
-        leat_tensor_export(file, 0, folder_path(&f, "out.f32"), &e))
+    if (leat_file_open(folder_file(&f, "in.gguf"), &file, &e) ||
+        leat_tensor_export(file, 0, folder_file(&f, "out.f32"), &e))
         TEST_FAIL(t, "%s: %s", what, e.message);
     leat_file_close(file);
     size_t n, wrong = 0, first = 0;
-    uint32_t *got = (uint32_t *)(void *)slurp(folder_path(&f, "out.f32"), &n);
+    uint32_t *got = (uint32_t *)(void *)file_get(folder_file(&f, "out.f32"), &n);
     if (got && n == ROWS * COLS * sizeof *got) {
         for (size_t i = ROWS * COLS; i-- > 0;) {
             uint32_t bits;
@@ -63,9 +66,9 @@ static void exports_equal_ggml(test *t) {
             size_t n = 0, m = 0;
             snprintf(what, sizeof what, "%s%s", rows[i].name, random ? ".rnd" : "");
             snprintf(path, sizeof path, GOLDEN "%s.bin", what);
-            uint8_t *blocks = slurp(path, &n);
+            uint8_t *blocks = file_get(path, &n);
             snprintf(path, sizeof path, GOLDEN "%s.f32", what);
-            float *want = (float *)(void *)slurp(path, &m);
+            float *want = (float *)(void *)file_get(path, &m);
             if (blocks && want && n == ROWS * format_row_bytes(rows[i].format, COLS) &&
                 m == ROWS * COLS * sizeof *want) {
                 compare(t, what, rows[i].format, blocks, want);
@@ -78,7 +81,7 @@ static void exports_equal_ggml(test *t) {
         }
     CHECK(t, compared >= 18);
     size_t n;
-    uint8_t *source = slurp(GOLDEN "source.f32", &n);
+    uint8_t *source = file_get(GOLDEN "source.f32", &n);
     REQUIRE(t, source && n == ROWS * COLS * sizeof(float));
     compare(t, "f32", FORMAT_F32, source, (const float *)(const void *)source);
     free(source);

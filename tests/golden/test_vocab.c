@@ -1,15 +1,17 @@
-/* The tokenizers against ids made by the reference implementations: real vocabularies and texts, where this checkout has
- * them (../shared/vocab). Each text must give exactly the reference's ids, and the ids the text again. */
+/* The tokenizers against ids made by the reference implementations: real vocabularies and texts, where this
+ * checkout has them (../shared/vocab). Each text must give exactly the reference's ids, and the ids the text
+ * again. */
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "loader/gguf.h"
 #include "runtime/text/decode.h"
-#include "runtime/text/vocab.h"
+#include "runtime/text/utf8.h"
+#include "runtime/text/vocab_impl.h"
 #include "tests/harness/test.h"
 
 #ifndef LEAT_SOURCE_ROOT
-#error "the build says where the project is"
+#    error "the build says where the project is"
 #endif
 #define FOLDER LEAT_SOURCE_ROOT "/../shared/vocab/"
 
@@ -91,7 +93,8 @@ static void compare(test *t, const char *name, const vocab *v, const char *text,
     }
     line += strspn(line, " ");
     if (*line != '\n' && *line != 0) TEST_FAIL(t, "%s: \"%.*s\": only %zu tokens", name, (int)n, text, count);
-    if (!decodes_to(v, ids, count, text, n)) TEST_FAIL(t, "%s: \"%.*s\" does not decode again", name, (int)n, text);
+    if (!decodes_to(v, ids, count, text, n))
+        TEST_FAIL(t, "%s: \"%.*s\" does not decode again", name, (int)n, text);
 }
 
 static void check_vocab(test *t, const char *name) {
@@ -105,7 +108,8 @@ static void check_vocab(test *t, const char *name) {
     }
     const char *line = x.ids;
     int texts = 0;
-    for (const char *text = x.texts, *end; (end = strstr(text, mark)); text = end + sizeof mark - 1, texts++) {
+    for (const char *text = x.texts, *end; (end = strstr(text, mark));
+         text = end + sizeof mark - 1, texts++) {
         compare(t, name, x.v, text, (size_t)(end - text), line);
         line += strcspn(line, "\n");
         line += *line == '\n';
@@ -115,14 +119,100 @@ static void check_vocab(test *t, const char *name) {
     golden_close(&x);
 }
 
-static void llama_spm(test *t) { check_vocab(t, "llama-spm"); }
-static void phi_3(test *t) { check_vocab(t, "phi-3"); }
-static void llama_bpe(test *t) { check_vocab(t, "llama-bpe"); }
-static void qwen2(test *t) { check_vocab(t, "qwen2"); }
-static void gpt_2(test *t) { check_vocab(t, "gpt-2"); }
-static void mpt(test *t) { check_vocab(t, "mpt"); }
-static void starcoder(test *t) { check_vocab(t, "starcoder"); }
-static void refact(test *t) { check_vocab(t, "refact"); }
+/* Any bytes come back, whole UTF-8 or not; but SPM takes U+2581 for a space, so it is left out. */
+static void check_random(test *t, const char *name) {
+    golden x;
+    uint64_t state = 0x853C49E6748FEA9Bu;
+    if (golden_open(&x, name, t))
+        for (int round = 0; round < 2000; round++) {
+            char text[96], want[300];
+            int32_t ids[300];
+            size_t n = 0, count = 0;
+            while (n < 80) {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                uint32_t r = (uint32_t)(state >> 32), cp = r >> 8;
+                static const uint32_t ranges[8] = {0x80,   0x80,   0x100,   0x600,
+                                                   0x3000, 0xD800, 0x20000, 0x110000};
+                cp %= ranges[r & 7];
+                if ((cp >= 0xD800 && cp < 0xE000) || cp == 0x2581) continue;
+                if (round % 4 == 3)
+                    text[n++] = (char)r;
+                else
+                    n += utf8_encode(cp, text + n);
+                if ((r >> 4 & 15) == 0) break;
+            }
+            CHECK_EQ(t, vocab_tokenize(x.v, text, n, 0, ids, 300, &count, NULL), LEAT_OK);
+            size_t at = 0;
+            for (size_t i = 0; i < count; i++) {
+                str piece = vocab_piece(x.v, ids[i], false);
+                memcpy(want + at, piece.p, piece.n);
+                at += piece.n;
+            }
+            size_t skip = vocab_space_prefix(x.v) && n > 0;
+            if (at != n + skip || memcmp(want + skip, text, n) != 0)
+                TEST_FAIL(t, "%s: round %d does not come back", name, round);
+        }
+    golden_close(&x);
+}
+
+/* Work, counted in look-ups, comparisons and queue operations, stays under a constant per byte for texts that
+ * are one endless word (the constant: see merge.c and test_tokenizer.c). */
+static void check_work(test *t, const char *name) {
+    static const char *const texts[] = {"a", " ", "\n", "\xF0\x9F\x99\x82", "\xC3\xA9", "the", "0", "=-", ""};
+    const size_t n = 1 << 16;
+    golden x;
+    char *text = malloc(n);
+    uint32_t state = 1;
+    if (golden_open(&x, name, t))
+        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+            for (size_t i = 0; i < n; i++) {
+                state = state * 1103515245u + 12345u;
+                text[i] = texts[k][0] ? texts[k][i % strlen(texts[k])] : (char)('a' + (state >> 16) % 26);
+            }
+            tokenization run = {.v = x.v};
+            CHECK_EQ(t, tokenization_run(&run, text, n, 0, NULL), LEAT_OK);
+            if (run.m.work > 40 * n)
+                TEST_FAIL(t, "%s: text %zu took %llu steps", name, k, (unsigned long long)run.m.work);
+            CHECK(t, run.count <= vocab_bound(x.v, n));
+            tokenization_close(&run);
+        }
+    free(text);
+    golden_close(&x);
+}
+
+static void check_more(test *t, const char *name) {
+    check_vocab(t, name);
+    if (t->skipped) return;
+    check_random(t, name);
+    check_work(t, name);
+}
+
+static void llama_spm(test *t) {
+    check_more(t, "llama-spm");
+}
+static void phi_3(test *t) {
+    check_vocab(t, "phi-3");
+}
+static void llama_bpe(test *t) {
+    check_more(t, "llama-bpe");
+}
+static void qwen2(test *t) {
+    check_more(t, "qwen2");
+}
+static void gpt_2(test *t) {
+    check_vocab(t, "gpt-2");
+}
+static void mpt(test *t) {
+    check_vocab(t, "mpt");
+}
+static void starcoder(test *t) {
+    check_vocab(t, "starcoder");
+}
+static void refact(test *t) {
+    check_vocab(t, "refact");
+}
 
 #define TESTS(X) X(llama_spm) X(phi_3) X(llama_bpe) X(qwen2) X(gpt_2) X(mpt) X(starcoder) X(refact)
 TEST_SUITE(TESTS)

@@ -22,7 +22,7 @@ typedef struct random_model {
     uint64_t seed;
 } random_model;
 
-/* A small model whose sizes suit every type: 512 wide, 2 layers, 8 heads sharing 4, 300 tokens, 128 positions. */
+/* A small model whose sizes suit every type: 256 wide, 2 layers, 4 heads sharing 2, 300 tokens, 128 positions. */
 random_model random_model_small(uint32_t format);
 
 leat_status random_model_write(const random_model *m, const char *path, leat_error *e);

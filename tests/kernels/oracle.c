@@ -2,6 +2,7 @@
 #include "oracle.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "support.h"
@@ -16,13 +17,18 @@ static long double half_at(const uint8_t *b, size_t at) {
     return oracle_half((uint16_t)(b[at] | b[at + 1] << 8));
 }
 
-static exact product(long double scale, int code) {
-    long double v = scale * code;
-    return (exact){v, fabsl(v)};
+/* scale * (code - zero) */
+static exact product(long double scale, int code, int zero) {
+    long double v = scale * (code - zero);
+    return (exact){v, fabsl(v), fabsl(scale) * (abs(code) + zero)};
 }
 
 static exact with_offset(exact e, long double offset) {
-    return (exact){e.value + offset, e.magnitude + fabsl(offset)};
+    return (exact){e.value + offset, e.magnitude + fabsl(offset), e.lanes + fabsl(offset)};
+}
+
+static exact plain(long double v) {
+    return product(v, 1, 0);
 }
 
 /* Bits of value i of 32 whose low halves of bytes come first. */
@@ -41,7 +47,7 @@ static exact weight_k(const uint8_t *b, const uint8_t *qs, const uint8_t *fifth,
     size_t j = i / 32;
     int code = qs[i / 64 * 32 + i % 32] >> (j % 2 * 4) & 15;
     if (fifth) code += (fifth[i % 32] >> j & 1) * 16;
-    return with_offset(product(half_at(b, 0) * six_bits(b + 4, j), code),
+    return with_offset(product(half_at(b, 0) * six_bits(b + 4, j), code, 0),
                        -half_at(b, 2) * six_bits(b + 4, j + 8));
 }
 
@@ -49,33 +55,33 @@ static exact weight_q6_k(const uint8_t *b, size_t i) {
     size_t half = i / 128, quarter = i / 32 % 4, l = i % 32;
     int low = b[64 * half + quarter % 2 * 32 + l] >> (quarter / 2 * 4) & 15;
     int high = b[128 + 32 * half + l] >> (2 * quarter) & 3;
-    return product(half_at(b, 208) * (int8_t)b[192 + i / 16], low + 16 * high - 32);
+    return product(half_at(b, 208) * (int8_t)b[192 + i / 16], low + 16 * high, 32);
+}
+
+/* Five bits: nibbles at qs, the fifth of value i in bit i from qh on. */
+static int five_bits(const uint8_t *qh, const uint8_t *qs, size_t i) {
+    return nibble(qs, i) + (qh[i / 8] >> i % 8 & 1) * 16;
 }
 
 exact oracle_weight(uint32_t format, const void *row, size_t n) {
     const format_info *f = format_get(format);
     const uint8_t *b = (const uint8_t *)row + n / f->block_elems * f->block_bytes;
     size_t i = n % f->block_elems;
-    float plain = 0;
+    float v = 0;
     switch (format) {
-    case FORMAT_F32: memcpy(&plain, b, 4); return product(plain, 1);
-    case FORMAT_F16: return product(half_at(b, 0), 1);
-    case FORMAT_BF16:
-        memcpy((char *)&plain + 2, b, 2);
-        return product(plain, 1); /* little-endian, as the file */
-    case FORMAT_Q4_0: return product(half_at(b, 0), nibble(b + 2, i) - 8);
-    case FORMAT_Q4_1: return with_offset(product(half_at(b, 0), nibble(b + 4, i)), half_at(b, 2));
-    case FORMAT_Q5_0: return product(half_at(b, 0), nibble(b + 6, i) + (b[2 + i / 8] >> i % 8 & 1) * 16 - 16);
+    case FORMAT_F32: memcpy(&v, b, 4); return plain(v);
+    case FORMAT_F16: return plain(half_at(b, 0));
+    case FORMAT_BF16: memcpy((char *)&v + 2, b, 2); return plain(v); /* the high half, little-endian */
+    case FORMAT_Q4_0: return product(half_at(b, 0), nibble(b + 2, i), 8);
+    case FORMAT_Q4_1: return with_offset(product(half_at(b, 0), nibble(b + 4, i), 0), half_at(b, 2));
+    case FORMAT_Q5_0: return product(half_at(b, 0), five_bits(b + 2, b + 6, i), 16);
     case FORMAT_Q5_1:
-        return with_offset(product(half_at(b, 0), nibble(b + 8, i) + (b[4 + i / 8] >> i % 8 & 1) * 16),
-                           half_at(b, 2));
-    case FORMAT_Q8_0: return product(half_at(b, 0), (int8_t)b[2 + i]);
+        return with_offset(product(half_at(b, 0), five_bits(b + 4, b + 8, i), 0), half_at(b, 2));
+    case FORMAT_Q8_0: return product(half_at(b, 0), (int8_t)b[2 + i] + 128, 128);
     case FORMAT_Q4_K: return weight_k(b, b + 16, NULL, i);
     case FORMAT_Q5_K: return weight_k(b, b + 48, b + 16, i);
     case FORMAT_Q6_K: return weight_q6_k(b, i);
-    default:
-        return (exact){NAN,
-                       NAN}; /* every comparison with it fails: a type in kernels.def needs its case here */
+    default: return plain(NAN); /* fails every comparison: a type in kernels.def needs its case here */
     }
 }
 
@@ -84,13 +90,17 @@ long double oracle_activation(act_kind kind, const void *row, size_t k, size_t i
     return (long double)act_d(row, k)[i / (kind == ACT_Q8_32 ? 32 : 256)] * act_q(row)[i];
 }
 
-exact oracle_dot(uint32_t format, const void *w, act_kind kind, const void *act, size_t k) {
-    exact sum = {0, 0};
+void oracle_row(uint32_t format, const void *row, size_t k, exact *w) {
+    for (size_t i = 0; i < k; i++) w[i] = oracle_weight(format, row, i);
+}
+
+exact oracle_dot(const exact *w, act_kind kind, const void *act, size_t k) {
+    exact sum = {0, 0, 0};
     for (size_t i = 0; i < k; i++) {
-        exact v = oracle_weight(format, w, i);
         long double a = oracle_activation(kind, act, k, i);
-        sum.value += v.value * a;
-        sum.magnitude += v.magnitude * fabsl(a);
+        sum.value += w[i].value * a;
+        sum.magnitude += w[i].magnitude * fabsl(a);
+        sum.lanes += w[i].lanes * fabsl(a);
     }
     return sum;
 }
@@ -98,13 +108,13 @@ exact oracle_dot(uint32_t format, const void *w, act_kind kind, const void *act,
 /* Floats: a product is rounded, then passes at most k additions within chunks and k / PANEL_K + 1 between
  * chunks.
  *
- * Quantized: integer sums of a fold (16, 32 or 256 columns) are exact. A fold's two terms (scale and minimum)
- * are each rounded in: integer to float, d * sc, times the activation's d, times the integer, and for the
- * minimum once more in ds, and where the two are joined: at most 8. Then they pass at most 2 k / 16
- * additions, and k / PANEL_K + 1 between chunks.
+ * Quantized: integer sums are exact, be it of a fold (16, 32 or 256 columns) or of a lane of it. Either of a
+ * fold's two terms, scale and minimum, is rounded at most 8 times: integer to float, d * sc, times the
+ * activation's d, times the integer, once more in ds for the minimum, and in up to three steps that join
+ * lanes or the two terms. Then they pass at most 2 k / 16 additions, and k / PANEL_K + 1 between chunks.
  *
- * A product of two scales may fall among the denormals and lose 2^-150, which an integer below 2^28 (256 *
- * 127 * 128 * 32, Q6_K) then multiplies: 2^-122 per term. Products of floats lose 2^-150 each. */
+ * A product of two scales may fall among the denormals and lose 2^-150, which an integer below 2^28
+ * (256 * 127 * 128 * 32, Q6_K) then multiplies: 2^-122 per term. Products of floats lose 2^-150 each. */
 double oracle_dot_bound(act_kind kind, size_t k, double magnitude) {
     size_t chunks = k / PANEL_K + 1;
     if (kind == ACT_F32) return rounding_bound(1 + k + chunks, magnitude) + (double)k * 0x1p-150;

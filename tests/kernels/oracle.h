@@ -8,20 +8,24 @@
 
 #include "kernels/kernels.h"
 
-/* A number and the sum of the magnitudes of the terms it is made of (|d sc q| + |dmin mn| for a weight with a
- * minimum): what rounding errors are relative to. */
+/* A number, and two sums of the magnitudes of the terms it is made of, which rounding errors are relative to.
+ * magnitude: |d sc q| + |dmin mn| for a weight with a minimum, else the number's own. lanes: the same with q
+ * as an unsigned code whose zero point is a term of its own, |d sc| (q + zero) + |d sc| zero. */
 typedef struct exact {
-    long double value, magnitude;
+    long double value, magnitude, lanes;
 } exact;
 
 long double oracle_half(uint16_t h); /* of a finite half */
 exact oracle_weight(uint32_t format, const void *row, size_t i);
 long double oracle_activation(act_kind kind, const void *row, size_t k, size_t i);
 
-/* Row w (k weights) times activation row. */
-exact oracle_dot(uint32_t format, const void *w, act_kind kind, const void *act, size_t k);
+/* The k weights of a row, and their product with an activation row. */
+void oracle_row(uint32_t format, const void *row, size_t k, exact *w);
+exact oracle_dot(const exact *w, act_kind kind, const void *act, size_t k);
 
-/* How far a float kernel may be from oracle_dot: derived in oracle.c. */
+/* How far a float kernel may be from oracle_dot: derived in oracle.c. The magnitude to give is that of the
+ * product for panels, where panel.h promises exact integer sums of a fold; matvec may also spread the codes
+ * and their zero point over lanes that become floats each by itself, and is measured against `lanes`. */
 double oracle_dot_bound(act_kind kind, size_t k, double magnitude);
 
 #endif

@@ -1,4 +1,4 @@
-/* Conformance of attention on every instruction set of this machine, against softmax in long double. */
+/* Conformance of attention on every instruction set of this machine, against softmax in double. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -19,10 +19,15 @@ typedef struct arena {
     output scratch;
 } arena;
 
-static float at(const void *rows, size_t stride, uint32_t format, size_t row, size_t i) {
-    const char *p = (const char *)rows + row * stride;
-    return format == FORMAT_F16 ? f16_to_f32(((const uint16_t *)(const void *)p)[i])
-                                : ((const float *)(const void *)p)[i];
+/* Rows of K or V as floats, DIM_MAX apart. */
+typedef float rows_f32[KEYS_MAX][DIM_MAX];
+
+static void to_floats(const void *rows, size_t stride, uint32_t format, size_t n, size_t dim, rows_f32 out) {
+    for (size_t row = 0; row < n; row++) {
+        const void *p = (const char *)rows + row * stride;
+        for (size_t i = 0; i < dim; i++)
+            out[row][i] = format == FORMAT_F16 ? f16_to_f32(((const uint16_t *)p)[i]) : ((const float *)p)[i];
+    }
 }
 
 /* n rows of random numbers at the end of an area, what lies between them NaN. */
@@ -49,60 +54,56 @@ static void *random_rows(rng *r, const fenced *area, uint32_t format, size_t n, 
  * EXP_ERRORs and roundings. Sums over keys are rounded once per key. Weights so small that exp is cut off at
  * 2^-126 are off by that at most. */
 typedef struct softmax {
-    long double weight[KEYS_MAX], total;
+    double weight[KEYS_MAX], total;
     double relative_error;
 } softmax;
 
-static void oracle_softmax(const attend_args *a, const float *q, size_t n_keys, softmax *s) {
-    long double maximum = -INFINITY;
-    double largest = 0, rescales = 0, score_error;
+static void oracle_softmax(const attend_args *a, const float *q, rows_f32 k, size_t n_keys, softmax *s) {
+    double maximum = -INFINITY, largest = 0, rescales = 0;
     for (size_t key = 0; key < n_keys; key++) {
-        long double sum = 0, magnitude = 0;
+        double sum = 0, magnitude = 0;
         for (size_t i = 0; i < a->head_dim_k; i++) {
-            long double term = (long double)q[i] * at(a->k, a->k_stride, a->k_format, key, i);
+            double term = (double)q[i] * k[key][i];
             sum += term;
-            magnitude += fabsl(term);
+            magnitude += fabs(term);
         }
         s->weight[key] = sum * a->scale;
-        largest = fmax(largest, (double)magnitude * fabs((double)a->scale));
-        if (s->weight[key] >= maximum - (long double)rounding_bound(2 * a->head_dim_k + 16, largest))
-            rescales++;
-        if (s->weight[key] > maximum) maximum = s->weight[key];
+        largest = fmax(largest, magnitude * fabs((double)a->scale));
+        if (s->weight[key] >= maximum - 2 * rounding_bound(a->head_dim_k + 8, largest)) rescales++;
+        maximum = fmax(maximum, s->weight[key]);
     }
     s->total = 0;
-    for (size_t key = 0; key < n_keys; key++) s->total += s->weight[key] = expl(s->weight[key] - maximum);
-    score_error = 2 * rounding_bound(a->head_dim_k + 8, largest);
+    for (size_t key = 0; key < n_keys; key++) s->total += s->weight[key] = exp(s->weight[key] - maximum);
+    double score_error = 2 * rounding_bound(a->head_dim_k + 8, largest);
     s->relative_error =
         expm1(score_error) + (rescales + 1) * (EXP_ERROR + 0x1p-24) + rounding_bound(n_keys + 2, 1);
 }
 
-static void check_row(test *t, const char *isa, const problem *p, const attend_args *a, size_t token,
-                      size_t head) {
+static void check_row(test *t, const char *isa, const problem *p, const attend_args *a, rows_f32 k,
+                      rows_f32 v, size_t token, size_t head) {
     static softmax s;
     size_t n_keys = a->n_keys + token;
-    oracle_softmax(a, a->q + token * a->q_stride + head * a->head_dim_k, n_keys, &s);
-    for (size_t i = 0; i < a->head_dim_v; i++) {
-        long double value = 0, magnitude = 0, largest = 0;
-        for (size_t key = 0; key < n_keys; key++) {
-            long double v = at(a->v, a->v_stride, a->v_format, key, i);
-            value += s.weight[key] * v;
-            magnitude += s.weight[key] * fabsl(v);
-            largest = fmaxl(largest, fabsl(v));
+    oracle_softmax(a, a->q + token * a->q_stride + head * a->head_dim_k, k, n_keys, &s);
+    double value[DIM_MAX] = {0}, magnitude[DIM_MAX] = {0}, largest = 0;
+    for (size_t key = 0; key < n_keys; key++)
+        for (size_t i = 0; i < a->head_dim_v; i++) {
+            double term = s.weight[key] * v[key][i];
+            value[i] += term;
+            magnitude[i] += fabs(term);
+            largest = fmax(largest, fabs((double)v[key][i]));
         }
-        value /= s.total;
-        magnitude /= s.total;
-        float got = a->out[token * a->out_stride + head * a->head_dim_v + i];
+    for (size_t i = 0; i < a->head_dim_v; i++) {
+        double got = (double)a->out[token * a->out_stride + head * a->head_dim_v + i];
         /* numerator and denominator are both off by relative_error, and the quotient is rounded */
-        double bound = (2 * s.relative_error / (1 - s.relative_error) + 0x1p-24) * (double)magnitude +
-                       (double)n_keys * 0x1p-125 * (double)largest + 0x1p-148;
-        double error = (double)fabsl(got - value);
+        double bound = (2 * s.relative_error / (1 - s.relative_error) + 0x1p-24) * magnitude[i] / s.total +
+                       (double)n_keys * 0x1p-125 * largest + 0x1p-148;
+        double error = fabs(got - value[i] / s.total);
         if (!(error <= bound))
             TEST_FAIL(t,
                       "attend on %s, %zu tokens, %zu heads, %zu keys, dims %zu %zu, types %u %u: token %zu, "
-                      "head %zu, [%zu] is "
-                      "%.9g, not %.9Lg (%.2g > %.2g)",
+                      "head %zu, [%zu] is %.9g, not %.9g (%.2g > %.2g)",
                       isa, p->n_tokens, p->n_heads, p->n_keys, p->dim_k, p->dim_v, p->k_format, p->v_format,
-                      token, head, i, (double)got, value, error, bound);
+                      token, head, i, got, value[i] / s.total, error, bound);
     }
 }
 
@@ -128,8 +129,11 @@ static void check_attend(test *t, const kernels *table, rng *r, const problem *p
     output out = output_new((a.out_stride * (p->n_tokens - 1) + p->n_heads * p->dim_v) * sizeof(float));
     a.out = out.p;
     table->attend(&a);
+    static rows_f32 k, v;
+    to_floats(a.k, a.k_stride, p->k_format, n_kv, p->dim_k, k);
+    to_floats(a.v, a.v_stride, p->v_format, n_kv, p->dim_v, v);
     for (size_t token = 0; token < p->n_tokens; token++) {
-        for (size_t head = 0; head < p->n_heads; head++) check_row(t, table->isa, p, &a, token, head);
+        for (size_t head = 0; head < p->n_heads; head++) check_row(t, table->isa, p, &a, k, v, token, head);
         const unsigned char *gap =
             (const unsigned char *)(a.out + token * a.out_stride + p->n_heads * p->dim_v);
         for (size_t i = 0; token + 1 < p->n_tokens && i < p->gap * 4; i++)

@@ -77,13 +77,13 @@ static product product_new(const struct type *type, size_t k, size_t n_rows, siz
  * changed. */
 static void check_results(test *t, const kernels *table, const product *q, size_t rows, const float *c,
                           const float *c0, const char *what) {
-    for (size_t token = 0; token < q->m; token++)
-        for (size_t r = 0; r < rows; r++) {
+    static exact row[K_MAX];
+    for (size_t r = 0; r < rows; r++) {
+        if (r < q->n_rows) oracle_row(q->type->format, q->w + r * q->w_stride, q->k, row);
+        for (size_t token = 0; token < q->m; token++) {
             float got = c[token * rows + r], start = c0 ? c0[token * rows + r] : 0;
-            exact e = {0, 0};
-            if (r < q->n_rows)
-                e = oracle_dot(q->type->format, q->w + r * q->w_stride, q->type->act,
-                               q->act + token * q->act_stride, q->k);
+            exact e = {0, 0, 0};
+            if (r < q->n_rows) e = oracle_dot(row, q->type->act, q->act + token * q->act_stride, q->k);
             double bound =
                 r < q->n_rows ? oracle_dot_bound(q->type->act, q->k, (double)e.magnitude + fabs(start)) : 0;
             double error = (double)fabsl(got - (e.value + start));
@@ -95,6 +95,7 @@ static void check_results(test *t, const kernels *table, const product *q, size_
                           what, q->type->name, table->isa, q->k, q->n_rows, q->m, q->weights, q->vector,
                           token, r, (double)got, e.value + start, error, bound);
         }
+    }
 }
 
 static void check_gemm(test *t, const kernels *table, const product *q, panel *p) {

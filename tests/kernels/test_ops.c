@@ -128,6 +128,17 @@ static void quantize_marks_what_is_not_finite(test *t) {
     output_free(&row);
 }
 
+static void quantize_ties_go_to_even(test *t) {
+    kernels c;
+    REQUIRE(t, kernels_init(&c, "c"));
+    float x[32] = {127, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f};
+    static const int expected[] = {127, 0, 2, 2, 0, -2, -2};
+    output row = output_new(act_row_bytes(ACT_Q8_32, 32));
+    c.quantize_q8_32(x, 32, row.p);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) CHECK_EQ(t, act_q(row.p)[i], expected[i]);
+    output_free(&row);
+}
+
 /* ---- rms_norm ---- */
 
 /* A float sum of n squares without cancellation is off by at most n + 1 roundings, its root by half of them;
@@ -280,6 +291,7 @@ static void f32_to_f16_has_the_bits_of_c(test *t) {
     X(quantize_q8_32_has_the_bits_of_c)                                                                      \
     X(quantize_q8_256_has_the_bits_of_c)                                                                     \
     X(quantize_marks_what_is_not_finite)                                                                     \
+    X(quantize_ties_go_to_even)                                                                              \
     X(rms_norm_is_near_the_oracle)                                                                           \
     X(silu_mul_is_near_the_oracle)                                                                           \
     X(rope_pairs_is_near_the_oracle)                                                                         \

@@ -36,7 +36,9 @@ static int each(const folder *f, bool remove_them) {
     return n;
 }
 
-int folder_count(const folder *f) { return each(f, false); }
+int folder_count(const folder *f) {
+    return each(f, false);
+}
 
 void folder_remove(const folder *f) {
     each(f, true);

@@ -1,5 +1,5 @@
-/* See gguf_build.h. Four growing byte strings (metadata, tensor records, data, the file) and a list of where the
- * integers are; nothing clever. */
+/* See gguf_build.h. Four growing byte strings (metadata, tensor records, data, the file) and a list of where
+ * the integers are; nothing clever. */
 #include "gguf_build.h"
 
 #include <stdio.h>
@@ -44,8 +44,10 @@ static void put(bytes *s, const void *p, size_t n) {
         s->p = grow(s->p, s->capacity);
     }
     if (!n) return;
-    if (p) memcpy(s->p + s->n, p, n);
-    else memset(s->p + s->n, 0, n);
+    if (p)
+        memcpy(s->p + s->n, p, n);
+    else
+        memset(s->p + s->n, 0, n);
     s->n += n;
 }
 
@@ -100,24 +102,48 @@ void build_key(build *b, const void *key, size_t n, uint32_t type) {
     b->n_kv++;
 }
 
-void build_raw(build *b, const void *p, size_t n) { put(&b->meta, p, n); }
-void build_raw_u32(build *b, uint32_t v) { put_le(&b->meta, v, 4); }
-void build_raw_u64(build *b, uint64_t v) { put_le(&b->meta, v, 8); }
+void build_raw(build *b, const void *p, size_t n) {
+    put(&b->meta, p, n);
+}
+void build_raw_u32(build *b, uint32_t v) {
+    put_le(&b->meta, v, 4);
+}
+void build_raw_u64(build *b, uint64_t v) {
+    put_le(&b->meta, v, 8);
+}
 
 static void scalar(build *b, const char *key, gguf_type type, uint64_t bits, unsigned width) {
     build_key(b, key, strlen(key), type);
     put_le(&b->meta, bits, width);
 }
 
-void build_u8(build *b, const char *key, uint8_t v) { scalar(b, key, GGUF_U8, v, 1); }
-void build_i8(build *b, const char *key, int8_t v) { scalar(b, key, GGUF_I8, (uint64_t)v, 1); }
-void build_u16(build *b, const char *key, uint16_t v) { scalar(b, key, GGUF_U16, v, 2); }
-void build_i16(build *b, const char *key, int16_t v) { scalar(b, key, GGUF_I16, (uint64_t)v, 2); }
-void build_u32(build *b, const char *key, uint32_t v) { scalar(b, key, GGUF_U32, v, 4); }
-void build_i32(build *b, const char *key, int32_t v) { scalar(b, key, GGUF_I32, (uint64_t)v, 4); }
-void build_u64(build *b, const char *key, uint64_t v) { scalar(b, key, GGUF_U64, v, 8); }
-void build_i64(build *b, const char *key, int64_t v) { scalar(b, key, GGUF_I64, (uint64_t)v, 8); }
-void build_bool(build *b, const char *key, bool v) { scalar(b, key, GGUF_BOOL, v, 1); }
+void build_u8(build *b, const char *key, uint8_t v) {
+    scalar(b, key, GGUF_U8, v, 1);
+}
+void build_i8(build *b, const char *key, int8_t v) {
+    scalar(b, key, GGUF_I8, (uint64_t)v, 1);
+}
+void build_u16(build *b, const char *key, uint16_t v) {
+    scalar(b, key, GGUF_U16, v, 2);
+}
+void build_i16(build *b, const char *key, int16_t v) {
+    scalar(b, key, GGUF_I16, (uint64_t)v, 2);
+}
+void build_u32(build *b, const char *key, uint32_t v) {
+    scalar(b, key, GGUF_U32, v, 4);
+}
+void build_i32(build *b, const char *key, int32_t v) {
+    scalar(b, key, GGUF_I32, (uint64_t)v, 4);
+}
+void build_u64(build *b, const char *key, uint64_t v) {
+    scalar(b, key, GGUF_U64, v, 8);
+}
+void build_i64(build *b, const char *key, int64_t v) {
+    scalar(b, key, GGUF_I64, (uint64_t)v, 8);
+}
+void build_bool(build *b, const char *key, bool v) {
+    scalar(b, key, GGUF_BOOL, v, 1);
+}
 
 void build_f32(build *b, const char *key, float v) {
     uint32_t bits;
@@ -137,10 +163,12 @@ void build_str_n(build *b, const char *key, const void *v, size_t n) {
     put(&b->meta, v, n);
 }
 
-void build_str(build *b, const char *key, const char *v) { build_str_n(b, key, v, strlen(v)); }
+void build_str(build *b, const char *key, const char *v) {
+    build_str_n(b, key, v, strlen(v));
+}
 
 static const unsigned type_width[GGUF_TYPE_COUNT] = {
-    [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2,  [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
+    [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
     [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
 };
 
@@ -198,8 +226,12 @@ void build_tensor(build *b, const char *name, uint32_t format, uint64_t ne0, uin
     build_tensor_nd(b, name, format, ne1 ? 2 : 1, ne, data);
 }
 
-void build_version(build *b, uint32_t version) { b->version = version; }
-void build_cut_padding(build *b) { b->cut_padding = true; }
+void build_version(build *b, uint32_t version) {
+    b->version = version;
+}
+void build_cut_padding(build *b) {
+    b->cut_padding = true;
+}
 
 void build_count_tensors(build *b, uint64_t n) {
     b->claimed_tensors = n;
@@ -223,7 +255,8 @@ uint8_t *build_finish(build *b, size_t *n) {
     mark(&b->all_fields, 16, 8, "metadata count");
     put_le(&s, b->claims_kv ? b->claimed_kv : b->n_kv, 8);
     for (size_t i = 0; i < b->meta_fields.n; i++)
-        mark(&b->all_fields, s.n + b->meta_fields.p[i].offset, b->meta_fields.p[i].width, b->meta_fields.p[i].what);
+        mark(&b->all_fields, s.n + b->meta_fields.p[i].offset, b->meta_fields.p[i].width,
+             b->meta_fields.p[i].what);
     put(&s, b->meta.p, b->meta.n);
     for (size_t i = 0; i < b->record_fields.n; i++)
         mark(&b->all_fields, s.n + b->record_fields.p[i].offset, b->record_fields.p[i].width,
@@ -256,4 +289,6 @@ const build_field *build_fields(const build *b, size_t *n) {
     return b->all_fields.p;
 }
 
-size_t build_data_offset(const build *b) { return b->data_offset; }
+size_t build_data_offset(const build *b) {
+    return b->data_offset;
+}

@@ -1,17 +1,17 @@
-/* Assembles GGUF bytes in memory, well-formed or deliberately not. For every test that needs a model file: the loader's
- * own, and those of the layers above. Memory comes from plain malloc (so it never counts as the library's), and running
- * out of it ends the test program.
+/* Assembles GGUF bytes in memory, well-formed or deliberately not. For every test that needs a model file:
+ * the loader's own, and those of the layers above. Memory comes from plain malloc (so it never counts as the
+ * library's), and running out of it ends the test program.
  *
  *     build *b = build_open();
  *     build_str(b, "general.architecture", "llama");
  *     build_u32(b, "llama.block_count", 1);
- *     build_tensor(b, "output_norm.weight", FORMAT_F32, 64, 0, norm);   (0 rows: one-dimensional; NULL data: zeros)
- *     size_t n;
- *     const uint8_t *bytes = build_finish(b, &n);                       (owned by b)
+ *     build_tensor(b, "output_norm.weight", FORMAT_F32, 64, 0, norm);   (0 rows: one-dimensional; NULL data:
+ * zeros) size_t n; const uint8_t *bytes = build_finish(b, &n);                       (owned by b)
  *     ... gguf_parse(bytes, n, ...) or file_from_memory(bytes, n, ...)
  *     build_close(b);
  *
- * Entries appear in the file in the order of the calls; metadata and tensors may be mixed, each has its own section. */
+ * Entries appear in the file in the order of the calls; metadata and tensors may be mixed, each has its own
+ * section. */
 #ifndef LEAT_TESTS_GGUF_BUILD_H
 #define LEAT_TESTS_GGUF_BUILD_H
 
@@ -48,10 +48,12 @@ void build_alignment(build *b, uint32_t alignment);
 
 /* A tensor of (ne1, ne0) values, one-dimensional when ne1 is 0. data: the encoded rows, NULL for zeros. */
 void build_tensor(build *b, const char *name, uint32_t format, uint64_t ne0, uint64_t ne1, const void *data);
-void build_tensor_nd(build *b, const char *name, uint32_t format, uint32_t n_dims, const uint64_t *ne, const void *data);
+void build_tensor_nd(build *b, const char *name, uint32_t format, uint32_t n_dims, const uint64_t *ne,
+                     const void *data);
 
-/* The file. The block is exactly as long as the file, so that a sanitizer sees the first byte read beyond it. May be
- * called again after more was added; the pointer before is then invalid. The bytes may be changed by the caller. */
+/* The file. The block is exactly as long as the file, so that a sanitizer sees the first byte read beyond it.
+ * May be called again after more was added; the pointer before is then invalid. The bytes may be changed by
+ * the caller. */
 uint8_t *build_finish(build *b, size_t *n);
 /* build_finish, then writes a file. False (with a note on stderr) when that fails. */
 bool build_save(build *b, const char *path);
@@ -66,13 +68,13 @@ void build_raw(build *b, const void *bytes, size_t n); /* appends to the metadat
 void build_raw_u32(build *b, uint32_t v);
 void build_raw_u64(build *b, uint64_t v);
 /* A tensor record with every field as given, and data_bytes of zeros at the end of the data section. */
-void build_tensor_raw(build *b, const void *name, size_t name_n, uint32_t n_dims, const uint64_t *ne, uint32_t format,
-                      uint64_t offset, size_t data_bytes);
+void build_tensor_raw(build *b, const void *name, size_t name_n, uint32_t n_dims, const uint64_t *ne,
+                      uint32_t format, uint64_t offset, size_t data_bytes);
 /* No padding between header and data, and none at all in a file without tensors (the default there). */
 void build_cut_padding(build *b);
 
-/* Every integer that says how long, how many, which type or where, for tests that overwrite each in turn. Offsets are
- * those of the latest build_finish. */
+/* Every integer that says how long, how many, which type or where, for tests that overwrite each in turn.
+ * Offsets are those of the latest build_finish. */
 typedef struct build_field {
     size_t offset;
     unsigned width; /* bytes */

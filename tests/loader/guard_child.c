@@ -1,6 +1,6 @@
-/* The victim of test_guard.c: maps a file, has it cut under its feet, and touches what is gone. A program of its own,
- * because the way it may end (by a signal) would take a test runner with it. Usage: guard_child MODE FILE; the exit status
- * says what happened, 0 when all was as it should be.
+/* The victim of test_guard.c: maps a file, has it cut under its feet, and touches what is gone. A program of
+ * its own, because the way it may end (by a signal) would take a test runner with it. Usage: guard_child MODE
+ * FILE; the exit status says what happened, 0 when all was as it should be.
  *
  *     lost       a model file, opened by file_open, shrinks: reading goes on with zeros and file_lost says so
  *     two        two registered mappings, one shrinks: only its flag is set, the other's bytes are whole

@@ -1,5 +1,5 @@
-/* Expands malformed.def. A row's statements see `b`, a fresh builder, and `m`, the file that comes out; the macros below
- * are their vocabulary. */
+/* Expands malformed.def. A row's statements see `b`, a fresh builder, and `m`, the file that comes out; the
+ * macros below are their vocabulary. */
 #include "malformed.h"
 
 #include <stdlib.h>
@@ -19,7 +19,9 @@ static void finish(build *b, made *m) {
 }
 
 /* A well-formed start: one key, then whatever the row adds. */
-static void key(build *b) { build_str(b, "general.architecture", "llama"); }
+static void key(build *b) {
+    build_str(b, "general.architecture", "llama");
+}
 
 static void base(build *b) {
     key(b);
@@ -47,7 +49,9 @@ static void text(build *b, made *m, const char *start) {
 }
 
 /* A key of any type whose value the row adds with build_raw. */
-static void raw(build *b, const char *name, uint32_t type) { build_key(b, name, strlen(name), type); }
+static void raw(build *b, const char *name, uint32_t type) {
+    build_key(b, name, strlen(name), type);
+}
 
 static void array(build *b, const char *name, uint32_t elem, uint64_t count) {
     raw(b, name, GGUF_ARRAY);
@@ -61,7 +65,8 @@ static void align(build *b, uint32_t v) {
 }
 
 /* A tensor "t" with 4 KiB of data, after a good one. */
-static void tensor(build *b, uint32_t n_dims, uint64_t n0, uint64_t n1, uint64_t n2, uint64_t n3, uint32_t format) {
+static void tensor(build *b, uint32_t n_dims, uint64_t n0, uint64_t n1, uint64_t n2, uint64_t n3,
+                   uint32_t format) {
     uint64_t ne[4] = {n0, n1, n2, n3};
     base(b);
     build_tensor_raw(b, "t", 1, n_dims, ne, format, 64, 4096);
@@ -83,7 +88,8 @@ static void field(build *b, made *m, const char *what, size_t k, uint64_t v) {
         if (!strcmp(f[i].what, what) && k-- == 0) patch(b, m, f[i].offset, f[i].width, v);
 }
 
-/* A float32 tensor of `values` values at a given offset, without data of its own; room() gives the file some. */
+/* A float32 tensor of `values` values at a given offset, without data of its own; room() gives the file some.
+ */
 static void at(build *b, const char *name, uint64_t offset, uint64_t values) {
     build_tensor_raw(b, name, strlen(name), 1, &values, FORMAT_F32, offset, 0);
 }
@@ -93,10 +99,10 @@ static void room(build *b, size_t n) {
     build_tensor_raw(b, "last", 4, 1, ne, FORMAT_F32, n - 32, n);
 }
 
-#define M(name, status, place, ...)                                                                                    \
-    static void make_##name(build *b, made *m) {                                                                       \
-        (void)m;                                                                                                       \
-        __VA_ARGS__;                                                                                                   \
+#define M(name, status, place, ...)                                                                          \
+    static void make_##name(build *b, made *m) {                                                             \
+        (void)m;                                                                                             \
+        __VA_ARGS__;                                                                                         \
     }
 #include "malformed.def"
 #undef M

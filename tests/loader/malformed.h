@@ -1,5 +1,5 @@
-/* The table of broken files: each has a name, how to build it, and how it must be refused. For the loader's suites and
- * whoever wants hostile input (fuzz corpus, tests of the tools). */
+/* The table of broken files: each has a name, how to build it, and how it must be refused. For the loader's
+ * suites and whoever wants hostile input (fuzz corpus, tests of the tools). */
 #ifndef LEAT_TESTS_MALFORMED_H
 #define LEAT_TESTS_MALFORMED_H
 

@@ -11,7 +11,9 @@
 
 sys_rig rig;
 
-void rig_reset(void) { rig = (sys_rig){0}; }
+void rig_reset(void) {
+    rig = (sys_rig){0};
+}
 
 static bool interrupted(void) {
     if (rig.interruptions_left < rig.interrupt) {
@@ -38,9 +40,13 @@ int sys_open(const char *path, int flags, unsigned mode) {
     return fd;
 }
 
-int sys_stat(const char *path, struct stat *out) { return fails() ? -1 : stat(path, out); }
+int sys_stat(const char *path, struct stat *out) {
+    return fails() ? -1 : stat(path, out);
+}
 
-int sys_fstat(int fd, struct stat *out) { return interrupted() || fails() ? -1 : fstat(fd, out); }
+int sys_fstat(int fd, struct stat *out) {
+    return interrupted() || fails() ? -1 : fstat(fd, out);
+}
 
 ssize_t sys_write(int fd, const void *bytes, size_t n) {
     if (interrupted() || fails()) return -1;
@@ -48,7 +54,9 @@ ssize_t sys_write(int fd, const void *bytes, size_t n) {
     return write(fd, bytes, n);
 }
 
-int sys_fsync(int fd) { return interrupted() || fails() ? -1 : fsync(fd); }
+int sys_fsync(int fd) {
+    return interrupted() || fails() ? -1 : fsync(fd);
+}
 
 /* A close that fails has closed, as on Linux. */
 int sys_close(int fd) {
@@ -59,7 +67,9 @@ int sys_close(int fd) {
     return failed ? -1 : rc;
 }
 
-int sys_rename(const char *from, const char *to) { return interrupted() || fails() ? -1 : rename(from, to); }
+int sys_rename(const char *from, const char *to) {
+    return interrupted() || fails() ? -1 : rename(from, to);
+}
 
 int sys_unlink(const char *path) {
     rig.calls++;

@@ -1,6 +1,6 @@
-/* The file seam with a rig: does what loader/sys.c does, but fails, interrupts or shortens chosen calls, and counts what is
- * open. Link sys_rigged.c in place of loader/sys.c (it defines every function of sys.h). With the rig at rest
- * (rig_reset) it only counts. Not for several threads. */
+/* The file seam with a rig: does what loader/sys.c does, but fails, interrupts or shortens chosen calls, and
+ * counts what is open. Link sys_rigged.c in place of loader/sys.c (it defines every function of sys.h). With
+ * the rig at rest (rig_reset) it only counts. Not for several threads. */
 #ifndef LEAT_TESTS_SYS_RIGGED_H
 #define LEAT_TESTS_SYS_RIGGED_H
 

@@ -1,5 +1,5 @@
-/* Opening files that are no models, models, and models in parts; with real files in a temporary folder and the rigged file
- * seam. */
+/* Opening files that are no models, models, and models in parts; with real files in a temporary folder and
+ * the rigged file seam. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -157,10 +157,10 @@ static void every_failing_call_is_reported(test *t) {
     folder_remove(&d);
 }
 
-#define TESTS(X)                                                                                                       \
-    X(opens_a_model)                                                                                                   \
-    X(opens_from_memory)                                                                                               \
-    X(refuses_what_is_no_model)                                                                                        \
-    X(long_paths_show_their_end)                                                                                       \
+#define TESTS(X)                                                                                             \
+    X(opens_a_model)                                                                                         \
+    X(opens_from_memory)                                                                                     \
+    X(refuses_what_is_no_model)                                                                              \
+    X(long_paths_show_their_end)                                                                             \
     X(every_failing_call_is_reported)
 TEST_SUITE(TESTS)

@@ -1,5 +1,5 @@
-/* The SIGBUS guard, in child processes started by posix_spawn (see guard_child.c; its path comes from the build as
- * LEAT_GUARD_CHILD). */
+/* The SIGBUS guard, in child processes started by posix_spawn (see guard_child.c; its path comes from the
+ * build as LEAT_GUARD_CHILD). */
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -42,9 +42,12 @@ done:
 
 static void ends_well(test *t, const char *mode) {
     int status = run(mode);
-    if (status == -1) TEST_FAIL(t, "%s: can't be run", mode);
-    else if (WIFSIGNALED(status)) TEST_FAIL(t, "%s: ended by signal %d", mode, WTERMSIG(status));
-    else if (WEXITSTATUS(status)) TEST_FAIL(t, "%s: exit status %d", mode, WEXITSTATUS(status));
+    if (status == -1)
+        TEST_FAIL(t, "%s: can't be run", mode);
+    else if (WIFSIGNALED(status))
+        TEST_FAIL(t, "%s: ended by signal %d", mode, WTERMSIG(status));
+    else if (WEXITSTATUS(status))
+        TEST_FAIL(t, "%s: exit status %d", mode, WEXITSTATUS(status));
 }
 
 static void ends_by_sigbus(test *t, const char *mode) {
@@ -53,9 +56,15 @@ static void ends_by_sigbus(test *t, const char *mode) {
         TEST_FAIL(t, "%s: wait status %d, not SIGBUS", mode, status);
 }
 
-static void a_shrinking_model_is_survived(test *t) { ends_well(t, "lost"); }
-static void only_the_mapping_that_shrank_is_lost(test *t) { ends_well(t, "two"); }
-static void installing_twice_is_installing_once(test *t) { ends_well(t, "twice"); }
+static void a_shrinking_model_is_survived(test *t) {
+    ends_well(t, "lost");
+}
+static void only_the_mapping_that_shrank_is_lost(test *t) {
+    ends_well(t, "two");
+}
+static void installing_twice_is_installing_once(test *t) {
+    ends_well(t, "twice");
+}
 
 static void other_faults_go_where_they_went_before(test *t) {
     ends_by_sigbus(t, "default");
@@ -69,10 +78,10 @@ static void sent_signals_are_not_faults(test *t) {
     ends_well(t, "ignored");
 }
 
-#define TESTS(X)                                                                                                       \
-    X(a_shrinking_model_is_survived)                                                                                   \
-    X(only_the_mapping_that_shrank_is_lost)                                                                            \
-    X(installing_twice_is_installing_once)                                                                             \
-    X(other_faults_go_where_they_went_before)                                                                          \
+#define TESTS(X)                                                                                             \
+    X(a_shrinking_model_is_survived)                                                                         \
+    X(only_the_mapping_that_shrank_is_lost)                                                                  \
+    X(installing_twice_is_installing_once)                                                                   \
+    X(other_faults_go_where_they_went_before)                                                                \
     X(sent_signals_are_not_faults)
 TEST_SUITE(TESTS)

@@ -1,5 +1,5 @@
-/* Every row of malformed.def: the exact status, a message that names the place, nothing left in the result; and the same
- * through file_from_memory, whose message must name the file too. */
+/* Every row of malformed.def: the exact status, a message that names the place, nothing left in the result;
+ * and the same through file_from_memory, whose message must name the file too. */
 #include <stdlib.h>
 
 #include "loader/file.h"
@@ -16,7 +16,8 @@ static void refuses_every_row(test *t) {
         leat_error e = {0};
         leat_status status = gguf_parse(p, n, &g, &e);
         if (status != row->status)
-            TEST_FAIL(t, "%s: status %d (%s), not %d: %s", row->name, status, status_text(status), row->status, e.message);
+            TEST_FAIL(t, "%s: status %d (%s), not %d: %s", row->name, status, status_text(status),
+                      row->status, e.message);
         if (e.code != status) TEST_FAIL(t, "%s: e.code is %d, not %d", row->name, e.code, status);
         if (!strstr(e.message, row->place))
             TEST_FAIL(t, "%s: \"%s\" doesn't say \"%s\"", row->name, e.message, row->place);
@@ -50,7 +51,8 @@ static void file_messages_name_the_file(test *t) {
         leat_error e;
         CHECK_EQ(t, file_from_memory(p, n, "broken.gguf", &f, &e), malformed_cases[i].status);
         CHECK(t, !f);
-        if (strncmp(e.message, "broken.gguf: ", 13)) TEST_FAIL(t, "%s: %s", malformed_cases[i].name, e.message);
+        if (strncmp(e.message, "broken.gguf: ", 13))
+            TEST_FAIL(t, "%s: %s", malformed_cases[i].name, e.message);
         free(p);
     }
 }
@@ -61,9 +63,9 @@ static void names_are_distinct_and_many(test *t) {
         for (size_t k = 0; k < i; k++) CHECK(t, strcmp(malformed_cases[i].name, malformed_cases[k].name));
 }
 
-#define TESTS(X)                                                                                                       \
-    X(refuses_every_row)                                                                                               \
-    X(leaves_the_input_alone_and_needs_no_error)                                                                       \
-    X(file_messages_name_the_file)                                                                                     \
+#define TESTS(X)                                                                                             \
+    X(refuses_every_row)                                                                                     \
+    X(leaves_the_input_alone_and_needs_no_error)                                                             \
+    X(file_messages_name_the_file)                                                                           \
     X(names_are_distinct_and_many)
 TEST_SUITE(TESTS)

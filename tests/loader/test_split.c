@@ -1,4 +1,5 @@
-/* Split sets: real files in a temporary folder, whole ones and every way in which parts may not fit together. */
+/* Split sets: real files in a temporary folder, whole ones and every way in which parts may not fit together.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -94,8 +95,8 @@ static void opens_a_set(test *t) {
 }
 
 /* Saves the set with one part changed, opens part `opened`, and expects the failure. */
-static void refused(test *t, unsigned broken, const claims *c, unsigned opened, leat_status status, const char *place,
-                    const char *what) {
+static void refused(test *t, unsigned broken, const claims *c, unsigned opened, leat_status status,
+                    const char *place, const char *what) {
     folder d;
     leat_error e = {0};
     model_file *f = NULL;
@@ -112,18 +113,24 @@ static void refused(test *t, unsigned broken, const claims *c, unsigned opened, 
 }
 
 static void refuses_later_parts(test *t) {
-    refused(t, 0, NULL, 1, LEAT_E_SHARD, "-00002-of-00003.gguf: ", "open the first one: model-00001-of-00003.gguf");
+    refused(t, 0, NULL, 1, LEAT_E_SHARD,
+            "-00002-of-00003.gguf: ", "open the first one: model-00001-of-00003.gguf");
     refused(t, 0, NULL, 2, LEAT_E_SHARD, "is part 3 of 3", "model-00001-of-00003.gguf");
 }
 
 static void refuses_parts_that_do_not_fit(test *t) {
-    refused(t, 0, &(claims){0, 4, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-00003.gguf: ", "-00001-of-00004.gguf");
-    refused(t, 0, &(claims){0, 1025, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-00003.gguf: ", "\"split.count\" is 1025");
+    refused(t, 0, &(claims){0, 4, 6, NULL, 0}, 0, LEAT_E_SHARD,
+            "-00001-of-00003.gguf: ", "-00001-of-00004.gguf");
+    refused(t, 0, &(claims){0, 1025, 6, NULL, 0}, 0, LEAT_E_SHARD,
+            "-00001-of-00003.gguf: ", "\"split.count\" is 1025");
     refused(t, 0, &(claims){0, 65535, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-", "\"split.count\" is 65535");
     refused(t, 0, &(claims){3, 3, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-", "\"split.no\" is 3");
-    refused(t, 0, &(claims){1, 3, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-", "does not end in \"-00002-of-00003.gguf\"");
-    refused(t, 1, &(claims){2, 3, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00002-of-00003.gguf: ", "says it is part 3 of 3");
-    refused(t, 1, &(claims){0, 3, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00002-of-00003.gguf: ", "says it is part 1 of 3");
+    refused(t, 0, &(claims){1, 3, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-",
+            "does not end in \"-00002-of-00003.gguf\"");
+    refused(t, 1, &(claims){2, 3, 6, NULL, 0}, 0, LEAT_E_SHARD,
+            "-00002-of-00003.gguf: ", "says it is part 3 of 3");
+    refused(t, 1, &(claims){0, 3, 6, NULL, 0}, 0, LEAT_E_SHARD,
+            "-00002-of-00003.gguf: ", "says it is part 1 of 3");
     refused(t, 1, &(claims){1, 2, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00002-of-00003.gguf: ", "part 2 of 2");
     refused(t, 1, &(claims){0, 0, 6, NULL, 0}, 0, LEAT_E_SHARD, "-00002-of-00003.gguf: ", "part 1 of 1");
     refused(t, 2, &(claims){2, 3, 7, NULL, 0}, 0, LEAT_E_SHARD, "-00003-of-00003.gguf: ", "with 7 tensors");
@@ -131,9 +138,12 @@ static void refuses_parts_that_do_not_fit(test *t) {
 
 static void refuses_wrong_totals(test *t) {
     refused(t, 0, &(claims){0, 3, 1, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-00003.gguf: ", "has 2 tensors");
-    refused(t, 0, &(claims){0, 3, 65537, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-", "\"split.tensors.count\" is 65537");
-    refused(t, 0, &(claims){0, 3, UINT32_MAX, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-", "\"split.tensors.count\" is -1");
-    refused(t, 2, &(claims){2, 3, 6, "2.c", 0}, 0, LEAT_E_SHARD, "-00003-of-00003.gguf: ", "split.tensors.count");
+    refused(t, 0, &(claims){0, 3, 65537, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-",
+            "\"split.tensors.count\" is 65537");
+    refused(t, 0, &(claims){0, 3, UINT32_MAX, NULL, 0}, 0, LEAT_E_SHARD, "-00001-of-",
+            "\"split.tensors.count\" is -1");
+    refused(t, 2, &(claims){2, 3, 6, "2.c", 0}, 0, LEAT_E_SHARD,
+            "-00003-of-00003.gguf: ", "split.tensors.count");
 }
 
 static void refuses_too_few_tensors(test *t) {
@@ -141,7 +151,8 @@ static void refuses_too_few_tensors(test *t) {
     leat_error e;
     model_file *f = NULL;
     REQUIRE(t, folder_make(&d));
-    for (unsigned i = 0; i < 3; i++) REQUIRE(t, save_part(part_path(&d, i, 3), i, &(claims){i, 3, 9, NULL, 0}));
+    for (unsigned i = 0; i < 3; i++)
+        REQUIRE(t, save_part(part_path(&d, i, 3), i, &(claims){i, 3, 9, NULL, 0}));
     CHECK_EQ(t, file_open(part_path(&d, 0, 3), &f, &e), LEAT_E_SHARD);
     CHECK(t, strstr(e.message, "have 6 tensors together") && strstr(e.message, "is 9"));
     folder_remove(&d);
@@ -187,7 +198,8 @@ static void refuses_missing_parts_and_failing_calls(test *t) {
     folder_remove(&d);
 }
 
-/* One file with the keys of a set of one, or of a set that was merged, is a file like any other under any name. */
+/* One file with the keys of a set of one, or of a set that was merged, is a file like any other under any
+ * name. */
 static void sets_of_one_are_plain_files(test *t) {
     folder d;
     leat_error e;
@@ -229,15 +241,15 @@ static void wrong_types_and_memory(test *t) {
     build_close(b);
 }
 
-#define TESTS(X)                                                                                                       \
-    X(opens_a_set)                                                                                                     \
-    X(refuses_later_parts)                                                                                             \
-    X(refuses_parts_that_do_not_fit)                                                                                   \
-    X(refuses_wrong_totals)                                                                                            \
-    X(refuses_too_few_tensors)                                                                                         \
-    X(refuses_a_tensor_in_two_parts)                                                                                   \
-    X(refuses_broken_parts)                                                                                            \
-    X(refuses_missing_parts_and_failing_calls)                                                                         \
-    X(sets_of_one_are_plain_files)                                                                                     \
+#define TESTS(X)                                                                                             \
+    X(opens_a_set)                                                                                           \
+    X(refuses_later_parts)                                                                                   \
+    X(refuses_parts_that_do_not_fit)                                                                         \
+    X(refuses_wrong_totals)                                                                                  \
+    X(refuses_too_few_tensors)                                                                               \
+    X(refuses_a_tensor_in_two_parts)                                                                         \
+    X(refuses_broken_parts)                                                                                  \
+    X(refuses_missing_parts_and_failing_calls)                                                               \
+    X(sets_of_one_are_plain_files)                                                                           \
     X(wrong_types_and_memory)
 TEST_SUITE(TESTS)

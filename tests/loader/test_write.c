@@ -1,5 +1,5 @@
-/* The writer: what arrives, and that the target is never anything but the old file or the whole new one, whichever call to
- * the system fails. Links the rigged file seam. */
+/* The writer: what arrives, and that the target is never anything but the old file or the whole new one,
+ * whichever call to the system fails. Links the rigged file seam. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -14,9 +14,12 @@
 
 static const char old_text[] = "the old file";
 
-static uint8_t pattern(size_t i) { return (uint8_t)(i * 31 + (i >> 8)); }
+static uint8_t pattern(size_t i) {
+    return (uint8_t)(i * 31 + (i >> 8));
+}
 
-/* Writes 700,000 bytes in pieces of all sizes, so that the buffer fills at odd places; true when committed. */
+/* Writes 700,000 bytes in pieces of all sizes, so that the buffer fills at odd places; true when committed.
+ */
 static leat_status write_pattern(const char *path, leat_error *e) {
     static uint8_t bytes[300000];
     enum { TOTAL = 700000 };
@@ -131,8 +134,8 @@ static void survives_interruptions_and_short_writes(test *t) {
     folder_remove(&f);
 }
 
-/* Fails each call in turn, once or from there on, with and without an old file. Whatever the status is, it must tell the
- * truth about the target; no temporary file and no descriptor may be left. */
+/* Fails each call in turn, once or from there on, with and without an old file. Whatever the status is, it
+ * must tell the truth about the target; no temporary file and no descriptor may be left. */
 static void every_failure_leaves_old_or_new(test *t) {
     folder f;
     REQUIRE(t, folder_make(&f));
@@ -167,7 +170,8 @@ static void every_failure_leaves_old_or_new(test *t) {
             }
         }
     }
-    /* stat, open, some writes, fsync, close and rename fail the commit; the folder's open, fsync and close don't. */
+    /* stat, open, some writes, fsync, close and rename fail the commit; the folder's open, fsync and close
+     * don't. */
     CHECK(t, failed >= 4 * 8);
     CHECK(t, calls >= 11);
     folder_remove(&f);
@@ -255,14 +259,14 @@ static void writes_beside_the_program(test *t) {
     folder_remove(&f);
 }
 
-#define TESTS(X)                                                                                                       \
-    X(writes_all_of_it)                                                                                                \
-    X(nothing_is_there_before_commit)                                                                                  \
-    X(aligns_and_counts)                                                                                               \
-    X(survives_interruptions_and_short_writes)                                                                         \
-    X(every_failure_leaves_old_or_new)                                                                                 \
-    X(refuses_what_is_no_file)                                                                                         \
-    X(a_failed_writer_stays_failed)                                                                                    \
-    X(temporary_names_are_not_shared)                                                                                  \
+#define TESTS(X)                                                                                             \
+    X(writes_all_of_it)                                                                                      \
+    X(nothing_is_there_before_commit)                                                                        \
+    X(aligns_and_counts)                                                                                     \
+    X(survives_interruptions_and_short_writes)                                                               \
+    X(every_failure_leaves_old_or_new)                                                                       \
+    X(refuses_what_is_no_file)                                                                               \
+    X(a_failed_writer_stays_failed)                                                                          \
+    X(temporary_names_are_not_shared)                                                                        \
     X(writes_beside_the_program)
 TEST_SUITE(TESTS)

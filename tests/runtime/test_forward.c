@@ -25,11 +25,19 @@ static bool eval(test *t, leat_session *s, const leat_token *tokens, size_t n) {
 }
 
 /* Logits of the last of n tokens, evaluated in batches of `batch`; zeros after a failed check. */
-static void last_logits(test *t, leat_model *m, size_t n, uint32_t batch, uint32_t threads, float *out, size_t n_vocab) {
+static void last_logits(test *t, leat_model *m, leat_kv_type kv, size_t n, uint32_t batch, uint32_t threads, float *out,
+                        size_t n_vocab) {
     leat_token tokens[N];
     memset(out, 0, n_vocab * sizeof *out);
     fill_tokens(tokens, n, (uint32_t)n_vocab, 7);
-    leat_session *s = open_session(t, m, 64, batch, threads);
+    leat_session_params p;
+    leat_session *s = NULL;
+    leat_session_params_default(&p);
+    p.n_ctx = 64;
+    p.n_batch = batch;
+    p.n_threads = threads;
+    p.k_type = p.v_type = kv;
+    if (m && leat_session_open(m, &p, &s, NULL)) TEST_FAIL(t, "no session");
     if (s && eval(t, s, tokens, n)) memcpy(out, leat_session_logits(s, 0), n_vocab * sizeof *out);
     leat_session_close(s);
 }
@@ -57,7 +65,7 @@ static void agrees_with_reference(test *t) {
         for (size_t isa = 0; leat_isa(isa); isa++) {
             leat_model *model = open_random(t, &m, leat_isa(isa));
             for (uint32_t batch = 1; batch <= N; batch += N - 1) {
-                last_logits(t, model, N, batch, 2, got, n_vocab);
+                last_logits(t, model, LEAT_KV_F32, N, batch, 2, got, n_vocab);
                 double e = relative_error(got, expected, n_vocab);
                 if (!(e < bound(m.format)))
                     TEST_FAIL(t, "%s%s on %s in batches of %u: error %g", format_get(m.format)->name, i % 2 ? " biased, tied" : "",
@@ -76,9 +84,9 @@ static void batches_agree(test *t) {
         float first[300], other[300];
         for (size_t isa = 0; leat_isa(isa); isa++) {
             leat_model *model = open_random(t, &m, leat_isa(isa));
-            last_logits(t, model, 35, 1, 1, first, m.n_vocab);
+            last_logits(t, model, LEAT_KV_F16, 35, 1, 1, first, m.n_vocab);
             for (size_t b = 1; b < sizeof batches / sizeof *batches; b++) {
-                last_logits(t, model, 35, batches[b], 1, other, m.n_vocab);
+                last_logits(t, model, LEAT_KV_F16, 35, batches[b], 1, other, m.n_vocab);
                 /* the same products in another order; what it costs is a rounding of an activation now and then */
                 double e = relative_error(other, first, m.n_vocab);
                 if (!(e < bound(m.format) / 2))
@@ -96,11 +104,11 @@ static void threads_change_no_bit(test *t) {
         float one[2][300], many[300];
         for (size_t isa = 0; leat_isa(isa); isa++) {
             leat_model *model = open_random(t, &m, leat_isa(isa));
-            last_logits(t, model, 20, 1, 1, one[0], m.n_vocab);
-            last_logits(t, model, 20, 20, 1, one[1], m.n_vocab);
+            last_logits(t, model, LEAT_KV_F16, 12, 1, 1, one[0], m.n_vocab);
+            last_logits(t, model, LEAT_KV_F16, 12, 12, 1, one[1], m.n_vocab);
             for (uint32_t threads = 2; threads <= 8; threads++)
                 for (int batched = 0; batched < 2; batched++) {
-                    last_logits(t, model, 20, batched ? 20 : 1, threads, many, m.n_vocab);
+                    last_logits(t, model, LEAT_KV_F16, 12, batched ? 12 : 1, threads, many, m.n_vocab);
                     if (memcmp(many, one[batched], sizeof many))
                         TEST_FAIL(t, "%s on %s: %u threads differ from one (%s)", format_get(m.format)->name, leat_isa(isa),
                                   threads, batched ? "batch" : "token by token");
@@ -128,7 +136,7 @@ static void odd_shapes(test *t) {
     for (size_t isa = 0; leat_isa(isa); isa++) {
         leat_model *model = open_random(t, &m, leat_isa(isa));
         for (uint32_t batch = 1; batch <= 13; batch += 6) {
-            last_logits(t, model, N, batch, 3, got, n_vocab);
+            last_logits(t, model, LEAT_KV_F32, N, batch, 3, got, n_vocab);
             double e = relative_error(got, expected, n_vocab);
             if (!(e < bound(FORMAT_F32))) TEST_FAIL(t, "%s, batches of %u: error %g", leat_isa(isa), batch, e);
         }

@@ -353,8 +353,9 @@ static void fp_environment(test *t) {
     fesetround(mode);
 }
 
-#define TESTS(X)                                                                                             \
-    X(cpu_lists)                                                                                             \
-    X(cores) X(quota_v2) X(quota_v1) X(memory_limits) X(this_machine) X(address_space) X(events)             \
-        X(wakes_all) X(signals_stay_with_the_host) X(fp_environment)
+/* clang-format off */
+#define TESTS(X) \
+    X(cpu_lists) X(cores) X(quota_v2) X(quota_v1) X(memory_limits) X(this_machine) X(address_space) \
+    X(events) X(wakes_all) X(signals_stay_with_the_host) X(fp_environment)
+/* clang-format on */
 TEST_SUITE(TESTS)

@@ -3,12 +3,13 @@
  * change a byte. */
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "kernels/blocks.h"
 #include "kernels/kernels.h"
 #include "loader/file.h"
 #include "runtime/quantize.h"
-#include "tests/harness/folder.h"
+#include "tests/loader/folder.h"
 #include "tests/harness/test.h"
 #include "tests/loader/gguf_build.h"
 
@@ -102,8 +103,8 @@ static void error_is_bounded(test *t) {
 
 static void equals_ggml(test *t) {
     size_t n, m;
-    float *source = (float *)(void *)slurp(LEAT_SOURCE_ROOT "/../shared/formats/source.f32", &n);
-    uint8_t *want = slurp(LEAT_SOURCE_ROOT "/../shared/formats/q8_0.bin", &m);
+    float *source = (float *)(void *)file_get(LEAT_SOURCE_ROOT "/../shared/formats/source.f32", &n);
+    uint8_t *want = file_get(LEAT_SOURCE_ROOT "/../shared/formats/q8_0.bin", &m);
     uint8_t *got = malloc(m + 1);
     if (!source || !want) {
         free(source);
@@ -230,7 +231,7 @@ static void check_tensors(test *t, const gguf *in, const gguf *out) {
 static void whole_file(test *t) {
     folder f;
     leat_error e = {LEAT_OK, ""};
-    REQUIRE(t, folder_make(&f) && write_source(folder_path(&f, "in.gguf")));
+    REQUIRE(t, folder_make(&f) && write_source(folder_file(&f, "in.gguf")));
     uint8_t *first = NULL;
     size_t first_n = 0;
     static const uint32_t threads[] = {1, 2, 5, 0};
@@ -241,12 +242,12 @@ static void whole_file(test *t) {
         p.n_threads = threads[i];
         p.progress = progress;
         p.user = &s;
-        leat_status status = leat_quantize(folder_path(&f, "in.gguf"), folder_path(&f, "out.gguf"), &p, &e);
+        leat_status status = leat_quantize(folder_file(&f, "in.gguf"), folder_file(&f, "out.gguf"), &p, &e);
         if (status) TEST_FAIL(t, "%s", e.message);
         CHECK(t, e.code == LEAT_OK && e.message[0] == 0);
         CHECK(t, s.in_order && s.calls == 10 && s.total == 10);
         size_t n;
-        uint8_t *bytes = slurp(folder_path(&f, "out.gguf"), &n);
+        uint8_t *bytes = file_get(folder_file(&f, "out.gguf"), &n);
         REQUIRE(t, bytes != NULL);
         if (first) {
             CHECK(t, n == first_n && memcmp(bytes, first, n) == 0);
@@ -257,8 +258,8 @@ static void whole_file(test *t) {
         }
     }
     model_file *in = NULL, *out = NULL;
-    REQUIRE(t, file_open(folder_path(&f, "in.gguf"), &in, &e) == LEAT_OK);
-    REQUIRE(t, file_open(folder_path(&f, "out.gguf"), &out, &e) == LEAT_OK);
+    REQUIRE(t, file_open(folder_file(&f, "in.gguf"), &in, &e) == LEAT_OK);
+    REQUIRE(t, file_open(folder_file(&f, "out.gguf"), &out, &e) == LEAT_OK);
     CHECK_EQ(t, file_gguf(out)->alignment, 64);
     CHECK_EQ(t, file_gguf(out)->version, 3);
     check_metadata(t, file_gguf(in), file_gguf(out));
@@ -268,12 +269,12 @@ static void whole_file(test *t) {
 
     /* what is Q8_0 already is copied, so a second pass changes nothing; in place is fine too */
     size_t n;
-    CHECK_EQ(t, leat_quantize(folder_path(&f, "out.gguf"), folder_path(&f, "again.gguf"), NULL, &e), LEAT_OK);
-    uint8_t *again = slurp(folder_path(&f, "again.gguf"), &n);
+    CHECK_EQ(t, leat_quantize(folder_file(&f, "out.gguf"), folder_file(&f, "again.gguf"), NULL, &e), LEAT_OK);
+    uint8_t *again = file_get(folder_file(&f, "again.gguf"), &n);
     CHECK(t, again && n == first_n && memcmp(again, first, n) == 0);
     free(again);
-    CHECK_EQ(t, leat_quantize(folder_path(&f, "in.gguf"), folder_path(&f, "in.gguf"), NULL, &e), LEAT_OK);
-    again = slurp(folder_path(&f, "in.gguf"), &n);
+    CHECK_EQ(t, leat_quantize(folder_file(&f, "in.gguf"), folder_file(&f, "in.gguf"), NULL, &e), LEAT_OK);
+    again = file_get(folder_file(&f, "in.gguf"), &n);
     CHECK(t, again && n == first_n && memcmp(again, first, n) == 0);
     free(again);
     CHECK_EQ(t, folder_count(&f), 3); /* nothing left over */
@@ -294,13 +295,13 @@ static void joins_split_files(test *t) {
         build_u16(b, "split.count", 2);
         build_i32(b, "split.tensors.count", 2);
         build_tensor(b, part ? "b.weight" : "a.weight", FORMAT_F32, 64, 3, small);
-        REQUIRE(t, build_save(b, folder_path(&f, name)));
+        REQUIRE(t, build_save(b, folder_file(&f, name)));
         build_close(b);
     }
-    if (leat_quantize(folder_path(&f, "m-00001-of-00002.gguf"), folder_path(&f, "out.gguf"), NULL, &e))
+    if (leat_quantize(folder_file(&f, "m-00001-of-00002.gguf"), folder_file(&f, "out.gguf"), NULL, &e))
         TEST_FAIL(t, "%s", e.message);
     model_file *out = NULL;
-    REQUIRE(t, file_open(folder_path(&f, "out.gguf"), &out, &e) == LEAT_OK);
+    REQUIRE(t, file_open(folder_file(&f, "out.gguf"), &out, &e) == LEAT_OK);
     CHECK_EQ(t, file_gguf(out)->n_tensors, 2);
     CHECK_EQ(t, file_gguf(out)->n_kv, 3); /* architecture and the two of quantizing */
     CHECK(t, gguf_find(file_gguf(out), "split.count") == NULL);
@@ -322,18 +323,18 @@ static void expect_refusal(test *t, const char *name, uint32_t format, uint64_t 
     p.n_threads = 2;
     build *b = build_open();
     build_tensor(b, name, format, 64, rows, data);
-    REQUIRE(t, build_save(b, folder_path(&f, "in.gguf")));
+    REQUIRE(t, build_save(b, folder_file(&f, "in.gguf")));
     build_close(b);
-    REQUIRE(t, spill(folder_path(&f, "out.gguf"), "old", 3));
-    CHECK_EQ(t, leat_quantize(folder_path(&f, "in.gguf"), folder_path(&f, "out.gguf"), &p, &e), want);
+    REQUIRE(t, file_put(folder_file(&f, "out.gguf"), "old", 3));
+    CHECK_EQ(t, leat_quantize(folder_file(&f, "in.gguf"), folder_file(&f, "out.gguf"), &p, &e), want);
     CHECK_EQ(t, e.code, want);
     if (!strstr(e.message, says)) TEST_FAIL(t, "\"%s\" does not say \"%s\"", e.message, says);
     size_t n;
-    uint8_t *old = slurp(folder_path(&f, "out.gguf"), &n);
+    uint8_t *old = file_get(folder_file(&f, "out.gguf"), &n);
     CHECK(t, old && n == 3 && memcmp(old, "old", 3) == 0);
     free(old);
     CHECK_EQ(t, folder_count(&f), 2);
-    CHECK_EQ(t, leat_quantize(folder_path(&f, "in.gguf"), folder_path(&f, "out.gguf"), &p, NULL), want);
+    CHECK_EQ(t, leat_quantize(folder_file(&f, "in.gguf"), folder_file(&f, "out.gguf"), &p, NULL), want);
     folder_remove(&f);
 }
 
@@ -369,21 +370,22 @@ static void hostile_arguments(test *t) {
     CHECK_EQ(t, leat_quantize(NULL, "x", &p, &e), LEAT_E_ARG);
     CHECK_EQ(t, leat_quantize("x", NULL, &p, &e), LEAT_E_ARG);
     CHECK_EQ(t, leat_quantize(NULL, NULL, NULL, NULL), LEAT_E_ARG);
-    CHECK_EQ(t, leat_quantize(folder_path(&f, "absent"), folder_path(&f, "out"), NULL, &e), LEAT_E_IO);
+    CHECK_EQ(t, leat_quantize(folder_file(&f, "absent"), folder_file(&f, "out"), NULL, &e), LEAT_E_IO);
     CHECK(t, strstr(e.message, "absent") != NULL);
     build *b = build_open();
     build_tensor(b, "w.weight", FORMAT_F32, 32, 2, NULL);
-    REQUIRE(t, build_save(b, folder_path(&f, "in")));
+    REQUIRE(t, build_save(b, folder_file(&f, "in")));
     build_close(b);
-    CHECK_EQ(t, leat_quantize(folder_path(&f, "in"), folder_path(&f, "no/such/folder"), NULL, &e), LEAT_E_IO);
+    CHECK_EQ(t, leat_quantize(folder_file(&f, "in"), folder_file(&f, "no/such/folder"), NULL, &e), LEAT_E_IO);
     p.n_threads = UINT32_MAX;
     p.type = NULL;
-    CHECK_EQ(t, leat_quantize(folder_path(&f, "in"), folder_path(&f, "out"), &p, &e), LEAT_OK);
+    CHECK_EQ(t, leat_quantize(folder_file(&f, "in"), folder_file(&f, "out"), &p, &e), LEAT_OK);
     folder_remove(&f);
 }
 
-#define TESTS(X)                                                                                             \
-    X(known_blocks)                                                                                          \
-    X(refused_values) X(error_is_bounded) X(equals_ggml) X(whole_file) X(joins_split_files) X(refusals)      \
-        X(hostile_arguments)
+/* clang-format off */
+#define TESTS(X) \
+    X(known_blocks) X(refused_values) X(error_is_bounded) X(equals_ggml) X(whole_file) \
+    X(joins_split_files) X(refusals) X(hostile_arguments)
+/* clang-format on */
 TEST_SUITE(TESTS)

@@ -4,10 +4,12 @@
 
 #include "avx2.h"
 
-/* x = n ln 2 + r, |r| <= ln 2 / 2: returns e^r and n. ln 2 is split so that n times its high part is exact. The polynomial
- * is the minimax one for the relative error with its first two terms fixed at 1 + r (Remez exchange; 3.1e-9). */
+/* x = n ln 2 + r, |r| <= ln 2 / 2: returns e^r and n. ln 2 is split so that n times its high part is exact.
+ * The polynomial is the minimax one for the relative error with its first two terms fixed at 1 + r (Remez
+ * exchange; 3.1e-9). */
 INLINE __m256 exp_reduced(__m256 x, __m256 *n) {
-    *n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(0x1.715476p+0f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    *n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(0x1.715476p+0f)),
+                         _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m256 r = _mm256_fnmadd_ps(*n, _mm256_set1_ps(0x1.62e4p-1f), x);
     r = _mm256_fnmadd_ps(*n, _mm256_set1_ps(0x1.7f7d1cp-20f), r);
     __m256 p = _mm256_set1_ps(0x1.6a2352p-10f);

@@ -1,4 +1,5 @@
-/* Puts the AVX2 kernels into the kernel table. Called by dispatch.c only, on a machine that has AVX2, FMA and F16C. */
+/* Puts the AVX2 kernels into the kernel table. Called by dispatch.c only, on a machine that has AVX2, FMA and
+ * F16C. */
 #include "kernels/x86/x86.h"
 
 #include "avx2.h"

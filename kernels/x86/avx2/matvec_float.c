@@ -1,8 +1,10 @@
-/* matvec for F32, F16 and BF16 rows. One row at a time, straight from where the file is mapped; a row has any length, so
- * the last few values are done one by one and nothing is read beyond them. Called through the kernel table only. */
+/* matvec for F32, F16 and BF16 rows. One row at a time, straight from where the file is mapped; a row has any
+ * length, so the last few values are done one by one and nothing is read beyond them. Called through the
+ * kernel table only. */
 #include "avx2.h"
 
-INLINE void matvec_float(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y, int type) {
+INLINE void matvec_float(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
+                         int type) {
     const size_t bytes = value_bytes(type);
     const float *x = act;
     for (size_t r = 0; r < n_rows; r++) {
@@ -18,7 +20,8 @@ INLINE void matvec_float(const void *w, size_t row_bytes, size_t n_rows, size_t 
             s2 = _mm256_fmadd_ps(load8(p + 16 * bytes, type), _mm256_loadu_ps(x + i + 16), s2);
             s3 = _mm256_fmadd_ps(load8(p + 24 * bytes, type), _mm256_loadu_ps(x + i + 24), s3);
         }
-        for (; i + 8 <= k; i += 8) s0 = _mm256_fmadd_ps(load8(row + i * bytes, type), _mm256_loadu_ps(x + i), s0);
+        for (; i + 8 <= k; i += 8)
+            s0 = _mm256_fmadd_ps(load8(row + i * bytes, type), _mm256_loadu_ps(x + i), s0);
         float sum = sum8(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));
         for (; i < k; i++) sum += load1(row + i * bytes, type) * x[i];
         y[r] = sum;
@@ -26,7 +29,8 @@ INLINE void matvec_float(const void *w, size_t row_bytes, size_t n_rows, size_t 
 }
 
 #define MATVEC(name, type)                                                                                   \
-    void matvec_##name##_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) { \
+    void matvec_##name##_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,     \
+                              float *y) {                                                                    \
         matvec_float(w, row_bytes, n_rows, k, act, y, type);                                                 \
     }
 MATVEC(f32, F32)

@@ -1,24 +1,21 @@
-/* matvec for Q4_K, Q5_K and Q6_K times ACT_Q8_256. One row at a time, front to back, straight from where the file is
- * mapped. Codes are unsigned and at most 6 bits, so vpmaddubsw can't saturate; the integer scale of each sub-block is
- * multiplied in by the vpmaddwd that widens, and only the sum over all 256 values becomes a float. Called through the
- * kernel table only; reads no byte beyond the last block of a row. */
+/* matvec for Q4_K, Q5_K and Q6_K times ACT_Q8_256. One row at a time, front to back, straight from where the
+ * file is mapped. Codes are unsigned and at most 6 bits, so vpmaddubsw can't saturate; the integer scale of
+ * each sub-block is multiplied in by the vpmaddwd that widens, and only the sum over all 256 values becomes a
+ * float. Called through the kernel table only; reads no byte beyond the last block of a row. */
 #include "avx2.h"
 
 #include "kernels/blocks.h"
 
-/* Word j of each half, as a byte or a word, to all eight words of that half. */
-#define BYTE_TO_WORDS(j) {j, -1, j, -1, j, -1, j, -1, j, -1, j, -1, j, -1, j, -1, \
-                          j, -1, j, -1, j, -1, j, -1, j, -1, j, -1, j, -1, j, -1}
-#define WORD_TO_WORDS(j) {2 * j, 2 * j + 1, 2 * j, 2 * j + 1, 2 * j, 2 * j + 1, 2 * j, 2 * j + 1, \
-                          2 * j, 2 * j + 1, 2 * j, 2 * j + 1, 2 * j, 2 * j + 1, 2 * j, 2 * j + 1, \
-                          2 * j, 2 * j + 1, 2 * j, 2 * j + 1, 2 * j, 2 * j + 1, 2 * j, 2 * j + 1, \
-                          2 * j, 2 * j + 1, 2 * j, 2 * j + 1, 2 * j, 2 * j + 1, 2 * j, 2 * j + 1}
+/* For vpshufb: byte j (zero-extended), or word j, of each half to all eight words of that half. */
+#define SIXTEEN_TIMES(lo, hi)                                                                                \
+    lo, hi, lo, hi, lo, hi, lo, hi, lo, hi, lo, hi, lo, hi, lo, hi, lo, hi, lo, hi, lo, hi, lo, hi, lo, hi,  \
+        lo, hi, lo, hi, lo, hi
 static const _Alignas(32) int8_t byte_to_words[8][32] = {
-    BYTE_TO_WORDS(0), BYTE_TO_WORDS(1), BYTE_TO_WORDS(2), BYTE_TO_WORDS(3),
-    BYTE_TO_WORDS(4), BYTE_TO_WORDS(5), BYTE_TO_WORDS(6), BYTE_TO_WORDS(7)};
+    {SIXTEEN_TIMES(0, -1)}, {SIXTEEN_TIMES(1, -1)}, {SIXTEEN_TIMES(2, -1)}, {SIXTEEN_TIMES(3, -1)},
+    {SIXTEEN_TIMES(4, -1)}, {SIXTEEN_TIMES(5, -1)}, {SIXTEEN_TIMES(6, -1)}, {SIXTEEN_TIMES(7, -1)}};
 static const _Alignas(32) int8_t word_to_words[8][32] = {
-    WORD_TO_WORDS(0), WORD_TO_WORDS(1), WORD_TO_WORDS(2), WORD_TO_WORDS(3),
-    WORD_TO_WORDS(4), WORD_TO_WORDS(5), WORD_TO_WORDS(6), WORD_TO_WORDS(7)};
+    {SIXTEEN_TIMES(0, 1)}, {SIXTEEN_TIMES(2, 3)},   {SIXTEEN_TIMES(4, 5)},   {SIXTEEN_TIMES(6, 7)},
+    {SIXTEEN_TIMES(8, 9)}, {SIXTEEN_TIMES(10, 11)}, {SIXTEEN_TIMES(12, 13)}, {SIXTEEN_TIMES(14, 15)}};
 
 /* The eight 6-bit scales and minima as bytes of a 64-bit number each; the drawing is at block_q4_k. */
 INLINE void unpack_scales(const uint8_t *bytes, uint64_t *sc, uint64_t *mn) {
@@ -29,10 +26,12 @@ INLINE void unpack_scales(const uint8_t *bytes, uint64_t *sc, uint64_t *mn) {
 
 /* code * activation * scale of 32 values, summed to eight int32. */
 INLINE __m256i dot_scaled(__m256i codes, const int8_t *q, __m256i scales, const int8_t *spread) {
-    return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, load256(q)), _mm256_shuffle_epi8(scales, load256(spread)));
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, load256(q)),
+                             _mm256_shuffle_epi8(scales, load256(spread)));
 }
 
-/* 64 values, sub-blocks 2 * pair and 2 * pair + 1; high holds the fifth bits, of these two in bits 0 and 1. */
+/* 64 values, sub-blocks 2 * pair and 2 * pair + 1; high holds the fifth bits, of these two in bits 0 and 1.
+ */
 INLINE __m256i dot_pair(__m256i raw, __m256i high, bool five, int pair, const int8_t *q, __m256i scales) {
     const __m256i low4 = _mm256_set1_epi8(15), bit4 = _mm256_set1_epi8(16);
     __m256i first = _mm256_and_si256(raw, low4), second = _mm256_and_si256(_mm256_srli_epi16(raw, 4), low4);
@@ -45,7 +44,8 @@ INLINE __m256i dot_pair(__m256i raw, __m256i high, bool five, int pair, const in
 }
 
 /* Q4_K and Q5_K. Largest int32: 8 * 2 * 2 * 31 * 127 * 63 < 2^23, exact as a float. */
-INLINE void matvec_k(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y, bool five) {
+INLINE void matvec_k(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
+                     bool five) {
     const size_t bytes = five ? sizeof(block_q5_k) : sizeof(block_q4_k);
     const size_t qs_at = five ? offsetof(block_q5_k, qs) : offsetof(block_q4_k, qs);
     const float *d = act_d(act, k);
@@ -104,9 +104,11 @@ INLINE __m256i dot_half_q6(const uint8_t *ql, const uint8_t *qh, const int8_t *q
     return _mm256_add_epi32(s01, s23);
 }
 
-/* The zero point of 32 is 32 * sum(scale * sum of 16 activations), an int32 like the rest: together less than 2^26. */
+/* The zero point of 32 is 32 * sum(scale * sum of 16 activations), an int32 like the rest: together less than
+ * 2^26. */
 void matvec_q6_k_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) {
-    /* even scales, then odd ones: 32 values have an even scale for their first 16 and an odd one for the others */
+    /* even scales, then odd ones: 32 values have an even scale for their first 16 and an odd one for the
+     * others */
     const __m128i even_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
     const size_t bytes = sizeof(block_q6_k);
     const float *d = act_d(act, k);

@@ -1,13 +1,15 @@
-/* What a layer needs beside products and attention: activation rows, normalisation, SiLU, rotary embedding, half precision.
- * Called through the kernel table only. Vectors of any length; their last values are done one by one or with a mask, so
- * that nothing is read or written beyond them. */
+/* What a layer needs beside products and attention: activation rows, normalisation, SiLU, rotary embedding,
+ * half precision. Called through the kernel table only. Vectors of any length; their last values are done one
+ * by one or with a mask, so that nothing is read or written beyond them. */
 #include "exp.h"
 
 #include <math.h>
 
-/* ---- activation rows ------------------------------------------------------------------------------------------ */
+/* ---- activation rows
+ * ------------------------------------------------------------------------------------------ */
 
-/* The largest |x| as bits. Without the sign bit floats order like integers, Inf and then NaN above every number. */
+/* The largest |x| as bits. Without the sign bit floats order like integers, Inf and then NaN above every
+ * number. */
 INLINE uint32_t largest_magnitude(const float *x, size_t n) {
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
     __m256i m0 = _mm256_setzero_si256(), m1 = m0, m2 = m0, m3 = m0;
@@ -52,7 +54,8 @@ INLINE void quantize_32(const float *x, float inverse, int8_t *q, int sum[2]) {
         __m256i a = _mm256_packs_epi32(scaled_to_int(x, f), scaled_to_int(x + 8, f));
         __m256i b = _mm256_packs_epi32(scaled_to_int(x + 16, f), scaled_to_int(x + 24, f));
         /* packing works within halves: groups of four values are in the order 0 2 4 6 | 1 3 5 7 */
-        codes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+        codes =
+            _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     }
     _mm256_storeu_si256((__m256i *)(void *)q, codes);
     __m256i biased = _mm256_xor_si256(codes, _mm256_set1_epi8((char)0x80)); /* q + 128 */
@@ -85,11 +88,16 @@ INLINE void quantize(const float *x, size_t k, void *row, size_t group) {
     }
 }
 
-void quantize_q8_32_avx2(const float *x, size_t k, void *row) { quantize(x, k, row, 32); }
+void quantize_q8_32_avx2(const float *x, size_t k, void *row) {
+    quantize(x, k, row, 32);
+}
 
-void quantize_q8_256_avx2(const float *x, size_t k, void *row) { quantize(x, k, row, 256); }
+void quantize_q8_256_avx2(const float *x, size_t k, void *row) {
+    quantize(x, k, row, 256);
+}
 
-/* ---- norm and activation functions ---------------------------------------------------------------------------- */
+/* ---- norm and activation functions
+ * ---------------------------------------------------------------------------- */
 
 /* Squares are summed in double, where they can't overflow. */
 void rms_norm_avx2(float *y, const float *x, const float *w, size_t n, float eps) {
@@ -108,7 +116,8 @@ void rms_norm_avx2(float *y, const float *x, const float *w, size_t n, float eps
     const float scale = (float)(1 / sqrt(sum / (double)n + (double)eps));
     const __m256 scales = _mm256_set1_ps(scale);
     for (i = 0; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(y + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), scales), _mm256_loadu_ps(w + i)));
+        _mm256_storeu_ps(
+            y + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), scales), _mm256_loadu_ps(w + i)));
     for (; i < n; i++) y[i] = x[i] * scale * w[i];
 }
 
@@ -119,7 +128,8 @@ INLINE __m256 silu_mul_8(__m256 g, __m256 u) {
 
 void silu_mul_avx2(float *g, const float *u, size_t n) {
     size_t i = 0;
-    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(g + i, silu_mul_8(_mm256_loadu_ps(g + i), _mm256_loadu_ps(u + i)));
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(g + i, silu_mul_8(_mm256_loadu_ps(g + i), _mm256_loadu_ps(u + i)));
     if (i < n) {
         __m256i lanes = lanes_below((int)(n - i));
         __m256 x = silu_mul_8(_mm256_maskload_ps(g + i, lanes), _mm256_maskload_ps(u + i, lanes));
@@ -127,7 +137,8 @@ void silu_mul_avx2(float *g, const float *u, size_t n) {
     }
 }
 
-/* ---- rotary embedding ----------------------------------------------------------------------------------------- */
+/* ---- rotary embedding
+ * ----------------------------------------------------------------------------------------- */
 
 static void rotate(float *a, float *b, const float *cs) {
     float x = *a, y = *b;
@@ -163,12 +174,14 @@ void rope_halves_avx2(float *x, const float *cs, size_t n_dims) {
     for (; i < half; i++) rotate(&x[i], &x[half + i], &cs[2 * i]);
 }
 
-/* ---- half precision ------------------------------------------------------------------------------------------- */
+/* ---- half precision
+ * ------------------------------------------------------------------------------------------- */
 
 void f32_to_f16_avx2(const float *x, uint16_t *y, size_t n) {
     size_t i = 0;
     for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128((__m128i *)(void *)(y + i),
-                         _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+        _mm_storeu_si128(
+            (__m128i *)(void *)(y + i),
+            _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
     for (; i < n; i++) y[i] = _cvtss_sh(x[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }

@@ -1,13 +1,14 @@
-/* panel_mul for the five kinds of panel that unpack.c makes; avx2.h has their layout. Called through the kernel table only,
- * by gemm_panel, with up to 12 tokens that are read where they lie.
+/* panel_mul for the five kinds of panel that unpack.c makes; avx2.h has their layout. Called through the
+ * kernel table only, by gemm_panel, with up to 12 tokens that are read where they lie.
  *
- * The tile is 16 rows x 3 tokens: six accumulators of int16, six of float or int32, two vectors of weights and a broadcast
- * make 15 registers of 16. Tiles of one and two tokens take what is left over. A tile does the same operations in the same
- * order for each token, whatever its size. The bottleneck is the vector ports: vpmaddubsw and an addition per 32 products
- * while the sums fit in int16, so everything per fold is kept small beside that.
+ * The tile is 16 rows x 3 tokens: six accumulators of int16, six of float or int32, two vectors of weights
+ * and a broadcast make 15 registers of 16. Tiles of one and two tokens take what is left over. A tile does
+ * the same operations in the same order for each token, whatever its size. The bottleneck is the vector
+ * ports: vpmaddubsw and an addition per 32 products while the sums fit in int16, so everything per fold is
+ * kept small beside that.
  *
- * The templates take a constant number of tokens n and name each token's registers: arrays that are indexed in loops end up
- * in memory with some compilers. */
+ * The templates take a constant number of tokens n and name each token's registers: arrays that are indexed
+ * in loops end up in memory with some compilers. */
 #include "avx2.h"
 
 enum { TILE = 3, TILE_F32 = 6 };
@@ -32,15 +33,20 @@ typedef struct tokens {
     size_t stride, k, k0, kc;
 } tokens;
 
-INLINE __m256i load_panel(const void *p) { return _mm256_load_si256((const __m256i *)p); }
+INLINE __m256i load_panel(const void *p) {
+    return _mm256_load_si256((const __m256i *)p);
+}
 
-INLINE const void *bytes_after(const void *p, size_t n) { return (const char *)p + n; }
+INLINE const void *bytes_after(const void *p, size_t n) {
+    return (const char *)p + n;
+}
 
-/* A sum stays a chain of additions in one register: compilers rebalance integer sums into trees, whose leaves are then
- * more than there are registers. */
+/* A sum stays a chain of additions in one register: compilers rebalance integer sums into trees, whose leaves
+ * are then more than there are registers. */
 #define KEEP_IN_REGISTER(x) __asm__("" : "+x"(x))
 
-/* ---- sums of int16 -------------------------------------------------------------------------------------------- */
+/* ---- sums of int16
+ * -------------------------------------------------------------------------------------------- */
 
 INLINE void dot_token(pair_i *s, __m256i w_lo, __m256i w_hi, const void *q, bool first) {
     __m256i x = broadcast32(q);
@@ -79,7 +85,8 @@ INLINE void dot_32(tile_i *s, const uint8_t *w, const int8_t *q, size_t stride, 
     dot_4(s, w + 28 * ROWS, q + 28, stride, n, false);
 }
 
-/* ---- scales per 32 columns ---------------------------------------------------------------------------------- */
+/* ---- scales per 32 columns
+ * ---------------------------------------------------------------------------------- */
 
 INLINE tile_f no_sums(void) {
     const pair_f zero = {_mm256_setzero_ps(), _mm256_setzero_ps()};
@@ -104,7 +111,8 @@ INLINE void scale_token(pair_f *f, __m256i lo, __m256i hi, const float *scale, c
     f->hi = _mm256_fmadd_ps(_mm256_cvtepi32_ps(hi), _mm256_mul_ps(_mm256_load_ps(scale + 8), x), f->hi);
 }
 
-INLINE void fold_token(pair_f *f, const pair_i *s, int factor, const float *scale, const void *d, const void *zero) {
+INLINE void fold_token(pair_f *f, const pair_i *s, int factor, const float *scale, const void *d,
+                       const void *zero) {
     __m256i lo = _mm256_madd_epi16(s->lo, _mm256_set1_epi16((short)factor));
     __m256i hi = _mm256_madd_epi16(s->hi, _mm256_set1_epi16((short)factor));
     if (factor > 1) {
@@ -116,11 +124,12 @@ INLINE void fold_token(pair_f *f, const pair_i *s, int factor, const float *scal
 }
 
 /* f += (sums * factor + zero) * scale * d; there is no zero point where the factor is 1. */
-INLINE void fold(tile_f *f, const tile_i *s, int factor, const float *scale, const float *d, const int32_t *zero,
-                 size_t stride, int n) {
+INLINE void fold(tile_f *f, const tile_i *s, int factor, const float *scale, const float *d,
+                 const int32_t *zero, size_t stride, int n) {
     fold_token(&f->t0, &s->t0, factor, scale, d, zero);
     if (n > 1) fold_token(&f->t1, &s->t1, factor, scale, bytes_after(d, stride), bytes_after(zero, stride));
-    if (n > 2) fold_token(&f->t2, &s->t2, factor, scale, bytes_after(d, 2 * stride), bytes_after(zero, 2 * stride));
+    if (n > 2)
+        fold_token(&f->t2, &s->t2, factor, scale, bytes_after(d, 2 * stride), bytes_after(zero, 2 * stride));
 }
 
 INLINE void min_token(pair_f *f, __m256 lo, __m256 hi, const void *ds) {
@@ -161,11 +170,12 @@ INLINE void mul_32(const panel *p, tokens a, float *c, int n, int bits, bool has
     add_to_c(&f, c, n);
 }
 
-/* ---- 8 bits --------------------------------------------------------------------------------------------------- */
+/* ---- 8 bits
+ * --------------------------------------------------------------------------------------------------- */
 
-/* Activations of a tile as int16. With vpmaddwd on pairs, 32 products cost two multiplications and two additions, which
- * run on three ports. The sign trick of matvec_q8_0 costs four operations too (vpsignb, vpmaddubsw, vpmaddwd, vpaddd), three
- * of them on two ports; planes of four bits cost as much again. */
+/* Activations of a tile as int16. With vpmaddwd on pairs, 32 products cost two multiplications and two
+ * additions, which run on three ports. The sign trick of matvec_q8_0 costs four operations too (vpsignb,
+ * vpmaddubsw, vpmaddwd, vpaddd), three of them on two ports; planes of four bits cost as much again. */
 typedef struct words {
     _Alignas(32) int16_t q[TILE][PANEL_K];
 } words;
@@ -223,7 +233,8 @@ INLINE void mul_8(const panel *p, tokens a, float *c, int n) {
     add_to_c(&f, c, n);
 }
 
-/* ---- integer scales, a float per 256 columns -------------------------------------------------------------------- */
+/* ---- integer scales, a float per 256 columns
+ * -------------------------------------------------------------------- */
 
 INLINE tile_i no_totals(void) {
     const pair_i zero = {_mm256_setzero_si256(), _mm256_setzero_si256()};
@@ -246,7 +257,8 @@ INLINE void fold_integer(tile_i *total, const tile_i *s, const int32_t *scale, i
 }
 
 /* total += products of pairs: `count` tables of 16 rows with as many dwords of each token. */
-INLINE void dot_pairs(tile_i *total, const int32_t *pairs, const int16_t *sums, size_t stride, size_t count, int n) {
+INLINE void dot_pairs(tile_i *total, const int32_t *pairs, const int16_t *sums, size_t stride, size_t count,
+                      int n) {
     for (size_t i = 0; i < count; i++, pairs += ROWS, sums += 2) {
         __m256i lo = load_panel(pairs), hi = load_panel(pairs + 8), x = broadcast32(sums);
         add_products(&total->t0, lo, hi, x, x);
@@ -271,8 +283,8 @@ INLINE void total_to_c(const pair_i *total, const float *scale, const void *d, f
 }
 
 /* c += sign * total * scale * d */
-INLINE void totals_to_c(const tile_i *total, const float *scale, const float *d, float sign, size_t stride, float *c,
-                        int n) {
+INLINE void totals_to_c(const tile_i *total, const float *scale, const float *d, float sign, size_t stride,
+                        float *c, int n) {
     total_to_c(&total->t0, scale, d, sign, c);
     if (n > 1) total_to_c(&total->t1, scale, bytes_after(d, stride), sign, c + ROWS);
     if (n > 2) total_to_c(&total->t2, scale, bytes_after(d, 2 * stride), sign, c + 2 * ROWS);
@@ -325,7 +337,8 @@ INLINE void mul_256_16(const panel *p, tokens a, float *c, int n) {
     totals_to_c(&total, p->scale, act_d(a.act, a.k) + a.k0 / 256, 1, a.stride, c, n);
 }
 
-/* ---- floats --------------------------------------------------------------------------------------------------- */
+/* ---- floats
+ * --------------------------------------------------------------------------------------------------- */
 
 INLINE void mul_f32(const panel *p, tokens a, float *c, int n) {
     const float *x = (const float *)(const void *)a.act + a.k0, *w = p->f;
@@ -343,12 +356,14 @@ INLINE void mul_f32(const panel *p, tokens a, float *c, int n) {
     if (n > 3) add_to_c(&g, c + 3 * ROWS, n - 3);
 }
 
-/* ---- tiles ------------------------------------------------------------------------------------------------------ */
+/* ---- tiles
+ * ------------------------------------------------------------------------------------------------------ */
 
 typedef void tile_fn(const panel *p, tokens a, float *c);
 
 /* As few tiles as hold the tokens, even in size. tiles[n] multiplies n tokens, n <= largest. */
-static void each_tile(tile_fn *const *tiles, size_t largest, const panel *p, tokens a, size_t n_tokens, float *c) {
+static void each_tile(tile_fn *const *tiles, size_t largest, const panel *p, tokens a, size_t n_tokens,
+                      float *c) {
     for (size_t left = (n_tokens + largest - 1) / largest; left > 0; left--) {
         size_t n = (n_tokens + left - 1) / left;
         tiles[n](p, a, c);
@@ -387,8 +402,8 @@ TILE_FN(f32, 6, mul_f32(p, a, c, n))
 static tile_fn *const f32_tiles[] = {NULL, f32_1, f32_2, f32_3, f32_4, f32_5, f32_6};
 
 #define PANEL_MUL(name, largest, tiles)                                                                      \
-    void panel_mul_##name##_avx2(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k, size_t k0, \
-                                 size_t n_tokens, float *c) {                                                \
+    void panel_mul_##name##_avx2(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k,    \
+                                 size_t k0, size_t n_tokens, float *c) {                                     \
         each_tile(tiles, largest, p, (tokens){act, act_stride, k, k0, kc}, n_tokens, c);                     \
     }
 PANEL_MUL(f32, TILE_F32, f32_tiles)

@@ -1,12 +1,13 @@
-/* unpack for every computable type: the columns k0 .. k0 + kc of up to 16 weight rows become the panel that panel_mul.c
- * reads; avx2.h has its layout. Rows are turned into columns 8 x 16 bytes at a time. Called through the kernel table only,
- * by gemm_panel. Rows that do not exist are never touched: row 0 is read in their place and given scales of zero. */
+/* unpack for every computable type: the columns k0 .. k0 + kc of up to 16 weight rows become the panel that
+ * panel_mul.c reads; avx2.h has its layout. Rows are turned into columns 8 x 16 bytes at a time. Called
+ * through the kernel table only, by gemm_panel. Rows that do not exist are never touched: row 0 is read in
+ * their place and given scales of zero. */
 #include "avx2.h"
 
 #include "kernels/blocks.h"
 
-/* The rows of a panel, and the stream of the next one: a panel reads 16 rows at once, too many for the hardware's
- * prefetchers, so each unpack asks for as many bytes of the panel below as it reads itself. */
+/* The rows of a panel, and the stream of the next one: a panel reads 16 rows at once, too many for the
+ * hardware's prefetchers, so each unpack asks for as many bytes of the panel below as it reads itself. */
 typedef struct rows {
     const uint8_t *row[ROWS]; /* at the first block wanted */
     const char *ahead, *ahead_end;
@@ -41,8 +42,9 @@ INLINE void load_8x16(const uint8_t *const *row, size_t at, __m256i t[4]) {
 
 /* The halves at the same place of 8 rows; zero where there is no row. */
 INLINE __m256 load_8_halves(const uint8_t *const *row, size_t at, __m256i valid) {
-    __m128i h = _mm_setr_epi16((short)load_u16(row[0] + at), (short)load_u16(row[1] + at), (short)load_u16(row[2] + at),
-                               (short)load_u16(row[3] + at), (short)load_u16(row[4] + at), (short)load_u16(row[5] + at),
+    __m128i h = _mm_setr_epi16((short)load_u16(row[0] + at), (short)load_u16(row[1] + at),
+                               (short)load_u16(row[2] + at), (short)load_u16(row[3] + at),
+                               (short)load_u16(row[4] + at), (short)load_u16(row[5] + at),
                                (short)load_u16(row[6] + at), (short)load_u16(row[7] + at));
     return _mm256_and_ps(_mm256_cvtph_ps(h), _mm256_castsi256_ps(valid));
 }
@@ -54,8 +56,12 @@ INLINE __m256 words_to_float(__m256i x, int shift, __m256i valid) {
     return _mm256_and_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(x)), _mm256_castsi256_ps(valid));
 }
 
-INLINE __m256i low_nibbles(__m256i x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
-INLINE __m256i high_nibbles(__m256i x) { return low_nibbles(_mm256_srli_epi16(x, 4)); }
+INLINE __m256i low_nibbles(__m256i x) {
+    return _mm256_and_si256(x, _mm256_set1_epi8(15));
+}
+INLINE __m256i high_nibbles(__m256i x) {
+    return low_nibbles(_mm256_srli_epi16(x, 4));
+}
 
 /* Columns 4 * group .. 4 * group + 3 of rows 8 * v .. 8 * v + 7. */
 INLINE void store_codes(panel *p, size_t group, int v, __m256i codes) {
@@ -66,12 +72,13 @@ INLINE void store_aux(panel *p, int at, int v, __m256i x) {
     _mm256_store_si256((__m256i *)(void *)(p->aux + at + 8 * v), x);
 }
 
-/* ---- blocks of 32 --------------------------------------------------------------------------------------------- */
+/* ---- blocks of 32
+ * --------------------------------------------------------------------------------------------- */
 
 /* The fifth bits of columns 8 * pair .. 8 * pair + 7: bytes of 16 or 0 for the two groups of four. */
 INLINE void fifth_bits(__m256i qh, int pair, __m256i *first, __m256i *second) {
-    const __m256i byte_of_row = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12,
-                                                 0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+    const __m256i byte_of_row = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 0, 0, 0,
+                                                 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
     const __m256i bit0 = _mm256_set1_epi32(0x08040201), bit4 = _mm256_set1_epi32((int)0x80402010);
     __m256i x = _mm256_shuffle_epi8(qh, _mm256_add_epi8(byte_of_row, _mm256_set1_epi8((char)pair)));
     const __m256i sixteen = _mm256_set1_epi8(16);
@@ -103,8 +110,8 @@ INLINE void unpack_low_bits(const rows *s, size_t b, int v, size_t qs_at, size_t
     for (size_t j = 0; j < 8; j++) store_codes(p, 8 * b + j, v, c[j]);
 }
 
-INLINE void unpack_32(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p, size_t bytes,
-                      size_t qs_at, size_t qh_at, bool has_min) {
+INLINE void unpack_32(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p,
+                      size_t bytes, size_t qs_at, size_t qh_at, bool has_min) {
     const int bits = qh_at ? 5 : 4;
     const __m256 factor = _mm256_set1_ps(has_min ? 1.0f : 1.0f / (float)zero_point_factor(bits));
     rows s;
@@ -114,14 +121,17 @@ INLINE void unpack_32(const void *w, size_t row_bytes, size_t n_rows, size_t k0,
             unpack_low_bits(&s, b, v, qs_at, qh_at, p);
             __m256 d = load_8_halves(s.row + 8 * v, 0, s.valid[v]);
             _mm256_store_ps(p->scale + ROWS * b + 8 * v, _mm256_mul_ps(d, factor));
-            if (has_min) _mm256_store_ps(p->min + ROWS * b + 8 * v, load_8_halves(s.row + 8 * v, 2, s.valid[v]));
+            if (has_min)
+                _mm256_store_ps(p->min + ROWS * b + 8 * v, load_8_halves(s.row + 8 * v, 2, s.valid[v]));
         }
     p->aux[AUX_BITS] = bits;
 }
 
 #define UNPACK_32(name, ...)                                                                                 \
-    void unpack_##name##_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p) { \
-        unpack_32(w, row_bytes, n_rows, k0, kc, p, sizeof(block_##name), offsetof(block_##name, qs), __VA_ARGS__); \
+    void unpack_##name##_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc,          \
+                              panel *p) {                                                                    \
+        unpack_32(w, row_bytes, n_rows, k0, kc, p, sizeof(block_##name), offsetof(block_##name, qs),         \
+                  __VA_ARGS__);                                                                              \
     }
 UNPACK_32(q4_0, 0, false)
 UNPACK_32(q4_1, 0, true)
@@ -144,7 +154,8 @@ void unpack_q8_0_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0,
                 load_8x16(s.row + 8 * v, offsetof(block_q8_0, qs) + 16 * half, t);
                 for (size_t j = 0; j < 4; j++) {
                     /* bytes 0, 1 of each dword and bytes 2, 3, sign-extended */
-                    __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(t[j], 8), 8), odd = _mm256_srai_epi16(t[j], 8);
+                    __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(t[j], 8), 8),
+                            odd = _mm256_srai_epi16(t[j], 8);
                     __m256i low = _mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa);
                     __m256i high = _mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa);
                     store_words(p, 16 * b + 8 * half + 2 * j, v, low);
@@ -156,7 +167,8 @@ void unpack_q8_0_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0,
     p->aux[AUX_BITS] = 8;
 }
 
-/* ---- blocks of 256 ---------------------------------------------------------------------------------------------- */
+/* ---- blocks of 256
+ * ---------------------------------------------------------------------------------------------- */
 
 /* d, dmin, scales and minima of 8 rows of Q4_K or Q5_K; the drawing is at block_q4_k. */
 INLINE void unpack_scales_k(const rows *s, int v, panel *p) {
@@ -171,7 +183,8 @@ INLINE void unpack_scales_k(const rows *s, int v, panel *p) {
     __m256i sc[2], mn[2];
     sc[0] = _mm256_and_si256(t[1], low6);
     mn[0] = _mm256_and_si256(t[2], low6);
-    sc[1] = _mm256_or_si256(_mm256_and_si256(t[3], low4), _mm256_and_si256(_mm256_srli_epi16(t[1], 2), bits54));
+    sc[1] =
+        _mm256_or_si256(_mm256_and_si256(t[3], low4), _mm256_and_si256(_mm256_srli_epi16(t[1], 2), bits54));
     mn[1] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(t[3], 4), low4),
                             _mm256_and_si256(_mm256_srli_epi16(t[2], 2), bits54));
     for (int j = 0; j < 8; j++) {
@@ -185,7 +198,8 @@ INLINE void unpack_scales_k(const rows *s, int v, panel *p) {
     }
 }
 
-INLINE void unpack_k(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p, bool five) {
+INLINE void unpack_k(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p,
+                     bool five) {
     const size_t bytes = five ? sizeof(block_q5_k) : sizeof(block_q4_k);
     const size_t qs_at = five ? offsetof(block_q5_k, qs) : offsetof(block_q4_k, qs);
     const __m256i bit4 = _mm256_set1_epi8(16);
@@ -203,7 +217,8 @@ INLINE void unpack_k(const void *w, size_t row_bytes, size_t n_rows, size_t k0, 
                     __m256i first = low_nibbles(t[j]), second = high_nibbles(t[j]);
                     if (five) {
                         first = _mm256_or_si256(first, _mm256_and_si256(_mm256_slli_epi16(high[j], 4), bit4));
-                        second = _mm256_or_si256(second, _mm256_and_si256(_mm256_slli_epi16(high[j], 3), bit4));
+                        second =
+                            _mm256_or_si256(second, _mm256_and_si256(_mm256_slli_epi16(high[j], 3), bit4));
                         high[j] = _mm256_srli_epi16(high[j], 2);
                     }
                     store_codes(p, 16 * pair + 4 * half + j, v, first);
@@ -236,7 +251,8 @@ void unpack_q6_k_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0,
     rows_open(&s, w, row_bytes, n_rows, k0 / 256 * bytes);
     for (int v = 0; v < 2; v++) {
         const uint8_t *const *row = s.row + 8 * v;
-        for (size_t i = 0; i < 4; i++) { /* 16 bytes of qh: the first or second 16 columns of the sub-blocks of a half */
+        for (size_t i = 0; i < 4;
+             i++) { /* 16 bytes of qh: the first or second 16 columns of the sub-blocks of a half */
             const size_t half = i / 2, at = 16 * (i % 2), group = 32 * half + 4 * (i % 2);
             __m256i high[4], a[4], b[4];
             load_8x16(row, offsetof(block_q6_k, qh) + 32 * half + at, high);
@@ -259,35 +275,19 @@ void unpack_q6_k_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0,
         for (int i = 0; i < 8; i++) { /* bytes 0, 1 or 2, 3 */
             __m256i x = _mm256_slli_epi32(t[i / 2], 16 - i % 2 * 16);
             __m256i first = _mm256_srli_epi32(_mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), 16);
-            store_aux(p, AUX_SCALE_PAIRS + ROWS * i, v, _mm256_blend_epi16(first, _mm256_srai_epi16(x, 8), 0xaa));
+            store_aux(p, AUX_SCALE_PAIRS + ROWS * i, v,
+                      _mm256_blend_epi16(first, _mm256_srai_epi16(x, 8), 0xaa));
         }
         _mm256_store_ps(p->scale + 8 * v, load_8_halves(row, offsetof(block_q6_k, d), s.valid[v]));
     }
     rows_next(&s, bytes);
 }
 
-/* ---- floats ------------------------------------------------------------------------------------------------------ */
+/* ---- floats
+ * ------------------------------------------------------------------------------------------------------ */
 
-/* 8 columns of 8 rows to 8 vectors of a column each. */
-INLINE void transpose_8x8(__m256 x[8]) {
-    __m256 a[8], b[8];
-    for (int i = 0; i < 8; i += 2) {
-        a[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
-        a[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
-        b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
-        b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
-        b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
-    }
-    for (int i = 0; i < 4; i++) {
-        x[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
-        x[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
-    }
-}
-
-INLINE void unpack_float(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p, int type) {
+INLINE void unpack_float(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p,
+                         int type) {
     const size_t bytes = value_bytes(type);
     rows s;
     rows_open(&s, w, row_bytes, n_rows, k0 * bytes);
@@ -298,14 +298,16 @@ INLINE void unpack_float(const void *w, size_t row_bytes, size_t n_rows, size_t 
             for (int r = 0; r < 8; r++) x[r] = load8(s.row[8 * v + r], type);
             transpose_8x8(x);
             for (size_t i = 0; i < 8; i++)
-                _mm256_store_ps(p->f + ROWS * (k + i) + 8 * v, _mm256_and_ps(x[i], _mm256_castsi256_ps(s.valid[v])));
+                _mm256_store_ps(p->f + ROWS * (k + i) + 8 * v,
+                                _mm256_and_ps(x[i], _mm256_castsi256_ps(s.valid[v])));
         }
     for (; k < kc; k++, rows_next(&s, bytes))
         for (size_t r = 0; r < ROWS; r++) p->f[ROWS * k + r] = r < n_rows ? load1(s.row[r], type) : 0;
 }
 
 #define UNPACK_FLOAT(name, type)                                                                             \
-    void unpack_##name##_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p) { \
+    void unpack_##name##_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc,          \
+                              panel *p) {                                                                    \
         unpack_float(w, row_bytes, n_rows, k0, kc, p, type);                                                 \
     }
 UNPACK_FLOAT(f32, F32)

@@ -1,8 +1,8 @@
-/* Flash attention of one KV head in float32. Two shapes of the same algorithm: with few query rows (decode) K and V are
- * streamed once and converted in registers; with many, blocks of 64 keys are converted once into tiles, K transposed, and
- * multiplied with 6 rows at a time. Softmax is in base 2, log2(e) being part of the scale of q. A row's result depends on
- * which shape was taken, but never on the other rows of the call. Memory beyond a->scratch is not used, and no key beyond
- * the last visible one is read. */
+/* Flash attention of one KV head in float32. Two shapes of the same algorithm: with few query rows (decode) K
+ * and V are streamed once and converted in registers; with many, blocks of 64 keys are converted once into
+ * tiles, K transposed, and multiplied with 6 rows at a time. Softmax is in base 2, log2(e) being part of the
+ * scale of q. A row's result depends on which shape was taken, but never on the other rows of the call.
+ * Memory beyond a->scratch is not used, and no key beyond the last visible one is read. */
 #include "attend.h"
 
 /* Room is for whole groups of rows: what lies after the last row is computed and never looked at. */
@@ -23,9 +23,10 @@ static attend_state attend_prepare(const attend_args *a, size_t group) {
     const __m512 scale = _mm512_set1_ps(a->scale * 1.44269504f);
     size_t n_padded = (s.n_rows + group - 1) / group * group;
     for (size_t r = 0; r < n_padded; r++) {
-        const float *q = a->q + r / a->n_heads * a->q_stride + r % a->n_heads * a->head_dim_k;
+        const bool real = r < s.n_rows;
+        const float *q = a->q + (real ? r / a->n_heads * a->q_stride + r % a->n_heads * a->head_dim_k : 0);
         for (size_t i = 0; i < s.ldq; i += 16) {
-            __mmask16 m = r < s.n_rows ? vec_mask16(a->head_dim_k - i) : 0;
+            __mmask16 m = real ? vec_mask16(a->head_dim_k - i) : 0;
             _mm512_store_ps(s.q + r * s.ldq + i, _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(m, q + i)));
         }
         for (size_t i = 0; i < s.ldo; i += 16) _mm512_store_ps(s.o + r * s.ldo + i, _mm512_setzero_ps());
@@ -47,7 +48,8 @@ static void attend_finish(const attend_args *a, const attend_state *s) {
 }
 
 /* K of up to 64 keys, transposed: k[head_dim_k][64]; keys that are missing are zero. */
-VEC_INLINE void transpose_k(const attend_args *a, const attend_state *s, size_t key0, size_t n, uint32_t format) {
+VEC_INLINE void transpose_k(const attend_args *a, const attend_state *s, size_t key0, size_t n,
+                            uint32_t format) {
     for (size_t key = 0; key < n; key += 16) {
         for (size_t i = 0; i < a->head_dim_k; i += 16) {
             __mmask16 m = vec_mask16(a->head_dim_k - i);
@@ -62,7 +64,8 @@ VEC_INLINE void transpose_k(const attend_args *a, const attend_state *s, size_t 
 }
 
 /* V of up to 64 keys: v[64][ldo], zero beyond head_dim_v. */
-VEC_INLINE void convert_v(const attend_args *a, const attend_state *s, size_t key0, size_t n, uint32_t format) {
+VEC_INLINE void convert_v(const attend_args *a, const attend_state *s, size_t key0, size_t n,
+                          uint32_t format) {
     for (size_t key = 0; key < n; key++) {
         const char *row = (const char *)a->v + (key0 + key) * a->v_stride;
         for (size_t i = 0; i < s->ldo; i += 16)
@@ -80,7 +83,7 @@ enum { TILE = 6 };
 static void tile_scores(const float *q, size_t stride, const float *k, size_t head_dim, float *scores) {
     const float *p0 = q, *p3 = q + 3 * stride;
 #define ZERO(t)                                                                                              \
-    __m512 s##t##0 = _mm512_setzero_ps(), s##t##1 = _mm512_setzero_ps(), s##t##2 = _mm512_setzero_ps(),     \
+    __m512 s##t##0 = _mm512_setzero_ps(), s##t##1 = _mm512_setzero_ps(), s##t##2 = _mm512_setzero_ps(),      \
            s##t##3 = _mm512_setzero_ps();
     VEC_EACH6(ZERO)
     for (size_t i = 0; i < head_dim; i++, k += ATTEND_KEYS, p0++, p3++) {
@@ -109,16 +112,16 @@ static void tile_scores(const float *q, size_t stride, const float *k, size_t he
 }
 
 /* o (6, columns) = shrink * o + p . V for one strip of 16 * width columns. */
-VEC_INLINE void tile_strip(const float *p, const float *shrink, const float *v, size_t ldo, size_t n_keys, float *o,
-                           const int width) {
+VEC_INLINE void tile_strip(const float *p, const float *shrink, const float *v, size_t ldo, size_t n_keys,
+                           float *o, const int width) {
     const float *p0 = p, *p3 = p + 3 * ATTEND_KEYS;
     const size_t stride = ATTEND_KEYS;
 #define LOADS(t)                                                                                             \
     __m512 x##t = _mm512_set1_ps(shrink[t]);                                                                 \
-    __m512 o##t##0 = _mm512_mul_ps(x##t, _mm512_load_ps(o + (t) * ldo));                                     \
-    __m512 o##t##1 = width > 1 ? _mm512_mul_ps(x##t, _mm512_load_ps(o + (t) * ldo + 16)) : x##t;             \
-    __m512 o##t##2 = width > 2 ? _mm512_mul_ps(x##t, _mm512_load_ps(o + (t) * ldo + 32)) : x##t;             \
-    __m512 o##t##3 = width > 2 ? _mm512_mul_ps(x##t, _mm512_load_ps(o + (t) * ldo + 48)) : x##t;
+    __m512 o##t##0 = _mm512_mul_ps(x##t, _mm512_load_ps(o + (t)*ldo));                                       \
+    __m512 o##t##1 = width > 1 ? _mm512_mul_ps(x##t, _mm512_load_ps(o + (t)*ldo + 16)) : x##t;               \
+    __m512 o##t##2 = width > 2 ? _mm512_mul_ps(x##t, _mm512_load_ps(o + (t)*ldo + 32)) : x##t;               \
+    __m512 o##t##3 = width > 2 ? _mm512_mul_ps(x##t, _mm512_load_ps(o + (t)*ldo + 48)) : x##t;
     VEC_EACH6(LOADS)
     for (size_t i = 0; i < n_keys; i++, v += ldo, p0++, p3++) {
         __m512 v0 = _mm512_load_ps(v), v1 = v0, v2 = v0, v3 = v0;
@@ -137,22 +140,25 @@ VEC_INLINE void tile_strip(const float *p, const float *shrink, const float *v, 
 #undef MUL
     }
 #define STORE(t)                                                                                             \
-    _mm512_store_ps(o + (t) * ldo, o##t##0);                                                                 \
-    if (width > 1) _mm512_store_ps(o + (t) * ldo + 16, o##t##1);                                             \
-    if (width > 2) _mm512_store_ps(o + (t) * ldo + 32, o##t##2);                                             \
-    if (width > 2) _mm512_store_ps(o + (t) * ldo + 48, o##t##3);
+    _mm512_store_ps(o + (t)*ldo, o##t##0);                                                                   \
+    if (width > 1) _mm512_store_ps(o + (t)*ldo + 16, o##t##1);                                               \
+    if (width > 2) _mm512_store_ps(o + (t)*ldo + 32, o##t##2);                                               \
+    if (width > 2) _mm512_store_ps(o + (t)*ldo + 48, o##t##3);
     VEC_EACH6(STORE)
 #undef STORE
 #undef LOADS
 }
 
-static void tile_strip_4(const float *p, const float *shrink, const float *v, size_t ldo, size_t n_keys, float *o) {
+static void tile_strip_4(const float *p, const float *shrink, const float *v, size_t ldo, size_t n_keys,
+                         float *o) {
     tile_strip(p, shrink, v, ldo, n_keys, o, 4);
 }
-static void tile_strip_2(const float *p, const float *shrink, const float *v, size_t ldo, size_t n_keys, float *o) {
+static void tile_strip_2(const float *p, const float *shrink, const float *v, size_t ldo, size_t n_keys,
+                         float *o) {
     tile_strip(p, shrink, v, ldo, n_keys, o, 2);
 }
-static void tile_strip_1(const float *p, const float *shrink, const float *v, size_t ldo, size_t n_keys, float *o) {
+static void tile_strip_1(const float *p, const float *shrink, const float *v, size_t ldo, size_t n_keys,
+                         float *o) {
     tile_strip(p, shrink, v, ldo, n_keys, o, 1);
 }
 
@@ -161,10 +167,14 @@ static void attend_tiles(const attend_args *a) {
     size_t n_keys = a->n_keys + a->n_tokens - 1;
     for (size_t key0 = 0; key0 < n_keys; key0 += ATTEND_KEYS) {
         size_t n = n_keys - key0 < ATTEND_KEYS ? n_keys - key0 : ATTEND_KEYS;
-        if (a->k_format == FORMAT_F16) transpose_k(a, &s, key0, n, FORMAT_F16);
-        else transpose_k(a, &s, key0, n, FORMAT_F32);
-        if (a->v_format == FORMAT_F16) convert_v(a, &s, key0, n, FORMAT_F16);
-        else convert_v(a, &s, key0, n, FORMAT_F32);
+        if (a->k_format == FORMAT_F16)
+            transpose_k(a, &s, key0, n, FORMAT_F16);
+        else
+            transpose_k(a, &s, key0, n, FORMAT_F32);
+        if (a->v_format == FORMAT_F16)
+            convert_v(a, &s, key0, n, FORMAT_F16);
+        else
+            convert_v(a, &s, key0, n, FORMAT_F32);
 
         /* the first token that sees this block, and its first row rounded down to a tile */
         size_t first = key0 < a->n_keys ? 0 : (key0 - a->n_keys + 1) * a->n_heads;

@@ -1,5 +1,5 @@
-/* The state of one call of attend, shared by its two shapes (attend.c, attend_stream.c): pointers into the caller's
- * scratch memory, and the softmax step. Included only inside this folder. */
+/* The state of one call of attend, shared by its two shapes (attend.c, attend_stream.c): pointers into the
+ * caller's scratch memory, and the softmax step. Included only inside this folder. */
 #ifndef LEAT_KERNELS_X86_AVX512_ATTEND_H
 #define LEAT_KERNELS_X86_AVX512_ATTEND_H
 
@@ -16,8 +16,9 @@ typedef struct attend_state {
     float *sum;      /* (n_rows, 16), 16 partial sums of the weights */
     float *max;      /* (n_rows), largest score so far, -Inf before the first key */
     float *shrink;   /* (n_rows), what o has to be multiplied with before the current block is added */
-    float *k, *v;    /* one block of keys each: (head_dim_k, 64) and (64, ldo); partial products when streaming */
-    float *p;        /* (rows of a group, 64), scores and then weights of the current block */
+    float *k,
+        *v;   /* one block of keys each: (head_dim_k, 64) and (64, ldo); partial products when streaming */
+    float *p; /* (rows of a group, 64), scores and then weights of the current block */
 } attend_state;
 
 enum { ATTEND_STREAM_GROUP = 4 };
@@ -27,7 +28,8 @@ void attend_stream(const attend_args *a, const attend_state *s);
 VEC_INLINE void attend_softmax(const attend_state *s, size_t r, float *p, size_t n_visible) {
     const __m512 none = _mm512_set1_ps(-INFINITY);
     const __mmask64 m = vec_mask64(n_visible);
-#define ATTEND_LOAD(j) __m512 s##j = _mm512_mask_mov_ps(none, (__mmask16)(m >> (16 * (j))), _mm512_load_ps(p + 16 * (j)));
+#define ATTEND_LOAD(j)                                                                                       \
+    __m512 s##j = _mm512_mask_mov_ps(none, (__mmask16)(m >> (16 * (j))), _mm512_load_ps(p + 16 * (j)));
     VEC_EACH4(ATTEND_LOAD)
     float before = s->max[r];
     float block = vec_max16(_mm512_max_ps(_mm512_max_ps(s0, s1), _mm512_max_ps(s2, s3)));

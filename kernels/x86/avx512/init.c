@@ -1,5 +1,5 @@
-/* Enters the AVX-512 kernels into the table. Called by dispatch.c on a CPU that has the set, after AVX2. The int8 weight
- * types are not here: without VNNI, AVX2's kernels for them stay. */
+/* Enters the AVX-512 kernels into the table. Called by dispatch.c on a CPU that has the set, after AVX2. The
+ * int8 weight types are not here: without VNNI, AVX2's kernels for them stay. */
 #include "kernels/x86/x86.h"
 #include "avx512.h"
 

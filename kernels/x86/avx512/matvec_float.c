@@ -1,9 +1,11 @@
-/* Matrix times vector for float weights (F32, F16, BF16) straight from mapped rows. Bound by memory: what counts is that
- * every line of weights is asked for once, well ahead. Reads no weight beyond the end of the last row. */
+/* Matrix times vector for float weights (F32, F16, BF16) straight from mapped rows. Bound by memory: what
+ * counts is that every line of weights is asked for once, well ahead. Reads no weight beyond the end of the
+ * last row. */
 #include "avx512.h"
 #include "vec.h"
 
-/* Four accumulators hide the latency of the multiply-add; the remainder goes through masked loads of both sides. */
+/* Four accumulators hide the latency of the multiply-add; the remainder goes through masked loads of both
+ * sides. */
 VEC_INLINE float dot_row(const uint8_t *row, const float *x, size_t k, uint32_t format) {
     const size_t bytes = format == FORMAT_F32 ? 4 : 2;
     __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;

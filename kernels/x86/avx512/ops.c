@@ -1,5 +1,5 @@
-/* The elementwise work of a layer: norms, activation functions, rotary embedding, conversion to half and to int8. Loads and stores
- * at a remainder are masked; nothing beyond n is read or written. */
+/* The elementwise work of a layer: norms, activation functions, rotary embedding, conversion to half and to
+ * int8. Loads and stores at a remainder are masked; nothing beyond n is read or written. */
 #include "avx512.h"
 #include "vec.h"
 
@@ -69,7 +69,8 @@ void f32_to_f16_avx512(const float *x, uint16_t *y, size_t n) {
     }
 }
 
-/* The largest |x| of 16 * n_vectors values, by its bits: they order like the numbers, with Inf and then NaN on top. */
+/* The largest |x| of 16 * n_vectors values, by its bits: they order like the numbers, with Inf and then NaN
+ * on top. */
 VEC_INLINE uint32_t largest_magnitude(const float *x, size_t n_vectors) {
     const __m512i abs = _mm512_set1_epi32(0x7fffffff);
     __m512i m = _mm512_setzero_si512();

@@ -1,11 +1,13 @@
-/* PANEL_F32 times up to 12 tokens: 24 accumulators, two vectors of weights and one broadcast activation fill the register
- * file without a spill. The accumulators have names, not indices, so that no compiler puts them into memory. */
+/* PANEL_F32 times up to 12 tokens: 24 accumulators, two vectors of weights and one broadcast activation fill
+ * the register file without a spill. The accumulators have names, not indices, so that no compiler puts them
+ * into memory. */
 #include "avx512.h"
 #include "vec.h"
 
 #define EACH12(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 
-/* Token t, from four running pointers to tokens 0, 3, 6 and 9: all twelve addresses need one stride register only. */
+/* Token t, from four running pointers to tokens 0, 3, 6 and 9: all twelve addresses need one stride register
+ * only. */
 #define TOKEN(t) (((t) < 3 ? x0 : (t) < 6 ? x3 : (t) < 9 ? x6 : x9) + (size_t)((t) % 3) * stride)
 
 VEC_INLINE void mul_f32(const panel *p, size_t kc, const char *act, size_t stride, float *c, const int n) {

@@ -1,5 +1,5 @@
-/* Small vector helpers shared by the AVX-512 kernels (both folders): masks, sums, transposes, exp2. Static and inlined,
- * no state. Everything here needs AVX512F/BW/VL/DQ and nothing more. */
+/* Small vector helpers shared by the AVX-512 kernels (both folders): masks, sums, transposes, exp2. Static
+ * and inlined, no state. Everything here needs AVX512F/BW/VL/DQ and nothing more. */
 #ifndef LEAT_KERNELS_X86_AVX512_VEC_H
 #define LEAT_KERNELS_X86_AVX512_VEC_H
 
@@ -12,8 +12,8 @@
 
 #define VEC_INLINE static inline __attribute__((always_inline))
 
-/* Makes a value live in a register: without it a compiler folds one broadcast into each of its uses, and the load ports
- * become the limit of a micro-kernel. */
+/* Makes a value live in a register: without it a compiler folds one broadcast into each of its uses, and the
+ * load ports become the limit of a micro-kernel. */
 #define VEC_KEEP(v) __asm__("" : "+v"(v))
 
 #define VEC_EACH4(X) X(0) X(1) X(2) X(3)
@@ -37,6 +37,11 @@ VEC_INLINE __mmask16 vec_mask16(size_t n) {
 }
 VEC_INLINE __mmask64 vec_mask64(size_t n) {
     return n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
+}
+
+/* a | (b & mask), bit by bit */
+VEC_INLINE __m512i vec_or_masked(__m512i a, __m512i b, __m512i mask) {
+    return _mm512_ternarylogic_epi64(a, b, mask, 0xF8);
 }
 
 /* 16 values of a float format, from element i on, as float32. */
@@ -72,7 +77,8 @@ VEC_INLINE float vec_max16(__m512 v) {
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
-/* 2^f * 2^n for |f| <= 1/2 and integral n: the polynomial interpolates 2^f at Chebyshev nodes, error below 2^-26. */
+/* 2^f * 2^n for |f| <= 1/2 and integral n: the polynomial interpolates 2^f at Chebyshev nodes, error below
+ * 2^-26. */
 VEC_INLINE __m512 vec_exp2_parts(__m512 f, __m512 n) {
     __m512 p = _mm512_set1_ps(0x1.44138ap-13f);
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0x1.5f0890p-10f));
@@ -99,7 +105,8 @@ VEC_INLINE __m512 vec_exp(__m512 x) {
     return vec_exp2_parts(_mm512_fmadd_ps(x, lo, _mm512_fmsub_ps(x, hi, n)), n);
 }
 
-/* Pairs of rows interleaved, then pairs of pairs: lane L of the four results holds columns 4L .. 4L+3 of rows a .. d. */
+/* Pairs of rows interleaved, then pairs of pairs: lane L of the four results holds columns 4L .. 4L+3 of rows
+ * a .. d. */
 VEC_INLINE void vec_transpose_4x4(__m512 a, __m512 b, __m512 c, __m512 d, __m512 out[4]) {
     __m512d p = _mm512_castps_pd(_mm512_unpacklo_ps(a, b)), q = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
     __m512d r = _mm512_castps_pd(_mm512_unpacklo_ps(c, d)), s = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
@@ -120,7 +127,7 @@ VEC_INLINE void vec_transpose_16x16(const __m512 in[16], float *out, size_t stri
     {                                                                                                        \
         __m512 a = _mm512_shuffle_f32x4(t0[j], t1[j], 0x88), b = _mm512_shuffle_f32x4(t2[j], t3[j], 0x88);   \
         __m512 c = _mm512_shuffle_f32x4(t0[j], t1[j], 0xDD), d = _mm512_shuffle_f32x4(t2[j], t3[j], 0xDD);   \
-        _mm512_store_ps(out + (j) * stride, _mm512_shuffle_f32x4(a, b, 0x88));                               \
+        _mm512_store_ps(out + (j)*stride, _mm512_shuffle_f32x4(a, b, 0x88));                                 \
         _mm512_store_ps(out + (4 + (j)) * stride, _mm512_shuffle_f32x4(c, d, 0x88));                         \
         _mm512_store_ps(out + (8 + (j)) * stride, _mm512_shuffle_f32x4(a, b, 0xDD));                         \
         _mm512_store_ps(out + (12 + (j)) * stride, _mm512_shuffle_f32x4(c, d, 0xDD));                        \

@@ -1,4 +1,5 @@
-/* What the AVX-512 VNNI folder implements; init.c puts it into the table. Included only inside this folder. */
+/* What the AVX-512 VNNI folder implements; init.c puts it into the table. Included only inside this folder.
+ */
 #ifndef LEAT_KERNELS_X86_AVX512VNNI_AVX512VNNI_H
 #define LEAT_KERNELS_X86_AVX512VNNI_AVX512VNNI_H
 

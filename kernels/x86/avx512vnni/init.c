@@ -1,5 +1,5 @@
-/* Enters the AVX-512 VNNI kernels into the table: every int8 weight type. Called by dispatch.c on a CPU that has the set,
- * after AVX-512; the float types keep that set's kernels. */
+/* Enters the AVX-512 VNNI kernels into the table: every int8 weight type. Called by dispatch.c on a CPU that
+ * has the set, after AVX-512; the float types keep that set's kernels. */
 #include "kernels/x86/x86.h"
 #include "avx512vnni.h"
 

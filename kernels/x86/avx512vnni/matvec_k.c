@@ -1,7 +1,7 @@
-/* Matrix times vector for k-quants (superblocks of 256), straight from mapped rows: the path of one token. The scales of the
- * sub-blocks are integers, so they are multiplied in as integers: pairs of products (vpmaddubsw), times the scale as a word
- * (vpdpwssd), and only one conversion to float per superblock. Bound by memory, see stream.h. No byte beyond the last
- * row is read. */
+/* Matrix times vector for k-quants (superblocks of 256), straight from mapped rows: the path of one token.
+ * The scales of the sub-blocks are integers, so they are multiplied in as integers: pairs of products
+ * (vpmaddubsw), times the scale as a word (vpdpwssd), and only one conversion to float per superblock. Bound
+ * by memory, see stream.h. No byte beyond the last row is read. */
 #include "kernels/blocks.h"
 #include "avx512vnni.h"
 #include "stream.h"
@@ -27,36 +27,43 @@ VEC_INLINE __m512i two_subblocks(const int8_t *q) {
                               _mm256_loadu_si256((const void *)(q + 64)), 1);
 }
 
-/* sum + scale * (w . q), the pairs of products staying below 2^15: w is at most 6 bits */
-VEC_INLINE __m512i dot_scaled(__m512i sum, __m512i w, __m512i q, __m512i scale) {
-    return _mm512_dpwssd_epi32(sum, _mm512_maddubs_epi16(w, q), scale);
+/* sum + scale * ((w - zero) . q), the pairs of products staying below 2^15: w is at most 6 bits. The zero
+ * point is taken back from the very element that has its products: what cancels does so in integers, not
+ * later between float lanes. */
+VEC_INLINE __m512i dot_scaled(__m512i sum, __m512i w, __m512i q, __m512i scale, const int zero) {
+    __m512i pairs = _mm512_maddubs_epi16(w, q);
+    if (zero) pairs = _mm512_sub_epi16(pairs, _mm512_maddubs_epi16(_mm512_set1_epi8((char)zero), q));
+    return _mm512_dpwssd_epi32(sum, pairs, scale);
 }
 
-/* The fifth bits of sub-blocks i (lower half) and i + 2 (upper half) at bit 4 of each byte; bit j of each byte of qh belongs
- * to sub-block j. */
-VEC_INLINE __m512i fifth_bits(__m512i qh, const int i) {
+/* Bits i and i + 1 of each byte of qh moved to bits 4 and 5 in the lower half of the vector, bits i + 2 and i
+ * + 3 in the upper half: a multishift takes eight bits of a quadword from any position on. Q5_K, where bit j
+ * belongs to sub-block j, uses the first of the two. */
+VEC_INLINE __m512i top_bits(__m512i qh, const int i) {
     const __m512i bytes = _mm512_set1_epi64(0x3830282018100800);
-    const __m512i at = _mm512_inserti64x4(_mm512_set1_epi8((char)(64 + i - 4)), _mm256_set1_epi8((char)(64 + i - 2)), 1);
+    const __m512i at =
+        _mm512_inserti64x4(_mm512_set1_epi8((char)(64 + i - 4)), _mm256_set1_epi8((char)(64 + i - 2)), 1);
     return _mm512_multishift_epi64_epi8(_mm512_add_epi8(bytes, at), qh);
 }
 
 /* Half h of a superblock of Q4_K or Q5_K: sub-blocks 4h .. 4h + 3. */
-VEC_INLINE __m512i half_q45_k(__m512i sum, const uint8_t *qs, __m512i qh, const int8_t *q, __m512i scales, const int h,
-                              const int five) {
+VEC_INLINE __m512i half_q45_k(__m512i sum, const uint8_t *qs, __m512i qh, const int8_t *q, __m512i scales,
+                              const int h, const int five) {
     const __m512i low4 = _mm512_set1_epi8(0x0F), bit4 = _mm512_set1_epi8(0x10);
     __m512i v = _mm512_loadu_si512(qs + 64 * h);
     __m512i low = _mm512_and_si512(v, low4), high = _mm512_and_si512(_mm512_srli_epi16(v, 4), low4);
     if (five) {
-        low = _mm512_ternarylogic_epi64(low, fifth_bits(qh, 4 * h), bit4, 0xF8); /* a | (b & c) */
-        high = _mm512_ternarylogic_epi64(high, fifth_bits(qh, 4 * h + 1), bit4, 0xF8);
+        low = vec_or_masked(low, top_bits(qh, 4 * h), bit4);
+        high = vec_or_masked(high, top_bits(qh, 4 * h + 1), bit4);
     }
-    sum = dot_scaled(sum, low, two_subblocks(q + 128 * h), scale_words(scales, 4 * h, 4 * h + 2));
-    return dot_scaled(sum, high, two_subblocks(q + 128 * h + 32), scale_words(scales, 4 * h + 1, 4 * h + 3));
+    sum = dot_scaled(sum, low, two_subblocks(q + 128 * h), scale_words(scales, 4 * h, 4 * h + 2), 0);
+    return dot_scaled(sum, high, two_subblocks(q + 128 * h + 32), scale_words(scales, 4 * h + 1, 4 * h + 3),
+                      0);
 }
 
 /* Q4_K and Q5_K differ by the fifth bits and by where qs begins. */
-VEC_INLINE void matvec_q45_k(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
-                             const int five) {
+VEC_INLINE void matvec_q45_k(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
+                             float *y, const int five) {
     const size_t block = five ? sizeof(block_q5_k) : sizeof(block_q4_k);
     const size_t qs_at = five ? offsetof(block_q5_k, qs) : offsetof(block_q4_k, qs);
     const float *d = act_d(act, k);
@@ -90,20 +97,14 @@ VEC_INLINE void matvec_q45_k(const uint8_t *w, size_t row_bytes, size_t n_rows, 
     }
 }
 
-void matvec_q4_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) {
+void matvec_q4_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
+                            float *y) {
     matvec_q45_k(w, row_bytes, n_rows, k, act, y, 0);
 }
 
-void matvec_q5_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) {
+void matvec_q5_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
+                            float *y) {
     matvec_q45_k(w, row_bytes, n_rows, k, act, y, 1);
-}
-
-/* Bits 5..4 of q, from bits `low` and low + 1 of the bytes of qh for the lower half of the vector, and from the next two
- * for the upper half. */
-VEC_INLINE __m512i top_bits_q6(__m512i qh, const int low) {
-    const __m512i bytes = _mm512_set1_epi64(0x3830282018100800);
-    const __m512i at = _mm512_inserti64x4(_mm512_set1_epi8((char)(64 + low - 4)), _mm256_set1_epi8((char)(64 + low - 2)), 1);
-    return _mm512_multishift_epi64_epi8(_mm512_add_epi8(bytes, at), qh);
 }
 
 /* Half h of a superblock of Q6_K; words: its 16 scales as words, of which four apply to each vector. */
@@ -114,19 +115,20 @@ VEC_INLINE __m512i half_q6_k(__m512i sum, const uint8_t *p, const int8_t *q, __m
     const __m512i low_index = _mm512_add_epi16(index, _mm512_set1_epi16((short)(8 * h)));
     const __m512i high_index = _mm512_add_epi16(index, _mm512_set1_epi16((short)(8 * h + 4)));
     __m512i ql = _mm512_loadu_si512(p + 64 * h);
-    __m512i qh = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(p + offsetof(block_q6_k, qh) + 32 * h)));
+    __m512i qh =
+        _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(p + offsetof(block_q6_k, qh) + 32 * h)));
     __m512i low = _mm512_and_si512(ql, low4), high = _mm512_and_si512(_mm512_srli_epi16(ql, 4), low4);
-    low = _mm512_ternarylogic_epi64(low, top_bits_q6(qh, 0), top2, 0xF8); /* a | (b & c) */
-    high = _mm512_ternarylogic_epi64(high, top_bits_q6(qh, 4), top2, 0xF8);
+    low = vec_or_masked(low, top_bits(qh, 0), top2);
+    high = vec_or_masked(high, top_bits(qh, 4), top2);
     q += 128 * h;
-    sum = dot_scaled(sum, low, _mm512_loadu_si512(q), _mm512_permutexvar_epi16(low_index, words));
-    return dot_scaled(sum, high, _mm512_loadu_si512(q + 64), _mm512_permutexvar_epi16(high_index, words));
+    sum = dot_scaled(sum, low, _mm512_loadu_si512(q), _mm512_permutexvar_epi16(low_index, words), 32);
+    return dot_scaled(sum, high, _mm512_loadu_si512(q + 64), _mm512_permutexvar_epi16(high_index, words), 32);
 }
 
-void matvec_q6_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) {
+void matvec_q6_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
+                            float *y) {
     const uint8_t *rows = (const uint8_t *)w;
     const float *d = act_d(act, k);
-    const int16_t *s16 = act_s16(act, k);
     stream ahead = (uintptr_t)w;
     for (size_t r = 0; r < n_rows; r++) {
         const uint8_t *p = rows + r * row_bytes;
@@ -135,15 +137,11 @@ void matvec_q6_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size
         stream_row(&ahead, p);
         for (size_t b = 0; b < k / 256; b++, p += sizeof(block_q6_k), q += 256) {
             stream_bytes(&ahead, p, sizeof(block_q6_k));
-            __m256i scales = _mm256_cvtepi8_epi16(
-                _mm_loadu_si128((const void *)(p + offsetof(block_q6_k, scales))));
+            __m256i scales =
+                _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + offsetof(block_q6_k, scales))));
             __m512i words = _mm512_castsi256_si512(scales);
-            /* the zero point: -32 * scale * sum of 16 activations, the factor first while it fits a word */
-            __m256i zero = _mm256_madd_epi16(_mm256_slli_epi16(scales, 5),
-                                             _mm256_loadu_si256((const void *)(s16 + 16 * b)));
             __m512i dot = half_q6_k(_mm512_setzero_si512(), p, q, words, 0);
             dot = half_q6_k(dot, p, q, words, 1);
-            dot = _mm512_sub_epi32(dot, _mm512_zextsi256_si512(zero));
 
             int half = vec_load_u16(p + offsetof(block_q6_k, d));
             __m128 scale = _mm_mul_ss(_mm_cvtph_ps(_mm_cvtsi32_si128(half)), _mm_load_ss(d + b));

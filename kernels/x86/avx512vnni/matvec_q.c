@@ -1,15 +1,15 @@
-/* Matrix times vector for weights in blocks of 32, straight from mapped rows: the path of one token. Four blocks at a time
- * become one or two vectors of bytes, meet the activations in their natural order, and end in one fp32 accumulator per
- * row. Bound by memory, see stream.h. Zero points are taken back in integers: the quants are moved to the top of an
- * unsigned byte, so that its zero point is 128 and z32 is the start of the sum. No byte beyond the last row is read; of
- * the activations whole vectors are, inside the row. */
+/* Matrix times vector for weights in blocks of 32, straight from mapped rows: the path of one token. Four
+ * blocks at a time become one or two vectors of bytes, meet the activations in their natural order, and end
+ * in one fp32 accumulator per row. Bound by memory, see stream.h. No byte beyond the last row is read; of the
+ * activations whole vectors are, inside the row. */
 #include "kernels/blocks.h"
 #include "avx512vnni.h"
 #include "stream.h"
 
 enum { GROUP = 4, GROUP_K = 32 * GROUP };
 
-/* What a row adds up: lanes of scale * dot product, and minima * sum of activations, one lane per block of a group. */
+/* What a row adds up: lanes of scale * dot product, and minima * sum of activations, one lane per block of a
+ * group. */
 typedef struct sums {
     __m512 dot;
     __m128 min;
@@ -18,7 +18,6 @@ typedef struct sums {
 /* The activations of one group. d and ds are zero where blocks are missing. */
 typedef struct group {
     const int8_t *q;
-    const int32_t *z32;
     __m128 d, ds;
 } group;
 
@@ -53,74 +52,83 @@ VEC_INLINE __m512 spread_lanes(__m128 v) {
     return _mm512_permutexvar_ps(lanes, _mm512_castps128_ps512(v));
 }
 
-/* Low nibbles meet the first half of each block, high nibbles the second: of two vectors of activations (blocks 0, 1 and
- * 2, 3) the even and the odd 128-bit lanes. */
-VEC_INLINE __m512i dot_halves(__m512i sum, __m512i low, __m512i high, const int8_t *q) {
+/* (low - zero, high - zero) . activations. Low nibbles meet the first half of each block, high nibbles the
+ * second: of two vectors of activations (blocks 0, 1 and 2, 3) the even and the odd 128-bit lanes. The zero
+ * point is taken back from the very element that has its products: what cancels does so in integers, not
+ * later between float lanes. */
+VEC_INLINE __m512i dot_halves(__m512i low, __m512i high, const int8_t *q, const int zero) {
     __m512i a = _mm512_loadu_si512(q), b = _mm512_loadu_si512(q + 64);
-    sum = _mm512_dpbusd_epi32(sum, low, _mm512_shuffle_i64x2(a, b, 0x88));
-    return _mm512_dpbusd_epi32(sum, high, _mm512_shuffle_i64x2(a, b, 0xDD));
-}
-
-/* -128 * sum of the activations of block i, in one element of lane i. */
-VEC_INLINE __m512i zero_point(const group *g) {
-    return _mm512_maskz_broadcast_i32x4(0x8421, _mm_loadu_si128((const void *)g->z32));
+    __m512i first = _mm512_shuffle_i64x2(a, b, 0x88), second = _mm512_shuffle_i64x2(a, b, 0xDD);
+    __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, first);
+    dot = _mm512_dpbusd_epi32(dot, high, second);
+    if (!zero) return dot;
+    const __m512i z = _mm512_set1_epi8((char)zero);
+    __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), z, first);
+    return _mm512_sub_epi32(dot, _mm512_dpbusd_epi32(sum, z, second));
 }
 
 VEC_INLINE void add_dot(sums *s, __m512i dot, __m128 scale) {
     s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), spread_lanes(scale), s->dot);
 }
 
-/* The fifth bits at bit `to` of each byte, from the 32-bit number that fills each lane. A multishift takes eight bits of a
- * quadword from any position on; the number being there twice, a position may wrap. */
-VEC_INLINE __m512i fifth_bits(__m512i qh, const int first, const int to) {
-    const __m512i at = _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)),
-                                       _mm512_set1_epi8((char)(64 + first - to)));
+/* Bits first .. first + 15 of the 32-bit number that fills each lane, at bit 4 of the lane's bytes. A
+ * multishift takes eight bits of a quadword from any position on; the number being there twice, a position
+ * may wrap. */
+VEC_INLINE __m512i fifth_bits(__m512i qh, const int first) {
+    const __m128i byte = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i at = _mm512_broadcast_i32x4(_mm_add_epi8(byte, _mm_set1_epi8((char)(64 + first - 4))));
     return _mm512_multishift_epi64_epi8(at, qh);
 }
 
-/* a | (b & mask) */
-VEC_INLINE __m512i or_masked(__m512i a, __m512i b, __m512i mask) {
-    return _mm512_ternarylogic_epi64(a, b, mask, 0xF8);
+/* One permutation of the first 64 bytes brings the nibbles of blocks 0 .. 2 into their lanes (the last comes
+ * with a load of its own), another the scales together, and, where blocks have them, the minima after the
+ * scales. */
+VEC_INLINE void step_q4(const uint8_t *p, const group *g, sums *s, const size_t block, const size_t qs,
+                        const int zero) {
+    const __m128i byte = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i lanes = _mm512_mullo_epi16(_mm512_setr_epi64(0, 0, 0x0001000100010001, 0x0001000100010001,
+                                                               0x0002000200020002, 0x0002000200020002, 0, 0),
+                                             _mm512_set1_epi16((short)(0x0101 * block)));
+    const __m512i nibbles =
+        _mm512_add_epi8(lanes, _mm512_broadcast_i32x4(_mm_add_epi8(byte, _mm_set1_epi8((char)qs))));
+    const __m128i halves = _mm_add_epi16(
+        _mm_mullo_epi16(_mm_setr_epi16(0, 1, 2, 3, 0, 1, 2, 3), _mm_set1_epi16((short)(0x0101 * block))),
+        _mm_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3));
+    const __m512i low4 = _mm512_set1_epi8(0x0F);
+
+    __m512i raw = _mm512_loadu_si512(p), v = _mm512_permutexvar_epi8(nibbles, raw);
+    v = _mm512_mask_broadcast_i32x4(v, 0xF000, _mm_loadu_si128((const void *)(p + 3 * block + qs)));
+    __m512i low = _mm512_and_si512(v, low4), high = _mm512_and_si512(_mm512_srli_epi16(v, 4), low4);
+    __m256 d =
+        _mm256_cvtph_ps(_mm512_castsi512_si128(_mm512_permutexvar_epi8(_mm512_castsi128_si512(halves), raw)));
+    add_dot(s, dot_halves(low, high, g->q, zero), _mm_mul_ps(_mm256_castps256_ps128(d), g->d));
+    if (!zero) s->min = _mm_fmadd_ps(_mm256_extractf128_ps(d, 1), g->ds, s->min);
 }
 
+VEC_INLINE void step_q5(const uint8_t *p, const group *g, sums *s, const size_t block, const size_t qs,
+                        const size_t qh, const int zero) {
+    const __m512i low4 = _mm512_set1_epi8(0x0F), bit4 = _mm512_set1_epi8(0x10);
+    __m512i v = four_lanes(p + qs, block), bits = four_dwords(p + qh, block);
+    __m512i low = vec_or_masked(_mm512_and_si512(v, low4), fifth_bits(bits, 0), bit4);
+    __m512i high = vec_or_masked(_mm512_and_si512(_mm512_srli_epi16(v, 4), low4), fifth_bits(bits, 16), bit4);
+    add_dot(s, dot_halves(low, high, g->q, zero), _mm_mul_ps(four_halves(p, block), g->d));
+}
 
 VEC_INLINE void step_q4_0(const uint8_t *p, const group *g, sums *s) {
-    enum { B = sizeof(block_q4_0), QS = offsetof(block_q4_0, qs) };
-    const __m512i high4 = _mm512_set1_epi8((char)0xF0);
-    __m512i v = four_lanes(p + QS, B);
-    __m512i dot = dot_halves(zero_point(g), _mm512_and_si512(_mm512_slli_epi16(v, 4), high4),
-                             _mm512_and_si512(v, high4), g->q);
-    add_dot(s, dot, _mm_mul_ps(four_halves(p, B), g->d));
+    step_q4(p, g, s, sizeof(block_q4_0), offsetof(block_q4_0, qs), 8);
 }
 
 VEC_INLINE void step_q4_1(const uint8_t *p, const group *g, sums *s) {
-    enum { B = sizeof(block_q4_1), QS = offsetof(block_q4_1, qs), M = offsetof(block_q4_1, m) };
-    const __m512i low4 = _mm512_set1_epi8(0x0F);
-    __m512i v = four_lanes(p + QS, B);
-    __m512i dot = dot_halves(_mm512_setzero_si512(), _mm512_and_si512(v, low4),
-                             _mm512_and_si512(_mm512_srli_epi16(v, 4), low4), g->q);
-    add_dot(s, dot, _mm_mul_ps(four_halves(p, B), g->d));
-    s->min = _mm_fmadd_ps(four_halves(p + M, B), g->ds, s->min);
+    step_q4(p, g, s, sizeof(block_q4_1), offsetof(block_q4_1, qs), 0);
 }
 
 VEC_INLINE void step_q5_0(const uint8_t *p, const group *g, sums *s) {
-    enum { B = sizeof(block_q5_0), QS = offsetof(block_q5_0, qs), QH = offsetof(block_q5_0, qh) };
-    const __m512i mid4 = _mm512_set1_epi8(0x78), top = _mm512_set1_epi8((char)0x80);
-    __m512i v = four_lanes(p + QS, B), qh = four_dwords(p + QH, B);
-    __m512i low = or_masked(_mm512_and_si512(_mm512_slli_epi16(v, 3), mid4), fifth_bits(qh, 0, 7), top);
-    __m512i high = or_masked(_mm512_and_si512(_mm512_srli_epi16(v, 1), mid4), fifth_bits(qh, 16, 7), top);
-    add_dot(s, dot_halves(zero_point(g), low, high, g->q), _mm_mul_ps(four_halves(p, B), g->d));
+    step_q5(p, g, s, sizeof(block_q5_0), offsetof(block_q5_0, qs), offsetof(block_q5_0, qh), 16);
 }
 
 VEC_INLINE void step_q5_1(const uint8_t *p, const group *g, sums *s) {
-    enum { B = sizeof(block_q5_1), QS = offsetof(block_q5_1, qs), QH = offsetof(block_q5_1, qh),
-           M = offsetof(block_q5_1, m) };
-    const __m512i low4 = _mm512_set1_epi8(0x0F), bit4 = _mm512_set1_epi8(0x10);
-    __m512i v = four_lanes(p + QS, B), qh = four_dwords(p + QH, B);
-    __m512i low = or_masked(_mm512_and_si512(v, low4), fifth_bits(qh, 0, 4), bit4);
-    __m512i high = or_masked(_mm512_and_si512(_mm512_srli_epi16(v, 4), low4), fifth_bits(qh, 16, 4), bit4);
-    add_dot(s, dot_halves(_mm512_setzero_si512(), low, high, g->q), _mm_mul_ps(four_halves(p, B), g->d));
-    s->min = _mm_fmadd_ps(four_halves(p + M, B), g->ds, s->min);
+    step_q5(p, g, s, sizeof(block_q5_1), offsetof(block_q5_1, qs), offsetof(block_q5_1, qh), 0);
+    s->min = _mm_fmadd_ps(four_halves(p + offsetof(block_q5_1, m), sizeof(block_q5_1)), g->ds, s->min);
 }
 
 /* Two blocks, u and u + 1 of the group. The unsigned operand is |w| and the activation takes its sign. */
@@ -152,16 +160,15 @@ VEC_INLINE void copy_tail(uint8_t to[192], const uint8_t *p, size_t bytes) {
     if (bytes > 64) _mm512_store_si512(to + 64, _mm512_maskz_loadu_epi8(vec_mask64(bytes - 64), p + 64));
 }
 
-/* scale: what the quants were multiplied with by moving them up in their byte. */
 VEC_INLINE void matvec(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
-                       const size_t block, step_fn *step, const float scale) {
+                       const size_t block, step_fn *step) {
     const size_t n_blocks = k / 32;
     const float *d = act_d(act, k), *ds = act_ds(act, k);
     stream ahead = (uintptr_t)w;
     for (size_t r = 0; r < n_rows; r++) {
         const uint8_t *p = w + r * row_bytes;
         sums s = {_mm512_setzero_ps(), _mm_setzero_ps()};
-        group g = {act_q(act), act_z32(act, k), _mm_setzero_ps(), _mm_setzero_ps()};
+        group g = {act_q(act), _mm_setzero_ps(), _mm_setzero_ps()};
         size_t b = 0;
         stream_row(&ahead, p);
         for (; b + GROUP <= n_blocks; b += GROUP, p += GROUP * block) {
@@ -170,7 +177,6 @@ VEC_INLINE void matvec(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t
             g.ds = _mm_loadu_ps(ds + b);
             step(p, &g, &s);
             g.q += GROUP_K;
-            g.z32 += GROUP;
         }
         if (b < n_blocks) {
             _Alignas(64) uint8_t tail[192];
@@ -180,17 +186,17 @@ VEC_INLINE void matvec(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t
             g.ds = _mm_maskz_loadu_ps(m, ds + b);
             step(tail, &g, &s);
         }
-        y[r] = vec_sum16(s.dot) * scale + vec_sum4(s.min);
+        y[r] = vec_sum16(s.dot) + vec_sum4(s.min);
     }
 }
 
-#define MATVEC(name, scale)                                                                                  \
+#define MATVEC(name)                                                                                         \
     void matvec_##name##_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k,                \
                                     const void *act, float *y) {                                             \
-        matvec(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), step_##name, scale);                   \
+        matvec(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), step_##name);                          \
     }
-MATVEC(q4_0, 1.0f / 16)
-MATVEC(q4_1, 1.0f)
-MATVEC(q5_0, 1.0f / 8)
-MATVEC(q5_1, 1.0f)
-MATVEC(q8_0, 1.0f)
+MATVEC(q4_0)
+MATVEC(q4_1)
+MATVEC(q5_0)
+MATVEC(q5_1)
+MATVEC(q8_0)

@@ -1,13 +1,14 @@
-/* The integer panels times up to 6 tokens, 32 rows at a time: 12 integer and 12 float accumulators, two vectors of weights
- * and one broadcast of four activations are 27 of the 32 registers. Tokens are read where they lie. The sum of a fold (32
- * or 16 columns) is an exact integer, begun with the zero point's share; above it everything is float. All registers have
- * names, not indices, so that no compiler puts them into memory. Overridden together with unpack.c. */
+/* The integer panels times up to 6 tokens, 32 rows at a time: 12 integer and 12 float accumulators, two
+ * vectors of weights and one broadcast of four activations are 27 of the 32 registers. Tokens are read where
+ * they lie. The sum of a fold (32 or 16 columns) is an exact integer, begun with the zero point's share;
+ * above it everything is float. All registers have names, not indices, so that no compiler puts them into
+ * memory. Overridden together with unpack.c. */
 #include "avx512vnni.h"
 #include "kernels/x86/avx512/vec.h"
 
-/* Token t in a section of the activations, from running pointers into the rows of tokens 0 and 3 (name##0, name##3): six
- * addresses from one stride register. */
-#define TOKEN(name, t) (((t) < 3 ? name##0 : name##3) + (size_t)((t) % 3) * stride)
+/* Token t in a section of the activations, from running pointers into the rows of tokens 0 and 3 (name##0,
+ * name##3): six addresses from one stride register. */
+#define TOKEN(name, t)       (((t) < 3 ? name##0 : name##3) + (size_t)((t) % 3) * stride)
 #define ADVANCE(name, bytes) (name##0 += (bytes), name##3 += (bytes))
 
 VEC_INLINE __m512i broadcast_i32(const char *p) {
@@ -28,15 +29,15 @@ VEC_INLINE __m512 broadcast_f32(const char *p) {
         b##t = _mm512_dpbusd_epi32(b##t, w1, x);                                                             \
     }
 #define COLUMNS(at)                                                                                          \
-    {                                                                                                        \
+    do {                                                                                                     \
         const int j = at;                                                                                    \
         const __m512i w0 = _mm512_load_si512(w + 128 * j), w1 = _mm512_load_si512(w + 128 * j + 64);         \
         VEC_EACH6(DOT)                                                                                       \
-    }
+    } while (0)
 
 /* kind is a constant, as is n. */
-VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride, size_t k, size_t k0, float *c,
-                       const panel_kind kind, const int n) {
+VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride, size_t k, size_t k0,
+                       float *c, const panel_kind kind, const int n) {
     const int mins_32 = kind == PANEL_Q8_32_MIN, mins_256 = kind == PANEL_Q8_256_MIN;
     const int zero_point = !mins_32 && !mins_256, scale_32 = kind == PANEL_Q8_32 || mins_32;
     const size_t fold = kind == PANEL_Q8_256_16 ? 16 : 32;
@@ -55,9 +56,15 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
 #define START(t)                                                                                             \
     __m512i a##t = zero_point && t < n ? broadcast_i32(TOKEN(z, t)) : _mm512_setzero_si512(), b##t = a##t;
         VEC_EACH6(START)
-        COLUMNS(0) COLUMNS(1) COLUMNS(2) COLUMNS(3)
+        COLUMNS(0);
+        COLUMNS(1);
+        COLUMNS(2);
+        COLUMNS(3);
         if (fold == 32) {
-            COLUMNS(4) COLUMNS(5) COLUMNS(6) COLUMNS(7)
+            COLUMNS(4);
+            COLUMNS(5);
+            COLUMNS(6);
+            COLUMNS(7);
         }
         const __m512 s0 = _mm512_load_ps(scale), s1 = _mm512_load_ps(scale + 16);
 #define ADD(t)                                                                                               \
@@ -88,19 +95,23 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
     }
 
     if (mins_256) {
-        /* pairs of minima (aux) times pairs of sums of 32, then dmin, which is in min: one float step for the superblock */
+        /* pairs of minima (aux) times pairs of sums of 32, then dmin, which is in min: one float step for the
+         * superblock */
         const char *s0 = act + act_s32_at(k) + k0 / 16, *s3 = s0 + (n > 3 ? 3 * stride : 0);
         const __m512 m0 = _mm512_load_ps(p->min), m1 = _mm512_load_ps(p->min + 16);
 #define PAIRS(t, i)                                                                                          \
-    {                                                                                                        \
+    do {                                                                                                     \
         const __m512i x = broadcast_i32(TOKEN(s, t) + 4 * (i));                                              \
         a = _mm512_dpwssd_epi32(a, _mm512_load_si512(p->aux + 32 * (i)), x);                                 \
         b = _mm512_dpwssd_epi32(b, _mm512_load_si512(p->aux + 32 * (i) + 16), x);                            \
-    }
+    } while (0)
 #define SUBTRACT_256(t)                                                                                      \
     if (t < n) {                                                                                             \
         __m512i a = _mm512_setzero_si512(), b = a;                                                           \
-        PAIRS(t, 0) PAIRS(t, 1) PAIRS(t, 2) PAIRS(t, 3)                                                      \
+        PAIRS(t, 0);                                                                                         \
+        PAIRS(t, 1);                                                                                         \
+        PAIRS(t, 2);                                                                                         \
+        PAIRS(t, 3);                                                                                         \
         f##t = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(a), m0, f##t);                                            \
         g##t = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(b), m1, g##t);                                            \
     }
@@ -120,7 +131,9 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
 }
 
 #define CASE(t)                                                                                              \
-    case t + 1: mul_q8(p, kc, act, act_stride, k, k0, c, KIND, t + 1); break;
+    case t + 1:                                                                                              \
+        mul_q8(p, kc, act, act_stride, k, k0, c, KIND, t + 1);                                               \
+        break;
 #define PANEL_MUL(name)                                                                                      \
     void panel_mul_##name##_avx512vnni(const panel *p, size_t kc, const void *act, size_t act_stride,        \
                                        size_t k, size_t k0, size_t n_tokens, float *c) {                     \

@@ -1,9 +1,9 @@
 /* Asking for weights ahead of time. Included only inside this folder.
  *
- * Decode is bound by memory and was measured to depend on this more than on anything else: for each 64 bytes consumed,
- * exactly one prefetch into L1 2 KiB ahead and one into L2 16 KiB ahead (which also hides the page walks). Since blocks are
- * no multiple of 64 bytes, a cursor that runs on across rows does the counting. Prefetches never fault, so it may run
- * past the end of the weights. */
+ * Decode is bound by memory and was measured to depend on this more than on anything else: for each 64 bytes
+ * consumed, exactly one prefetch into L1 2 KiB ahead and one into L2 16 KiB ahead (which also hides the page
+ * walks). Since blocks are no multiple of 64 bytes, a cursor that runs on across rows does the counting.
+ * Prefetches never fault, so it may run past the end of the weights. */
 #ifndef LEAT_KERNELS_X86_AVX512VNNI_STREAM_H
 #define LEAT_KERNELS_X86_AVX512VNNI_STREAM_H
 
@@ -22,7 +22,8 @@ VEC_INLINE void stream_line(stream *s) {
     *s += 64;
 }
 
-/* bytes (a constant) from p on are about to be consumed; on entry and on exit the cursor is less than a line ahead. */
+/* bytes (a constant) from p on are about to be consumed; on entry and on exit the cursor is less than a line
+ * ahead. */
 VEC_INLINE void stream_bytes(stream *s, const uint8_t *p, const size_t bytes) {
     if (bytes >= 64) stream_line(s);
     if (bytes >= 128) stream_line(s);

@@ -1,10 +1,12 @@
-/* Weight rows into integer panels of 32 rows: w[k/4][32][4] bytes, scale[k/fold][32]. 16 bytes of each of 16 rows are loaded
- * and transposed as dwords, so that a vector holds the same four columns of 16 rows, and the bits are taken apart there.
+/* Weight rows into integer panels of 32 rows: w[k/4][32][4] bytes, scale[k/fold][32]. 16 bytes of each of 16
+ * rows are loaded and transposed as dwords, so that a vector holds the same four columns of 16 rows, and the
+ * bits are taken apart there.
  *
- * Kinds with a zero point (Q8_32, Q8_256_16) have the quants at the top of the byte, whatever their width: the zero point is
- * 128 for all of them, and the scale is divided by the power of two. Kinds with minima have plain quants; PANEL_Q8_256_MIN
- * keeps dmin in min[0][32] and the integer minima as pairs of words in aux[4][32]. Rows beyond n_rows are made of zero
- * bytes, which have scale 0. Overridden together with panel_mul.c. */
+ * Kinds with a zero point (Q8_32, Q8_256_16) have the quants at the top of the byte, whatever their width:
+ * the zero point is 128 for all of them, and the scale is divided by the power of two. Kinds with minima have
+ * plain quants; PANEL_Q8_256_MIN keeps dmin in min[0][32] and the integer minima as pairs of words in
+ * aux[4][32]. Rows beyond n_rows are made of zero bytes, which have scale 0. Overridden together with
+ * panel_mul.c. */
 #include "kernels/blocks.h"
 #include "avx512vnni.h"
 #include "stream.h"
@@ -18,16 +20,18 @@ typedef struct source {
     uintptr_t ahead;
 } source;
 
-/* A panel with rows missing is unpacked from a copy of its columns in which they are zero: 32 rows of at most 8 blocks of
- * Q8_0. It happens once per matrix at most, and leaves the others a single path. */
+/* A panel with rows missing is unpacked from a copy of its columns in which they are zero: 32 rows of at most
+ * 8 blocks of Q8_0. Only the last panel of a matrix can be one, and the others are left with a single path.
+ */
 typedef struct partial {
     _Alignas(64) uint8_t bytes[ROWS][320];
 } partial;
 _Static_assert(sizeof(block_q8_0) * PANEL_K / 32 <= 320 && sizeof(block_q6_k) <= 320, "a row of the copy");
 
-VEC_INLINE source panel_source(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t at, size_t bytes, partial *t) {
-    /* While this panel is multiplied the next one, 32 rows on, can come from memory: as many bytes as this call consumes,
-     * from the corresponding part of what it will read. */
+VEC_INLINE source panel_source(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t at, size_t bytes,
+                               partial *t) {
+    /* While this panel is multiplied the next one, 32 rows on, can come from memory: as many bytes as this
+     * call consumes, from the corresponding part of what it will read. */
     source s = {w + at, row_bytes, (uintptr_t)w + ROWS * row_bytes + ROWS * at};
     if (n_rows == ROWS) return s;
     memset(t, 0, sizeof *t);
@@ -63,7 +67,8 @@ VEC_INLINE void load_dwords(const uint8_t *p, size_t stride, __m512i t[4]) {
 /* The dword at p of each of 16 rows. */
 VEC_INLINE __m512i gather(const uint8_t *p, size_t stride) {
     const __m512i row = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return _mm512_i32gather_epi32(_mm512_mullo_epi32(row, _mm512_set1_epi32((int)stride)), (const void *)p, 1);
+    return _mm512_i32gather_epi32(_mm512_mullo_epi32(row, _mm512_set1_epi32((int)stride)), (const void *)p,
+                                  1);
 }
 
 /* The low halves of 16 dwords as float32. */
@@ -75,27 +80,24 @@ VEC_INLINE __m512i shift_left(__m512i v, const int n) {
     return n >= 0 ? _mm512_slli_epi16(v, (unsigned)(n & 15)) : _mm512_srli_epi16(v, (unsigned)(-n & 15));
 }
 
-/* a | (b & mask) */
-VEC_INLINE __m512i or_masked(__m512i a, __m512i b, __m512i mask) {
-    return _mm512_ternarylogic_epi64(a, b, mask, 0xF8);
-}
-
 /* Columns 4 * at .. of the 16 rows from row `half` on. */
 VEC_INLINE void put(panel *p, size_t at, size_t half, __m512i v) {
     _mm512_store_si512(p->w + (at * ROWS + half) * 4, v);
 }
 
-/* Fifth bits 4 * j .. 4 * j + 3 of the number in each dword, at bit `to` of its four bytes. A quadword holds the numbers of
- * two rows; the bits of the neighbour that a multishift brings along lie elsewhere in the byte. */
+/* Fifth bits 4 * j .. 4 * j + 3 of the number in each dword, at bit `to` of its four bytes. A quadword holds
+ * the numbers of two rows; the bits of the neighbour that a multishift brings along lie elsewhere in the
+ * byte. */
 VEC_INLINE __m512i fifth_bits(__m512i qh, const int j, const int to) {
-    const __m512i at = _mm512_add_epi8(_mm512_set1_epi64(0x2322212003020100), _mm512_set1_epi8((char)(64 + 4 * j - to)));
+    const __m512i at =
+        _mm512_add_epi8(_mm512_set1_epi64(0x2322212003020100), _mm512_set1_epi8((char)(64 + 4 * j - to)));
     return _mm512_multishift_epi64_epi8(at, qh);
 }
 
-/* Q4_0, Q4_1, Q5_0, Q5_1: value i of a block in the low, value i + 16 in the high nibble of qs[i], which becomes bits
- * up .. up + 3 of the byte. */
-VEC_INLINE void unpack_nibbles(source s, size_t kc, panel *p, const size_t block, const size_t qs, const size_t qh,
-                               const int min, const int up) {
+/* Q4_0, Q4_1, Q5_0, Q5_1: value i of a block in the low, value i + 16 in the high nibble of qs[i], which
+ * becomes bits up .. up + 3 of the byte. */
+VEC_INLINE void unpack_nibbles(source s, size_t kc, panel *p, const size_t block, const size_t qs,
+                               const size_t qh, const int min, const int up) {
     const __m512i nibble = _mm512_set1_epi8((char)(0x0F << up)), fifth = _mm512_set1_epi8((char)(0x10 << up));
     for (size_t half = 0; half < ROWS; half += VECTOR_ROWS, s.p += VECTOR_ROWS * s.stride) {
         const uint8_t *at = s.p;
@@ -108,8 +110,8 @@ VEC_INLINE void unpack_nibbles(source s, size_t kc, panel *p, const size_t block
     {                                                                                                        \
         __m512i low = _mm512_and_si512(shift_left(t[j], up), nibble);                                        \
         __m512i high = _mm512_and_si512(shift_left(t[j], up - 4), nibble);                                   \
-        if (qh) low = or_masked(low, fifth_bits(bits, j, 4 + up), fifth);                                    \
-        if (qh) high = or_masked(high, fifth_bits(bits, j + 4, 4 + up), fifth);                              \
+        if (qh) low = vec_or_masked(low, fifth_bits(bits, j, 4 + up), fifth);                                \
+        if (qh) high = vec_or_masked(high, fifth_bits(bits, j + 4, 4 + up), fifth);                          \
         put(p, 8 * b + (j), half, low);                                                                      \
         put(p, 8 * b + 4 + (j), half, high);                                                                 \
     }
@@ -159,10 +161,11 @@ void unpack_q8_0_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size
     }
 }
 
-/* The four bytes of each dword as four vectors of float. */
+/* Byte i of each dword. */
 #define BYTE(v, i) _mm512_and_si512(_mm512_srli_epi32(v, 8 * (i)), _mm512_set1_epi32(0xFF))
 
-/* Scales of 16 superblocks of Q4_K or Q5_K (drawn in blocks.h), all rows at once: d * scale is exact in float32. */
+/* Scales of 16 superblocks of Q4_K or Q5_K (drawn in blocks.h), all rows at once: d * scale is exact in
+ * float32. */
 VEC_INLINE void unpack_scales_k(const uint8_t *at, size_t stride, size_t half, panel *p) {
     const __m512i low6 = _mm512_set1_epi32(0x3f3f3f3f), low4 = _mm512_set1_epi32(0x0f0f0f0f);
     const __m512i top2 = _mm512_set1_epi32(0x30303030);
@@ -170,11 +173,13 @@ VEC_INLINE void unpack_scales_k(const uint8_t *at, size_t stride, size_t half, p
     const __m512i b = gather(at + 8, stride), c = gather(at + 12, stride);
     const __m512 d = low_half(both);
     const __m512i scale0 = _mm512_and_si512(a, low6), min0 = _mm512_and_si512(b, low6);
-    const __m512i scale4 = or_masked(_mm512_and_si512(c, low4), _mm512_srli_epi32(a, 2), top2);
-    const __m512i min4 = or_masked(_mm512_and_si512(_mm512_srli_epi32(c, 4), low4), _mm512_srli_epi32(b, 2), top2);
+    const __m512i scale4 = vec_or_masked(_mm512_and_si512(c, low4), _mm512_srli_epi32(a, 2), top2);
+    const __m512i min4 =
+        vec_or_masked(_mm512_and_si512(_mm512_srli_epi32(c, 4), low4), _mm512_srli_epi32(b, 2), top2);
 #define SCALES(j)                                                                                            \
-    _mm512_store_ps(p->scale + (j) * ROWS + half, _mm512_mul_ps(d, _mm512_cvtepi32_ps(BYTE(scale0, j))));    \
-    _mm512_store_ps(p->scale + (4 + (j)) * ROWS + half, _mm512_mul_ps(d, _mm512_cvtepi32_ps(BYTE(scale4, j))));
+    _mm512_store_ps(p->scale + (j)*ROWS + half, _mm512_mul_ps(d, _mm512_cvtepi32_ps(BYTE(scale0, j))));      \
+    _mm512_store_ps(p->scale + (4 + (j)) * ROWS + half,                                                      \
+                    _mm512_mul_ps(d, _mm512_cvtepi32_ps(BYTE(scale4, j))));
     VEC_EACH4(SCALES)
 #undef SCALES
     /* bytes i and i + 1 of each dword as words */
@@ -187,16 +192,17 @@ VEC_INLINE void unpack_scales_k(const uint8_t *at, size_t stride, size_t half, p
 }
 
 /* Sub-blocks 2i and 2i + 1, values 16u .. 16u + 15 of each; th holds the 16 bytes of qh for these values. */
-VEC_INLINE void unpack_pair_k(const uint8_t *qs, size_t stride, size_t half, panel *p, const size_t i, const size_t u,
-                              const __m512i th[4], const int five) {
+VEC_INLINE void unpack_pair_k(const uint8_t *qs, size_t stride, size_t half, panel *p, const size_t i,
+                              const size_t u, const __m512i th[4], const int five) {
     const __m512i low4 = _mm512_set1_epi8(0x0F), bit4 = _mm512_set1_epi8(0x10);
     __m512i t[4];
     load_dwords(qs + 32 * i + 16 * u, stride, t);
 #define PUT(j)                                                                                               \
     {                                                                                                        \
-        __m512i low = _mm512_and_si512(t[j], low4), high = _mm512_and_si512(_mm512_srli_epi16(t[j], 4), low4); \
-        if (five) low = or_masked(low, shift_left(th[j], 4 - 2 * (int)i), bit4);                             \
-        if (five) high = or_masked(high, shift_left(th[j], 3 - 2 * (int)i), bit4);                           \
+        __m512i low = _mm512_and_si512(t[j], low4),                                                          \
+                high = _mm512_and_si512(_mm512_srli_epi16(t[j], 4), low4);                                   \
+        if (five) low = vec_or_masked(low, shift_left(th[j], 4 - 2 * (int)i), bit4);                         \
+        if (five) high = vec_or_masked(high, shift_left(th[j], 3 - 2 * (int)i), bit4);                       \
         put(p, 16 * i + 4 * u + (j), half, low);                                                             \
         put(p, 16 * i + 8 + 4 * u + (j), half, high);                                                        \
     }
@@ -241,7 +247,7 @@ void unpack_q5_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size
 /* q << 2: bits 5..2 from a nibble that was moved there, bits 7..6 from a pair of bits of qh. */
 VEC_INLINE __m512i join_q6(__m512i nibble, __m512i top) {
     const __m512i mid4 = _mm512_set1_epi8(0x3C), top2 = _mm512_set1_epi8((char)0xC0);
-    return or_masked(_mm512_and_si512(nibble, mid4), top, top2);
+    return vec_or_masked(_mm512_and_si512(nibble, mid4), top, top2);
 }
 
 void unpack_q6_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p) {
@@ -251,7 +257,8 @@ void unpack_q6_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size
     source s = panel_source(w, row_bytes, n_rows, k0 / 256 * B, B, &copy);
     for (size_t half = 0; half < ROWS; half += VECTOR_ROWS, s.p += VECTOR_ROWS * s.stride) {
         for (size_t i = 0; i < 4; i++) {
-            /* 16 columns from 128 * h + 16 * v on, and those 32, 64 and 96 further, share bytes of ql and qh */
+            /* 16 columns from 128 * h + 16 * v on, and those 32, 64 and 96 further, share bytes of ql and qh
+             */
             const size_t h = i / 2, v = i % 2, at = (128 * h + 16 * v) / 4;
             __m512i a[4], b[4], top[4];
             prefetch_next(&s, VECTOR_ROWS * B / 4);

@@ -1,0 +1,77 @@
+/* Writes a model with random weights of any shape and type, for measuring speed and memory:
+ *
+ *     make_model OUT.gguf SHAPE TYPE [key=value ...]
+ *
+ * SHAPE is a name below, TYPE a tensor type ("q4_0") for all matrices. key=value changes the shape: n_vocab, n_ctx, n_embd,
+ * n_layer, n_ff, n_head, n_head_kv, head_dim, tied (0 or 1), seed, and value_type, output_type, embed_type, biased. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/formats.h"
+#include "tests/harness/random_model.h"
+
+static const struct {
+    const char *name;
+    random_model m;
+} shapes[] = {
+    {"tiny", {.n_vocab = 2048, .n_ctx = 512, .n_embd = 256, .n_layer = 4, .n_ff = 512, .n_head = 8, .n_head_kv = 4, .head_dim = 32}},
+    {"135m", {.n_vocab = 49152, .n_ctx = 8192, .n_embd = 576, .n_layer = 30, .n_ff = 1536, .n_head = 9, .n_head_kv = 3, .head_dim = 64, .tied = true}},
+    {"1b", {.n_vocab = 128256, .n_ctx = 131072, .n_embd = 2048, .n_layer = 16, .n_ff = 8192, .n_head = 32, .n_head_kv = 8, .head_dim = 64, .tied = true}},
+    {"3b", {.n_vocab = 128256, .n_ctx = 131072, .n_embd = 3072, .n_layer = 28, .n_ff = 8192, .n_head = 24, .n_head_kv = 8, .head_dim = 128, .tied = true}},
+    {"8b", {.n_vocab = 128256, .n_ctx = 131072, .n_embd = 4096, .n_layer = 32, .n_ff = 14336, .n_head = 32, .n_head_kv = 8, .head_dim = 128}},
+};
+
+static int usage(void) {
+    fprintf(stderr, "usage: make_model OUT.gguf SHAPE TYPE [key=value ...]; shapes:");
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) fprintf(stderr, " %s", shapes[i].name);
+    fprintf(stderr, "\n");
+    return 2;
+}
+
+static bool set(random_model *m, const char *arg) {
+    const struct {
+        const char *name;
+        uint32_t *field;
+    } numbers[] = {{"n_vocab=", &m->n_vocab}, {"n_ctx=", &m->n_ctx},       {"n_embd=", &m->n_embd},       {"n_layer=", &m->n_layer},
+                   {"n_ff=", &m->n_ff},       {"n_head=", &m->n_head},     {"n_head_kv=", &m->n_head_kv}, {"head_dim=", &m->head_dim}},
+      types[] = {{"value_type=", &m->value_format}, {"output_type=", &m->output_format}, {"embed_type=", &m->embed_format}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (!strncmp(arg, numbers[i].name, strlen(numbers[i].name))) {
+            *numbers[i].field = (uint32_t)strtoul(strchr(arg, '=') + 1, NULL, 10);
+            return true;
+        }
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!strncmp(arg, types[i].name, strlen(types[i].name))) {
+            int id = format_find(strchr(arg, '=') + 1);
+            *types[i].field = (uint32_t)id;
+            return id >= 0;
+        }
+    if (!strncmp(arg, "seed=", 5)) return m->seed = strtoull(arg + 5, NULL, 10), true;
+    if (!strncmp(arg, "tied=", 5)) return m->tied = arg[5] == '1', true;
+    if (!strncmp(arg, "biased=", 7)) return m->biased = arg[7] == '1', true;
+    return false;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4) return usage();
+    random_model m = {0};
+    int type = format_find(argv[3]);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (!strcmp(argv[2], shapes[i].name)) m = shapes[i].m;
+    if (!m.n_embd || type < 0) return usage();
+    m.arch = "llama";
+    m.seed = 1;
+    m.format = m.value_format = m.output_format = m.embed_format = (uint32_t)type;
+    for (int i = 4; i < argc; i++)
+        if (!set(&m, argv[i])) {
+            fprintf(stderr, "make_model: what is %s?\n", argv[i]);
+            return 2;
+        }
+    leat_error e = {LEAT_OK, ""};
+    if (random_model_write(&m, argv[1], &e)) {
+        fprintf(stderr, "make_model: %s\n", e.message);
+        return 1;
+    }
+    return 0;
+}
