@@ -139,6 +139,7 @@ leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned 
     if (n > SIZE_MAX / 8) return error_set(e, LEAT_E_LIMIT, "a text of %zu bytes is too long to tokenize", n);
     if ((!text && n > 0) || (!tokens && capacity > 0))
         return error_set(e, LEAT_E_ARG, "the %s is NULL", !text && n > 0 ? "text" : "array of tokens");
+    if (!text) text = "";
     tokenization t = {.v = v, .tokens = tokens, .capacity = capacity};
     leat_status s = tokenization_run(&t, text, n, flags, e);
     tokenization_close(&t);

@@ -135,7 +135,9 @@ static void run_made(input *in) {
         if (bpe && (kind & 1) && n >= 2 && n_merges < MAX_TOKENS) { /* made of two others */
             unsigned left = take(in) * 7 % n, right = take(in) * 5 % n;
             if (strlen(room[left]) + strlen(room[right]) < 60) {
-                snprintf(room[n], sizeof room[n], "%s%s", room[left], room[right]);
+                size_t n_left = strlen(room[left]);
+                memcpy(room[n], room[left], n_left);
+                memcpy(room[n] + n_left, room[right], strlen(room[right]) + 1);
                 snprintf(lines[n_merges], sizeof lines[n_merges], "%s %s", room[left], room[right]);
                 merges[n_merges] = lines[n_merges];
                 n_merges++;

@@ -45,7 +45,10 @@ int sys_stat(const char *path, struct stat *out) {
 }
 
 int sys_fstat(int fd, struct stat *out) {
-    return interrupted() || fails() ? -1 : fstat(fd, out);
+    if (interrupted() || fails()) return -1;
+    int rc = fstat(fd, out);
+    if (rc == 0 && rig.file_size) out->st_size = (off_t)rig.file_size;
+    return rc;
 }
 
 ssize_t sys_write(int fd, const void *bytes, size_t n) {

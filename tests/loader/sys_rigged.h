@@ -12,7 +12,8 @@ typedef struct sys_rig {
     bool persistent; /* all calls from that one on (but unlink, so that one can see whether it is called) */
     int error;       /* errno of the failure; 0 means EIO */
     int interrupt;   /* every call that may be interrupted first fails this often with EINTR */
-    size_t short_write; /* at most so many bytes per write; 0 for no limit */
+    size_t short_write;  /* at most so many bytes per write; 0 for no limit */
+    long long file_size; /* what fstat says instead of the truth; 0 for the truth */
 
     int calls;     /* since rig_reset, without interruptions */
     int failures;  /* of those, failed by the rig */

@@ -157,10 +157,27 @@ static void every_failing_call_is_reported(test *t) {
     folder_remove(&d);
 }
 
+/* No file can be that large, but a file system may say so. */
+static void refuses_impossible_sizes(test *t) {
+    folder d;
+    REQUIRE(t, folder_make(&d));
+    build *b = small_model();
+    const char *path = folder_file(&d, "m.gguf");
+    REQUIRE(t, build_save(b, path));
+    build_close(b);
+    rig_reset();
+    rig.file_size = ((long long)1 << 62) + 1;
+    refused(t, path, LEAT_E_SIZE, "/m.gguf: ", "4611686018427387905 bytes is too large");
+    rig.file_size = INT64_MIN;
+    refused(t, path, LEAT_E_TRUNCATED, "/m.gguf: ", "is empty");
+    rig_reset();
+    folder_remove(&d);
+}
+
 #define TESTS(X)                                                                                             \
     X(opens_a_model)                                                                                         \
     X(opens_from_memory)                                                                                     \
     X(refuses_what_is_no_model)                                                                              \
     X(long_paths_show_their_end)                                                                             \
-    X(every_failing_call_is_reported)
+    X(every_failing_call_is_reported) X(refuses_impossible_sizes)
 TEST_SUITE(TESTS)

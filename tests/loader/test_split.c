@@ -1,7 +1,9 @@
 /* Split sets: real files in a temporary folder, whole ones and every way in which parts may not fit together.
  */
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "folder.h"
 #include "gguf_build.h"
@@ -215,6 +217,23 @@ static void sets_of_one_are_plain_files(test *t) {
     folder_remove(&d);
 }
 
+/* A name shorter than the suffix it should have. */
+static void short_names(test *t) {
+    folder d;
+    leat_error e;
+    model_file *f;
+    REQUIRE(t, folder_make(&d));
+    rig_reset();
+    int here = open(".", O_RDONLY | O_CLOEXEC);
+    REQUIRE(t, here >= 0 && save_part(folder_file(&d, "m"), 0, &(claims){0, 3, 6, NULL, 0}));
+    REQUIRE(t, chdir(d.path) == 0);
+    CHECK_EQ(t, file_open("m", &f, &e), LEAT_E_SHARD);
+    CHECK(t, strstr(e.message, "m: is part 1 of 3, but its name does not end in \"-00001-of-00003.gguf\""));
+    CHECK(t, fchdir(here) == 0);
+    close(here);
+    folder_remove(&d);
+}
+
 static void wrong_types_and_memory(test *t) {
     leat_error e;
     model_file *f;
@@ -251,5 +270,5 @@ static void wrong_types_and_memory(test *t) {
     X(refuses_broken_parts)                                                                                  \
     X(refuses_missing_parts_and_failing_calls)                                                               \
     X(sets_of_one_are_plain_files)                                                                           \
-    X(wrong_types_and_memory)
+    X(short_names) X(wrong_types_and_memory)
 TEST_SUITE(TESTS)
