@@ -138,8 +138,11 @@ static void run_made(input *in) {
                 size_t n_left = strlen(room[left]);
                 memcpy(room[n], room[left], n_left);
                 memcpy(room[n] + n_left, room[right], strlen(room[right]) + 1);
-                snprintf(lines[n_merges], sizeof lines[n_merges], "%s %s", room[left], room[right]);
-                merges[n_merges] = lines[n_merges];
+                char *line = lines[n_merges];
+                memcpy(line, room[n], n_left);
+                line[n_left] = ' ';
+                memcpy(line + n_left + 1, room[right], strlen(room[right]) + 1);
+                merges[n_merges] = line;
                 n_merges++;
             }
         }
