@@ -1,4 +1,5 @@
-/* The list of architectures, from archs.def. runtime/arch.h declares it; nothing else in models/ is visible outside. */
+/* The list of architectures, from archs.def. runtime/arch.h declares it; nothing else in models/ is visible
+ * outside. */
 #include "runtime/arch.h"
 
 #define X(id) extern const arch arch_##id;

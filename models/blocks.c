@@ -4,7 +4,8 @@
 #include <math.h>
 
 leat_status attention_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a) {
-    size_t n = hp->n_embd, nq = (size_t)hp->n_head * hp->head_dim_k, nk = (size_t)hp->n_head_kv * hp->head_dim_k;
+    size_t n = hp->n_embd, nq = (size_t)hp->n_head * hp->head_dim_k,
+           nk = (size_t)hp->n_head_kv * hp->head_dim_k;
     size_t nv = (size_t)hp->n_head_kv * hp->head_dim_v, no = (size_t)hp->n_head * hp->head_dim_v;
     const struct {
         weight *w;
@@ -23,7 +24,8 @@ leat_status attention_bind(arch_loader *l, const hparams *hp, uint32_t layer, at
         {&a->out_bias, "blk.%u.attn_output.bias", 1, n, BIND_OPTIONAL},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        leat_status s = arch_bind(l, list[i].w, list[i].name, layer, list[i].rows, list[i].cols, list[i].flags);
+        leat_status s =
+            arch_bind(l, list[i].w, list[i].name, layer, list[i].rows, list[i].cols, list[i].flags);
         if (s) return s;
     }
     return LEAT_OK;
@@ -56,22 +58,28 @@ stream stream_open(plan_builder *b, const hparams *hp) {
     return s;
 }
 
-void attention_steps(plan_builder *b, const hparams *hp, uint32_t layer, const attention_block *a, const stream *s) {
-    plan_linear(b, &(plan_linear_step){.in = s->x,
-                                       .norm = {&a->norm, hp->norm_eps},
-                                       .n_parts = 3,
-                                       .part = {{&a->q, &a->q_bias, s->q}, {&a->k, &a->k_bias, s->k}, {&a->v, &a->v_bias, s->v}}});
+void attention_steps(plan_builder *b, const hparams *hp, uint32_t layer, const attention_block *a,
+                     const stream *s) {
+    plan_linear(
+        b, &(plan_linear_step){
+               .in = s->x,
+               .norm = {&a->norm, hp->norm_eps},
+               .n_parts = 3,
+               .part = {{&a->q, &a->q_bias, s->q}, {&a->k, &a->k_bias, s->k}, {&a->v, &a->v_bias, s->v}}});
     plan_attention(b, &(plan_attention_step){.layer = layer,
                                              .q = s->q,
                                              .k = s->k,
                                              .v = s->v,
                                              .out = s->a,
                                              .scale = 1.0f / sqrtf((float)hp->head_dim_k)});
-    plan_linear(b, &(plan_linear_step){.in = s->a, .n_parts = 1, .part = {{&a->out, &a->out_bias, s->x}}, .add = true});
+    plan_linear(b, &(plan_linear_step){
+                       .in = s->a, .n_parts = 1, .part = {{&a->out, &a->out_bias, s->x}}, .add = true});
 }
 
 void ffn_steps(plan_builder *b, const hparams *hp, const ffn_block *f, const stream *s) {
-    plan_gated(b, &(plan_gated_step){
-                      .in = s->x, .out = s->ff, .norm = {&f->norm, hp->norm_eps}, .gate = &f->gate, .up = &f->up});
-    plan_linear(b, &(plan_linear_step){.in = s->ff, .n_parts = 1, .part = {{&f->down, NULL, s->x}}, .add = true});
+    plan_gated(
+        b, &(plan_gated_step){
+               .in = s->x, .out = s->ff, .norm = {&f->norm, hp->norm_eps}, .gate = &f->gate, .up = &f->up});
+    plan_linear(
+        b, &(plan_linear_step){.in = s->ff, .n_parts = 1, .part = {{&f->down, NULL, s->x}}, .add = true});
 }

@@ -1,5 +1,5 @@
-/* The plain pre-norm decoder: embedding, layers of attention and gated feed-forward, final norm, output. Several
- * architectures are exactly this under different names. */
+/* The plain pre-norm decoder: embedding, layers of attention and gated feed-forward, final norm, output.
+ * Several architectures are exactly this under different names. */
 #ifndef LEAT_MODELS_DECODER_H
 #define LEAT_MODELS_DECODER_H
 

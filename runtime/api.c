@@ -1,5 +1,5 @@
-/* The public functions of leat.h that concern the library, models, tokens and sessions: they validate what a caller may get
- * wrong and hand over. Files, sampling and quantizing have their own api_*.c. */
+/* The public functions of leat.h that concern the library, models, tokens and sessions: they validate what a
+ * caller may get wrong and hand over. Files, sampling and quantizing have their own api_*.c. */
 #include "leat.h"
 
 #include <string.h>
@@ -12,7 +12,8 @@
 #include "text/decode.h"
 
 /* leat.h spells out for the public what errors.def lists: prove that they agree. */
-#define X(NAME, number, text) _Static_assert(LEAT_E_##NAME == (number), "leat.h and errors.def differ at " #NAME);
+#define X(NAME, number, text)                                                                                \
+    _Static_assert(LEAT_E_##NAME == (number), "leat.h and errors.def differ at " #NAME);
 #include "loader/errors.def"
 #undef X
 _Static_assert((int)LEAT_TOKENIZE_BOS == VOCAB_BOS && (int)LEAT_TOKENIZE_SPECIAL == VOCAB_SPECIAL &&
@@ -24,17 +25,25 @@ static void begin(leat_error *e) {
     if (e) *e = (leat_error){LEAT_OK, ""};
 }
 
-static leat_status null_argument(leat_error *e, const char *name) { return error_set(e, LEAT_E_ARG, "%s is NULL", name); }
+static leat_status null_argument(leat_error *e, const char *name) {
+    return error_set(e, LEAT_E_ARG, "%s is NULL", name);
+}
 
-const char *leat_version(void) { return LEAT_VERSION; }
-const char *leat_status_text(int status) { return status_text(status); }
+const char *leat_version(void) {
+    return LEAT_VERSION;
+}
+const char *leat_status_text(int status) {
+    return status_text(status);
+}
 
 leat_status leat_guard_install(leat_error *e) {
     begin(e);
     return guard_install(e);
 }
 
-const char *leat_isa(size_t i) { return kernels_isa(i); }
+const char *leat_isa(size_t i) {
+    return kernels_isa(i);
+}
 
 /* ---- models ---- */
 
@@ -42,7 +51,8 @@ void leat_model_params_default(leat_model_params *p) {
     if (p) *p = (leat_model_params){0};
 }
 
-leat_status leat_model_open(const char *path, const leat_model_params *params, leat_model **out, leat_error *e) {
+leat_status leat_model_open(const char *path, const leat_model_params *params, leat_model **out,
+                            leat_error *e) {
     begin(e);
     if (!out) return null_argument(e, "out");
     *out = NULL;
@@ -50,7 +60,9 @@ leat_status leat_model_open(const char *path, const leat_model_params *params, l
     return model_open(path, params && params->vocab_only, params ? params->isa : NULL, out, e);
 }
 
-void leat_model_close(leat_model *m) { model_release(m); }
+void leat_model_close(leat_model *m) {
+    model_release(m);
+}
 
 void leat_model_get_info(const leat_model *m, leat_model_info *out) {
     if (!out) return;
@@ -71,8 +83,8 @@ void leat_model_get_info(const leat_model *m, leat_model_info *out) {
 
 /* ---- tokens ---- */
 
-leat_status leat_tokenize(const leat_model *m, const char *text, size_t n, unsigned flags, leat_token *tokens, size_t capacity,
-                          size_t *count, leat_error *e) {
+leat_status leat_tokenize(const leat_model *m, const char *text, size_t n, unsigned flags, leat_token *tokens,
+                          size_t capacity, size_t *count, leat_error *e) {
     begin(e);
     if (!m || !count || (!text && n) || (!tokens && capacity))
         return null_argument(e, !m ? "model" : !count ? "count" : !text && n ? "text" : "tokens");
@@ -81,7 +93,9 @@ leat_status leat_tokenize(const leat_model *m, const char *text, size_t n, unsig
     return vocab_tokenize(m->vocab, n ? text : "", n, flags, tokens, capacity, count, e);
 }
 
-size_t leat_tokenize_bound(const leat_model *m, size_t n) { return m ? vocab_bound(m->vocab, n) : 0; }
+size_t leat_tokenize_bound(const leat_model *m, size_t n) {
+    return m ? vocab_bound(m->vocab, n) : 0;
+}
 
 leat_str leat_token_text(const leat_model *m, leat_token token, bool special) {
     if (!m || token < 0 || (uint32_t)token >= vocab_size(m->vocab)) return (leat_str){NULL, 0};
@@ -89,10 +103,18 @@ leat_str leat_token_text(const leat_model *m, leat_token token, bool special) {
     return (leat_str){s.p, s.n};
 }
 
-leat_token leat_token_bos(const leat_model *m) { return m ? vocab_bos(m->vocab) : -1; }
-leat_token leat_token_eos(const leat_model *m) { return m ? vocab_eos(m->vocab) : -1; }
-bool leat_token_add_bos(const leat_model *m) { return m && vocab_add_bos(m->vocab); }
-bool leat_token_is_end(const leat_model *m, leat_token token) { return m && vocab_is_end(m->vocab, token); }
+leat_token leat_token_bos(const leat_model *m) {
+    return m ? vocab_bos(m->vocab) : -1;
+}
+leat_token leat_token_eos(const leat_model *m) {
+    return m ? vocab_eos(m->vocab) : -1;
+}
+bool leat_token_add_bos(const leat_model *m) {
+    return m && vocab_add_bos(m->vocab);
+}
+bool leat_token_is_end(const leat_model *m, leat_token token) {
+    return m && vocab_is_end(m->vocab, token);
+}
 
 struct leat_decoder {
     leat_model *model;
@@ -107,7 +129,8 @@ leat_status leat_decoder_open(const leat_model *m, bool special, leat_decoder **
     if (!m) return null_argument(e, "model");
     leat_decoder *d = mem_alloc(1, sizeof *d);
     if (!d) return error_set(e, LEAT_E_NOMEM, "out of memory for a decoder");
-    leat_status s = text_decoder_init(&d->text, vocab_longest_piece(m->vocab), vocab_space_prefix(m->vocab), e);
+    leat_status s =
+        text_decoder_init(&d->text, vocab_longest_piece(m->vocab), vocab_space_prefix(m->vocab), e);
     if (s) {
         mem_free(d);
         return s;
@@ -139,7 +162,8 @@ leat_str leat_decoder_finish(leat_decoder *d) {
 
 /* ---- sessions ---- */
 
-leat_status leat_session_open(leat_model *m, const leat_session_params *params, leat_session **out, leat_error *e) {
+leat_status leat_session_open(leat_model *m, const leat_session_params *params, leat_session **out,
+                              leat_error *e) {
     begin(e);
     if (!out) return null_argument(e, "out");
     *out = NULL;
@@ -147,10 +171,12 @@ leat_status leat_session_open(leat_model *m, const leat_session_params *params, 
     return session_open(m, params, out, e);
 }
 
-void leat_session_close(leat_session *s) { session_close(s); }
+void leat_session_close(leat_session *s) {
+    session_close(s);
+}
 
-leat_status leat_session_eval_progress(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress,
-                                       void *user, leat_error *e) {
+leat_status leat_session_eval_progress(leat_session *s, const leat_token *tokens, size_t n,
+                                       leat_progress_fn *progress, void *user, leat_error *e) {
     begin(e);
     if (!s || (!tokens && n)) return null_argument(e, !s ? "session" : "tokens");
     return session_eval(s, tokens, n, progress, user, e);

@@ -1,5 +1,5 @@
-/* The checked readers behind arch.h: the only way from metadata and tensors to an architecture. Ranges are those of limits
- * that real models stay far inside; every message names the key or tensor. */
+/* The checked readers behind arch.h: the only way from metadata and tensors to an architecture. Ranges are
+ * those of limits that real models stay far inside; every message names the key or tensor. */
 #include "arch_loader.h"
 
 #include <float.h>
@@ -24,7 +24,8 @@ static bool key_name(const arch_loader *l, const char *key, char out[KEY_MAX]) {
 }
 
 /* Some models write a value per layer; we take such an array when all its values are equal. */
-static leat_status u32_per_layer(arch_loader *l, const char *name, uint32_t min, uint32_t max, uint32_t *out) {
+static leat_status u32_per_layer(arch_loader *l, const char *name, uint32_t min, uint32_t max,
+                                 uint32_t *out) {
     const gguf_kv *kv = gguf_find(l->g, name);
     if (kv->elem_type != GGUF_U32 && kv->elem_type != GGUF_I32)
         return error_set(l->e, LEAT_E_TYPE, "%s is an array of something else than 32-bit integers", name);
@@ -33,11 +34,12 @@ static leat_status u32_per_layer(arch_loader *l, const char *name, uint32_t min,
     for (uint64_t i = 0; i < kv->count; i++) {
         int64_t v = kv->elem_type == GGUF_U32 ? (int64_t)gguf_kv_u64(kv, i) : gguf_kv_i64(kv, i);
         if (v < (int64_t)min || v > (int64_t)max)
-            return error_set(l->e, LEAT_E_HPARAM, "%s[%llu] is %lld, not %u .. %u", name, (unsigned long long)i, (long long)v,
-                             min, max);
+            return error_set(l->e, LEAT_E_HPARAM, "%s[%llu] is %lld, not %u .. %u", name,
+                             (unsigned long long)i, (long long)v, min, max);
         if (v != first)
-            return error_set(l->e, LEAT_E_UNSUPPORTED, "%s differs between layers (%lld and %lld), which %s does not do here",
-                             name, (long long)first, (long long)v, l->arch_name);
+            return error_set(l->e, LEAT_E_UNSUPPORTED,
+                             "%s differs between layers (%lld and %lld), which %s does not do here", name,
+                             (long long)first, (long long)v, l->arch_name);
     }
     *out = (uint32_t)first;
     return LEAT_OK;
@@ -50,7 +52,8 @@ static leat_status as_hparam(arch_loader *l, leat_status s) {
     return LEAT_E_HPARAM;
 }
 
-leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max, const uint32_t *fallback, uint32_t *out) {
+leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max, const uint32_t *fallback,
+                     uint32_t *out) {
     char name[KEY_MAX];
     bool found = false;
     if (!key_name(l, key, name)) return error_set(l->e, LEAT_E_HPARAM, "the key for %s is too long", key);
@@ -61,7 +64,8 @@ leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max
     return as_hparam(l, s);
 }
 
-leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback, float *out) {
+leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback,
+                     float *out) {
     char name[KEY_MAX];
     bool found = false;
     if (!key_name(l, key, name)) return error_set(l->e, LEAT_E_HPARAM, "the key for %s is too long", key);
@@ -78,8 +82,8 @@ leat_status arch_refuse(arch_loader *l, const char *key, const char *what) {
     uint32_t zero = 0, value = 0;
     leat_status s = arch_u32(l, key, 0, UINT32_MAX, &zero, &value);
     if (!s && value)
-        s = error_set(l->e, LEAT_E_UNSUPPORTED, "%s.%s is %u: %s is not supported for this architecture", l->arch_name, key,
-                      value, what);
+        s = error_set(l->e, LEAT_E_UNSUPPORTED, "%s.%s is %u: %s is not supported for this architecture",
+                      l->arch_name, key, value, what);
     return s;
 }
 
@@ -93,12 +97,15 @@ leat_status arch_read_common(arch_loader *l, hparams *hp) {
     if (!s) s = arch_f32(l, "attention.layer_norm_rms_epsilon", FLT_MIN, 1.0f, NULL, &hp->norm_eps);
     if (s) return s;
     if (hp->n_head % hp->n_head_kv || hp->n_head / hp->n_head_kv > ATTEND_ROWS_MAX)
-        return error_set(l->e, LEAT_E_HPARAM, "%s.attention.head_count %u can't be shared by head_count_kv %u", l->arch_name,
+        return error_set(l->e, LEAT_E_HPARAM,
+                         "%s.attention.head_count %u can't be shared by head_count_kv %u", l->arch_name,
                          hp->n_head, hp->n_head_kv);
     uint32_t even = hp->n_embd / hp->n_head;
     bool divides = hp->n_embd % hp->n_head == 0 && even <= ATTEND_HEAD_DIM_MAX;
     s = arch_u32(l, "attention.key_length", 1, ATTEND_HEAD_DIM_MAX, divides ? &even : NULL, &hp->head_dim_k);
-    if (!s) s = arch_u32(l, "attention.value_length", 1, ATTEND_HEAD_DIM_MAX, divides ? &even : NULL, &hp->head_dim_v);
+    if (!s)
+        s = arch_u32(l, "attention.value_length", 1, ATTEND_HEAD_DIM_MAX, divides ? &even : NULL,
+                     &hp->head_dim_v);
     if (s == LEAT_E_HPARAM && !divides)
         return error_set(l->e, LEAT_E_HPARAM,
                          "%s.embedding_length %u does not divide into head_count %u heads of at most %u, and "
@@ -112,7 +119,8 @@ static leat_status rope_scaling_read(arch_loader *l, rope_scaling *out) {
     char key[KEY_MAX];
     str text = {0};
     bool found = false;
-    if (!key_name(l, "rope.scaling.type", key)) return arch_error(l, LEAT_E_HPARAM, "the key for rope.scaling.type is too long");
+    if (!key_name(l, "rope.scaling.type", key))
+        return arch_error(l, LEAT_E_HPARAM, "the key for rope.scaling.type is too long");
     leat_status s = meta_str(l->g, key, &text, &found, l->e);
     *out = ROPE_SCALING_LINEAR; /* with a factor of 1, none */
     if (s || !found) return s;
@@ -137,7 +145,8 @@ leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout) {
     if (!s) s = rope_scaling_read(l, &r->scaling);
     if (!s) s = arch_f32(l, "rope.scale_linear", 1e-6f, 1e6f, &one, &linear); /* the key of older files */
     if (!s) s = arch_f32(l, "rope.scaling.factor", 0.0f, 1e6f, &linear, &r->factor);
-    if (!s) s = arch_u32(l, "rope.scaling.original_context_length", 1, N_CTX_MAX, &hp->n_ctx_train, &r->orig_ctx);
+    if (!s)
+        s = arch_u32(l, "rope.scaling.original_context_length", 1, N_CTX_MAX, &hp->n_ctx_train, &r->orig_ctx);
     if (!s) s = arch_f32(l, "rope.scaling.attn_factor", 1e-6f, 1e6f, &one, &r->attn_factor);
     if (!s) s = arch_f32(l, "rope.scaling.yarn_ext_factor", 0.0f, 1e6f, &one, &r->ext_factor);
     if (!s) s = arch_f32(l, "rope.scaling.yarn_beta_fast", 1e-6f, 1e6f, &fast, &r->beta_fast);
@@ -146,9 +155,11 @@ leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout) {
     if (r->factor <= 0.0f || r->scaling == ROPE_SCALING_NONE) r->factor = 1.0f;
     s = arch_bind(l, &r->freqs, "rope_freqs.weight", 0, 1, r->n_dims / 2, BIND_OPTIONAL);
     if (!s) s = arch_bind(l, &r->freqs_long, "rope_factors_long.weight", 0, 1, r->n_dims / 2, BIND_OPTIONAL);
-    if (!s) s = arch_bind(l, &r->freqs_short, "rope_factors_short.weight", 0, 1, r->n_dims / 2, BIND_OPTIONAL);
+    if (!s)
+        s = arch_bind(l, &r->freqs_short, "rope_factors_short.weight", 0, 1, r->n_dims / 2, BIND_OPTIONAL);
     if (!s && !r->freqs_long.data != !r->freqs_short.data)
-        s = error_set(l->e, LEAT_E_TENSOR, "tensor rope_factors_%s.weight is there but its partner is missing",
+        s = error_set(l->e, LEAT_E_TENSOR,
+                      "tensor rope_factors_%s.weight is there but its partner is missing",
                       r->freqs_long.data ? "long" : "short");
     return s;
 }
@@ -157,15 +168,18 @@ static leat_status shape_error(arch_loader *l, const gguf_tensor *t, size_t rows
     char found[100], wanted[48];
     size_t n = 0;
     for (uint32_t i = 0; i < t->n_dims; i++)
-        n += (size_t)snprintf(found + n, sizeof found - n, "%s%llu", i ? ", " : "", (unsigned long long)t->ne[i]);
+        n += (size_t)snprintf(found + n, sizeof found - n, "%s%llu", i ? ", " : "",
+                              (unsigned long long)t->ne[i]);
     if (rows == 1)
         snprintf(wanted, sizeof wanted, "%zu", cols);
     else
         snprintf(wanted, sizeof wanted, "%zu, %zu", cols, rows);
-    return error_set(l->e, LEAT_E_TENSOR, "tensor %.*s has shape [%s], not [%s]", (int)t->name.n, t->name.p, found, wanted);
+    return error_set(l->e, LEAT_E_TENSOR, "tensor %.*s has shape [%s], not [%s]", (int)t->name.n, t->name.p,
+                     found, wanted);
 }
 
-leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols, unsigned flags) {
+leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,
+                      unsigned flags) {
     char full[NAME_MAX_BYTES];
     const char *hole = strstr(name, "%u");
     *out = (weight){0};
@@ -179,11 +193,14 @@ leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t la
         return error_set(l->e, LEAT_E_TENSOR, "tensor %s is missing", full);
     }
     bool vector = rows == 1;
-    if (t->n_dims > (vector ? 1u : 2u) || t->ne[0] != cols || t->ne[1] != rows) return shape_error(l, t, rows, cols);
+    if (t->n_dims > (vector ? 1u : 2u) || t->ne[0] != cols || t->ne[1] != rows)
+        return shape_error(l, t, rows, cols);
     if (vector ? t->format != FORMAT_F32 : kernels_traits(t->format).act == ACT_COUNT)
         return error_set(l->e, vector ? LEAT_E_TENSOR : LEAT_E_UNSUPPORTED, "tensor %s has type %s, %s", full,
-                         format_get(t->format)->name, vector ? "not F32" : "which can't be computed with yet");
-    *out = (weight){.data = t->data, .format = t->format, .row_bytes = t->row_bytes, .n_rows = rows, .n_cols = cols};
+                         format_get(t->format)->name,
+                         vector ? "not F32" : "which can't be computed with yet");
+    *out = (weight){
+        .data = t->data, .format = t->format, .row_bytes = t->row_bytes, .n_rows = rows, .n_cols = cols};
     l->used[t - l->g->tensors] = 1;
     return LEAT_OK;
 }

@@ -1,7 +1,8 @@
-/* What an architecture is to the engine: a name, and three steps that its file in models/ writes down. read_hparams takes the
- * model's numbers from the metadata, bind looks up its tensors by name and exact shape, build says the layer as steps of a
- * plan (plan.h). Everything that reads a file or can go wrong with a hostile one goes through the functions here, so an
- * architecture file holds no checks of its own beyond what is special to it. */
+/* What an architecture is to the engine: a name, and three steps that its file in models/ writes down.
+ * read_hparams takes the model's numbers from the metadata, bind looks up its tensors by name and exact
+ * shape, build says the layer as steps of a plan (plan.h). Everything that reads a file or can go wrong with
+ * a hostile one goes through the functions here, so an architecture file holds no checks of its own beyond
+ * what is special to it. */
 #ifndef LEAT_RUNTIME_ARCH_H
 #define LEAT_RUNTIME_ARCH_H
 
@@ -11,7 +12,8 @@
 
 #include "loader/gguf.h"
 
-/* A bound tensor: a matrix of n_rows rows of n_cols values, or a vector (n_rows == 1) of float32. data == NULL: absent. */
+/* A bound tensor: a matrix of n_rows rows of n_cols values, or a vector (n_rows == 1) of float32. data ==
+ * NULL: absent. */
 typedef struct weight {
     const void *data; /* (n_rows, n_cols) in `format`, rows row_bytes apart; belongs to the mapping */
     uint32_t format;
@@ -24,16 +26,21 @@ typedef enum rope_layout {
     ROPE_HALVES, /* rotates (x[i], x[i + n_dims/2]) */
 } rope_layout;
 
-typedef enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR, ROPE_SCALING_YARN, ROPE_SCALING_LONGROPE } rope_scaling;
+typedef enum rope_scaling {
+    ROPE_SCALING_NONE,
+    ROPE_SCALING_LINEAR,
+    ROPE_SCALING_YARN,
+    ROPE_SCALING_LONGROPE
+} rope_scaling;
 
 typedef struct rope_hparams {
     rope_layout layout;
     uint32_t n_dims; /* how many values of a head are rotated; even */
     float freq_base;
     rope_scaling scaling;
-    float factor;      /* context extension: positions are divided by it */
-    uint32_t orig_ctx; /* context length before the extension */
-    float attn_factor; /* multiplies the rotation's magnitude */
+    float factor;                           /* context extension: positions are divided by it */
+    uint32_t orig_ctx;                      /* context length before the extension */
+    float attn_factor;                      /* multiplies the rotation's magnitude */
     float beta_fast, beta_slow, ext_factor; /* YaRN */
     weight freqs;                   /* float32 (n_dims / 2) divisors of the frequencies; may be absent */
     weight freqs_long, freqs_short; /* LongRoPE's pair of them */
@@ -42,7 +49,7 @@ typedef struct rope_hparams {
 typedef struct hparams {
     uint32_t n_vocab; /* from the vocabulary */
     uint32_t n_ctx_train, n_embd, n_layer, n_ff;
-    uint32_t n_head, n_head_kv;  /* n_head % n_head_kv == 0 */
+    uint32_t n_head, n_head_kv; /* n_head % n_head_kv == 0 */
     uint32_t head_dim_k, head_dim_v;
     float norm_eps;
     rope_hparams rope;
@@ -52,7 +59,7 @@ typedef struct plan_builder plan_builder;
 typedef struct arch_loader arch_loader;
 
 typedef struct arch {
-    const char *name; /* general.architecture */
+    const char *name;     /* general.architecture */
     size_t weights_bytes; /* of the architecture's struct of weights */
     size_t layer_bytes;   /* of its struct of one layer's weights; an array of n_layer follows */
     leat_status (*read_hparams)(arch_loader *l, hparams *hp);
@@ -66,16 +73,20 @@ extern const arch *const arch_list[];
 
 /* ---- for read_hparams ---- */
 
-/* "<architecture>.<key>" through the getters of gguf.h. A required key when `fallback` is NULL; else *out = *fallback
- * where it is absent. Integers that GGUF allows per layer may be an array of n_layer equal values. */
-leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max, const uint32_t *fallback, uint32_t *out);
-leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback, float *out);
+/* "<architecture>.<key>" through the getters of gguf.h. A required key when `fallback` is NULL; else *out =
+ * *fallback where it is absent. Integers that GGUF allows per layer may be an array of n_layer equal values.
+ */
+leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max, const uint32_t *fallback,
+                     uint32_t *out);
+leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback,
+                     float *out);
 
 /* What nearly every decoder has: sizes, heads, RMS epsilon. n_vocab is already set. */
 leat_status arch_read_common(arch_loader *l, hparams *hp);
 /* rope.*: dimensions, base, scaling; needs head_dim_k and n_ctx_train. */
 leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout);
-/* Refuses a model that sets an integer key of its architecture above 0 (a feature that this architecture file lacks). */
+/* Refuses a model that sets an integer key of its architecture above 0 (a feature that this architecture file
+ * lacks). */
 leat_status arch_refuse(arch_loader *l, const char *key, const char *what);
 /* An error of read_hparams or bind with a sentence of its own. */
 leat_status arch_error(arch_loader *l, leat_status code, const char *sentence);
@@ -83,8 +94,9 @@ leat_status arch_error(arch_loader *l, leat_status code, const char *sentence);
 /* ---- for bind ---- */
 
 enum { BIND_OPTIONAL = 1 };
-/* Looks up a tensor; `name` may hold one %u for the layer. Its shape must be exactly (rows, cols); a vector has rows == 1,
- * is float32, and one-dimensional in the file. Absent and optional: out->data is NULL. */
-leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols, unsigned flags);
+/* Looks up a tensor; `name` may hold one %u for the layer. Its shape must be exactly (rows, cols); a vector
+ * has rows == 1, is float32, and one-dimensional in the file. Absent and optional: out->data is NULL. */
+leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,
+                      unsigned flags);
 
 #endif

@@ -4,7 +4,9 @@
 #include "kernels/formats.h"
 #include "os.h"
 
-static int mul(size_t a, size_t b, size_t *out) { return __builtin_mul_overflow(a, b, out); }
+static int mul(size_t a, size_t b, size_t *out) {
+    return __builtin_mul_overflow(a, b, out);
+}
 
 size_t kv_bytes(size_t n_ctx, size_t n_layer, size_t n_head, size_t k_row, size_t v_row) {
     size_t n;
@@ -12,8 +14,8 @@ size_t kv_bytes(size_t n_ctx, size_t n_layer, size_t n_head, size_t k_row, size_
     return n;
 }
 
-leat_status kv_open(kv_cache *c, size_t n_ctx, size_t n_layer, size_t n_head, size_t dim_k, size_t dim_v, uint32_t k_format,
-                    uint32_t v_format, leat_error *e) {
+leat_status kv_open(kv_cache *c, size_t n_ctx, size_t n_layer, size_t n_head, size_t dim_k, size_t dim_v,
+                    uint32_t k_format, uint32_t v_format, leat_error *e) {
     *c = (kv_cache){.n_ctx = n_ctx,
                     .n_layer = n_layer,
                     .n_head = n_head,
@@ -23,7 +25,9 @@ leat_status kv_open(kv_cache *c, size_t n_ctx, size_t n_layer, size_t n_head, si
                     .v_row = format_row_bytes(v_format, dim_v)};
     c->bytes = kv_bytes(n_ctx, n_layer, n_head, c->k_row, c->v_row);
     char *p = c->bytes ? os_reserve(c->bytes) : NULL;
-    if (!p) return error_set(e, LEAT_E_NOMEM, "no memory for a key/value cache of %zu tokens (%zu MiB)", n_ctx, c->bytes >> 20);
+    if (!p)
+        return error_set(e, LEAT_E_NOMEM, "no memory for a key/value cache of %zu tokens (%zu MiB)", n_ctx,
+                         c->bytes >> 20);
     c->k = p;
     c->v = p + n_layer * n_head * n_ctx * c->k_row;
     return LEAT_OK;

@@ -1,6 +1,7 @@
-/* The key/value cache of a session: for each layer and KV head the keys and the values of all positions, each head's
- * positions adjacent, so that attention streams. Memory is reserved for the whole context and becomes real as positions
- * are written. Rewinding needs no work here: positions beyond the session's length are simply overwritten. */
+/* The key/value cache of a session: for each layer and KV head the keys and the values of all positions, each
+ * head's positions adjacent, so that attention streams. Memory is reserved for the whole context and becomes
+ * real as positions are written. Rewinding needs no work here: positions beyond the session's length are
+ * simply overwritten. */
 #ifndef LEAT_RUNTIME_KV_H
 #define LEAT_RUNTIME_KV_H
 
@@ -20,8 +21,8 @@ typedef struct kv_cache {
 /* Bytes that a cache of this shape reserves; 0 if the product does not fit a size_t. */
 size_t kv_bytes(size_t n_ctx, size_t n_layer, size_t n_head, size_t k_row, size_t v_row);
 
-leat_status kv_open(kv_cache *c, size_t n_ctx, size_t n_layer, size_t n_head, size_t dim_k, size_t dim_v, uint32_t k_format,
-                    uint32_t v_format, leat_error *e);
+leat_status kv_open(kv_cache *c, size_t n_ctx, size_t n_layer, size_t n_head, size_t dim_k, size_t dim_v,
+                    uint32_t k_format, uint32_t v_format, leat_error *e);
 void kv_close(kv_cache *c);
 
 static inline void *kv_key(const kv_cache *c, size_t layer, size_t head, size_t position) {

@@ -1,8 +1,8 @@
 /* leat.h - run quantized language models on CPUs.
  *
- * A model is the loaded weights and vocabulary: immutable, shared by any number of sessions in any threads. A session is
- * one timeline of tokens with its key/value cache and its worker threads: used by one thread at a time. A sampler picks
- * the next token from a session's logits.
+ * A model is the loaded weights and vocabulary: immutable, shared by any number of sessions in any threads. A
+ * session is one timeline of tokens with its key/value cache and its worker threads: used by one thread at a
+ * time. A sampler picks the next token from a session's logits.
  *
  *     leat_model *model;  leat_session *session;  leat_error error;
  *     if (leat_model_open("model.gguf", NULL, &model, &error)) { puts(error.message); return 1; }
@@ -10,10 +10,11 @@
  *     leat_session_eval(session, tokens, n, &error);
  *     token = leat_sampler_next(sampler, session, &error);
  *
- * Rules that hold everywhere: a function that can fail returns leat_status and fills the leat_error it is given (which may
- * be NULL); out parameters are set only on LEAT_OK, else left or set to NULL. Strings are UTF-8. The library never prints,
- * aborts, exits, installs a signal handler (but for leat_guard_install, if you call it) or keeps global state. Objects
- * returned by an *_open function are owned by the caller and released by the matching *_close, which accepts NULL. */
+ * Rules that hold everywhere: a function that can fail returns leat_status and fills the leat_error it is
+ * given (which may be NULL); out parameters are set only on LEAT_OK, else left or set to NULL. Strings are
+ * UTF-8. The library never prints, aborts, exits, installs a signal handler (but for leat_guard_install, if
+ * you call it) or keeps global state. Objects returned by an *_open function are owned by the caller and
+ * released by the matching *_close, which accepts NULL. */
 #ifndef LEAT_H
 #define LEAT_H
 
@@ -22,9 +23,9 @@
 #include <stdint.h>
 
 #if defined(__GNUC__) && !defined(_WIN32)
-#define LEAT_API __attribute__((visibility("default")))
+#    define LEAT_API __attribute__((visibility("default")))
 #else
-#define LEAT_API
+#    define LEAT_API
 #endif
 
 #ifdef __cplusplus
@@ -34,7 +35,7 @@ extern "C" {
 /* ---- errors ---- */
 
 #ifndef LEAT_ERROR_TYPES
-#define LEAT_ERROR_TYPES
+#    define LEAT_ERROR_TYPES
 typedef enum leat_status {
     LEAT_OK = 0,
     LEAT_E_ARG = 1,          /* an argument is invalid */
@@ -77,11 +78,12 @@ typedef struct leat_error {
 } leat_error;
 #endif
 
-LEAT_API const char *leat_version(void);            /* "0.1.0" */
-LEAT_API const char *leat_status_text(int status);  /* never NULL */
+LEAT_API const char *leat_version(void);           /* "0.1.0" */
+LEAT_API const char *leat_status_text(int status); /* never NULL */
 
-/* Opt-in for programs: survive a model file that shrinks while it is mapped. Installs a SIGBUS handler for the process;
- * evaluation then fails with LEAT_E_IO instead of killing it. Without it, the usual signal is raised. */
+/* Opt-in for programs: survive a model file that shrinks while it is mapped. Installs a SIGBUS handler for
+ * the process; evaluation then fails with LEAT_E_IO instead of killing it. Without it, the usual signal is
+ * raised. */
 LEAT_API leat_status leat_guard_install(leat_error *e);
 
 /* ---- files: any well-formed GGUF, also one that is no runnable model ---- */
@@ -89,8 +91,19 @@ LEAT_API leat_status leat_guard_install(leat_error *e);
 typedef struct leat_file leat_file;
 
 typedef enum leat_meta_type { /* GGUF's value types */
-    LEAT_META_U8, LEAT_META_I8, LEAT_META_U16, LEAT_META_I16, LEAT_META_U32, LEAT_META_I32, LEAT_META_F32,
-    LEAT_META_BOOL, LEAT_META_STRING, LEAT_META_ARRAY, LEAT_META_U64, LEAT_META_I64, LEAT_META_F64
+                              LEAT_META_U8,
+                              LEAT_META_I8,
+                              LEAT_META_U16,
+                              LEAT_META_I16,
+                              LEAT_META_U32,
+                              LEAT_META_I32,
+                              LEAT_META_F32,
+                              LEAT_META_BOOL,
+                              LEAT_META_STRING,
+                              LEAT_META_ARRAY,
+                              LEAT_META_U64,
+                              LEAT_META_I64,
+                              LEAT_META_F64
 } leat_meta_type;
 
 typedef struct leat_str { /* not NUL-terminated; valid while its owner is open */
@@ -106,41 +119,43 @@ typedef struct leat_meta {
 } leat_meta;
 
 typedef struct leat_value { /* which member is valid follows from the element type */
-    uint64_t u64;  /* unsigned integers, bool as 0 or 1 */
-    int64_t i64;   /* signed integers */
-    double f64;    /* floats */
-    leat_str str;  /* strings */
+    uint64_t u64;           /* unsigned integers, bool as 0 or 1 */
+    int64_t i64;            /* signed integers */
+    double f64;             /* floats */
+    leat_str str;           /* strings */
 } leat_value;
 
 typedef struct leat_tensor_info {
     leat_str name;
-    const char *type;         /* "Q4_K" */
-    uint32_t type_id;         /* GGUF's number of the type */
-    uint32_t n_dims;          /* 1..4 */
-    uint64_t dims[4];         /* dims[0] is the row length; unused ones are 1 */
+    const char *type; /* "Q4_K" */
+    uint32_t type_id; /* GGUF's number of the type */
+    uint32_t n_dims;  /* 1..4 */
+    uint64_t dims[4]; /* dims[0] is the row length; unused ones are 1 */
     uint64_t n_elements;
     uint64_t bytes;
-    bool decodable;           /* leat_tensor_decode works for this type */
+    bool decodable; /* leat_tensor_decode works for this type */
 } leat_tensor_info;
 
 /* Maps the file (and the other parts of a split set) and checks all of it that is not weights. */
 LEAT_API leat_status leat_file_open(const char *path, leat_file **out, leat_error *e);
 LEAT_API void leat_file_close(leat_file *file);
-LEAT_API uint32_t leat_file_version(const leat_file *file);       /* of GGUF: 2 or 3 */
-LEAT_API uint64_t leat_file_size(const leat_file *file);          /* bytes, all parts */
+LEAT_API uint32_t leat_file_version(const leat_file *file); /* of GGUF: 2 or 3 */
+LEAT_API uint64_t leat_file_size(const leat_file *file);    /* bytes, all parts */
 LEAT_API size_t leat_file_parts(const leat_file *file);
 LEAT_API size_t leat_file_meta_count(const leat_file *file);
 LEAT_API leat_status leat_file_meta(const leat_file *file, size_t index, leat_meta *out);
 LEAT_API leat_status leat_file_meta_find(const leat_file *file, const char *key, size_t *index);
-/* Element `element` of entry `index` (0 for a scalar). Walking an array of strings in order is linear as a whole when
- * `cursor` points to a size_t that starts at 0 and is kept between calls; with NULL each call searches from the start. */
-LEAT_API leat_status leat_file_meta_value(const leat_file *file, size_t index, uint64_t element, size_t *cursor,
-                                          leat_value *out);
+/* Element `element` of entry `index` (0 for a scalar). Walking an array of strings in order is linear as a
+ * whole when `cursor` points to a size_t that starts at 0 and is kept between calls; with NULL each call
+ * searches from the start. */
+LEAT_API leat_status leat_file_meta_value(const leat_file *file, size_t index, uint64_t element,
+                                          size_t *cursor, leat_value *out);
 LEAT_API size_t leat_file_tensor_count(const leat_file *file);
 LEAT_API leat_status leat_file_tensor(const leat_file *file, size_t index, leat_tensor_info *out);
 LEAT_API leat_status leat_file_tensor_find(const leat_file *file, const char *name, size_t *index);
 /* Decodes row `row` (of dims[1]*dims[2]*dims[3]) to dims[0] float32. */
-LEAT_API leat_status leat_tensor_decode(const leat_file *file, size_t index, uint64_t row, float *out, leat_error *e);
+LEAT_API leat_status leat_tensor_decode(const leat_file *file, size_t index, uint64_t row, float *out,
+                                        leat_error *e);
 /* Writes the whole tensor as raw little-endian float32, row-major; the file appears whole or not at all. */
 LEAT_API leat_status leat_tensor_export(const leat_file *file, size_t index, const char *path, leat_error *e);
 
@@ -152,13 +167,15 @@ LEAT_API const char *leat_architecture(size_t i);
 typedef struct leat_model leat_model;
 
 typedef struct leat_model_params {
-    bool vocab_only;  /* only the tokenizer; the file need not hold weights */
-    const char *isa;  /* go no higher than this instruction set ("c", "avx2", "avx512", ...); NULL: the best there is */
+    bool vocab_only; /* only the tokenizer; the file need not hold weights */
+    const char *isa; /* go no higher than this instruction set ("c", "avx2", "avx512", ...); NULL: the best
+                        there is */
 } leat_model_params;
 LEAT_API void leat_model_params_default(leat_model_params *p);
 
 /* Maps, checks and binds a model. params may be NULL. Thread-safe. */
-LEAT_API leat_status leat_model_open(const char *path, const leat_model_params *params, leat_model **out, leat_error *e);
+LEAT_API leat_status leat_model_open(const char *path, const leat_model_params *params, leat_model **out,
+                                     leat_error *e);
 /* Releases the caller's hold; the memory goes when the last session of the model is closed too. */
 LEAT_API void leat_model_close(leat_model *model);
 
@@ -168,7 +185,7 @@ typedef struct leat_model_info {
     uint64_t n_params;        /* number of weights */
     uint64_t bytes;           /* of the file */
     uint32_t n_vocab;
-    uint32_t n_ctx_train;     /* context length it was trained for; 0 if vocab_only */
+    uint32_t n_ctx_train; /* context length it was trained for; 0 if vocab_only */
     uint32_t n_embd, n_layer, n_head, n_head_kv;
     bool has_weights;
 } leat_model_info;
@@ -182,33 +199,37 @@ LEAT_API const char *leat_isa(size_t i);
 typedef int32_t leat_token;
 
 enum {
-    LEAT_TOKENIZE_BOS = 1,     /* put the beginning-of-sequence token first (never twice) */
-    LEAT_TOKENIZE_SPECIAL = 2, /* text of a special token becomes its id; never pass this for text from strangers */
-    LEAT_TOKENIZE_EOS = 4      /* put the end-of-sequence token last */
+    LEAT_TOKENIZE_BOS = 1, /* put the beginning-of-sequence token first (never twice) */
+    LEAT_TOKENIZE_SPECIAL =
+        2, /* text of a special token becomes its id; never pass this for text from strangers */
+    LEAT_TOKENIZE_EOS = 4 /* put the end-of-sequence token last */
 };
 
-/* Tokenizes n bytes of text (any bytes). Writes at most `capacity` ids and always sets *count to the number needed:
- * with capacity too small the status is LEAT_E_LIMIT and nothing useful was written. `tokens` may be NULL when capacity
- * is 0. Linear in n. */
+/* Tokenizes n bytes of text (any bytes). Writes at most `capacity` ids and always sets *count to the number
+ * needed: with capacity too small the status is LEAT_E_LIMIT and nothing useful was written. `tokens` may be
+ * NULL when capacity is 0. Linear in n. */
 LEAT_API leat_status leat_tokenize(const leat_model *model, const char *text, size_t n, unsigned flags,
                                    leat_token *tokens, size_t capacity, size_t *count, leat_error *e);
 /* Upper bound of the number of tokens that n bytes can become. */
 LEAT_API size_t leat_tokenize_bound(const leat_model *model, size_t n);
 
-/* The bytes that a token stands for, which may be part of a UTF-8 character; special tokens have none unless `special`.
- * {NULL, 0} for an id out of range. Valid while the model is open. */
+/* The bytes that a token stands for, which may be part of a UTF-8 character; special tokens have none unless
+ * `special`. {NULL, 0} for an id out of range. Valid while the model is open. */
 LEAT_API leat_str leat_token_text(const leat_model *model, leat_token token, bool special);
 LEAT_API leat_token leat_token_bos(const leat_model *model); /* -1: none */
 LEAT_API leat_token leat_token_eos(const leat_model *model); /* -1: none */
 LEAT_API bool leat_token_add_bos(const leat_model *model);   /* does the model want BOS before a text? */
-LEAT_API bool leat_token_is_end(const leat_model *model, leat_token token); /* ends a generation: EOS, EOT, ... */
+LEAT_API bool leat_token_is_end(const leat_model *model,
+                                leat_token token); /* ends a generation: EOS, EOT, ... */
 
 /* A stream of text from tokens: holds back bytes until they are whole UTF-8 characters. */
 typedef struct leat_decoder leat_decoder;
-LEAT_API leat_status leat_decoder_open(const leat_model *model, bool special, leat_decoder **out, leat_error *e);
+LEAT_API leat_status leat_decoder_open(const leat_model *model, bool special, leat_decoder **out,
+                                       leat_error *e);
 LEAT_API void leat_decoder_close(leat_decoder *d);
-/* Adds a token and returns the text that is now complete, valid until the next call; bytes that can't become a
- * character come out as U+FFFD. At the start of a text the space that some tokenizers put in front is dropped. */
+/* Adds a token and returns the text that is now complete, valid until the next call; bytes that can't become
+ * a character come out as U+FFFD. At the start of a text the space that some tokenizers put in front is
+ * dropped. */
 LEAT_API leat_str leat_decoder_push(leat_decoder *d, leat_token token);
 /* What is left at the end, as U+FFFD; the decoder starts afresh. */
 LEAT_API leat_str leat_decoder_finish(leat_decoder *d);
@@ -220,11 +241,11 @@ typedef struct leat_session leat_session;
 typedef enum leat_kv_type { LEAT_KV_F16, LEAT_KV_F32 } leat_kv_type;
 
 typedef struct leat_session_params {
-    uint32_t n_ctx;      /* tokens the cache can hold; 0: what the model was trained for */
-    uint32_t n_batch;    /* tokens evaluated at once in a prompt, 1 .. 2048; 0: 512 */
-    uint32_t n_threads;  /* 0: what this process may really use (leat_threads_default) */
+    uint32_t n_ctx;     /* tokens the cache can hold; 0: what the model was trained for */
+    uint32_t n_batch;   /* tokens evaluated at once in a prompt, 1 .. 2048; 0: 512 */
+    uint32_t n_threads; /* 0: what this process may really use (leat_threads_default) */
     leat_kv_type k_type, v_type;
-    bool logits_all;     /* keep the logits of every token of a batch, not only of the last */
+    bool logits_all; /* keep the logits of every token of a batch, not only of the last */
 } leat_session_params;
 LEAT_API void leat_session_params_default(leat_session_params *p);
 
@@ -232,16 +253,18 @@ LEAT_API void leat_session_params_default(leat_session_params *p);
 LEAT_API uint32_t leat_threads_default(void);
 
 /* Allocates the cache and starts the workers. params may be NULL. A session keeps its model alive. */
-LEAT_API leat_status leat_session_open(leat_model *model, const leat_session_params *params, leat_session **out, leat_error *e);
+LEAT_API leat_status leat_session_open(leat_model *model, const leat_session_params *params,
+                                       leat_session **out, leat_error *e);
 LEAT_API void leat_session_close(leat_session *session);
 
 /* Called between steps of a long evaluation, from the thread that called leat_session_eval. */
 typedef void leat_progress_fn(void *user, size_t done, size_t total);
 
-/* Appends n tokens. Any n; a prompt is cut into batches of n_batch. On an error (token out of range, context full,
- * cancelled, file lost) the session is as before the call, but that a cancelled or failed evaluation may have
- * evaluated whole batches: leat_session_length says what it holds. */
-LEAT_API leat_status leat_session_eval(leat_session *session, const leat_token *tokens, size_t n, leat_error *e);
+/* Appends n tokens. Any n; a prompt is cut into batches of n_batch. On an error (token out of range, context
+ * full, cancelled, file lost) the session is as before the call, but that a cancelled or failed evaluation
+ * may have evaluated whole batches: leat_session_length says what it holds. */
+LEAT_API leat_status leat_session_eval(leat_session *session, const leat_token *tokens, size_t n,
+                                       leat_error *e);
 LEAT_API leat_status leat_session_eval_progress(leat_session *session, const leat_token *tokens, size_t n,
                                                 leat_progress_fn *progress, void *user, leat_error *e);
 /* Forgets all tokens from position `length` on; cheap. LEAT_E_ARG if it holds fewer. */
@@ -251,12 +274,12 @@ LEAT_API uint32_t leat_session_n_ctx(const leat_session *session);
 LEAT_API uint32_t leat_session_threads(const leat_session *session);
 LEAT_API leat_model *leat_session_model(const leat_session *session);
 
-/* n_vocab float32 logits of the last token evaluated; NULL before the first. With logits_all, `back` 1 is the token
- * before it and so on within the last batch. Valid until the next eval. */
+/* n_vocab float32 logits of the last token evaluated; NULL before the first. With logits_all, `back` 1 is the
+ * token before it and so on within the last batch. Valid until the next eval. */
 LEAT_API const float *leat_session_logits(const leat_session *session, size_t back);
 
-/* Makes a running or the next leat_session_eval return LEAT_E_CANCELLED within milliseconds. The one function that may
- * be called from any thread and from a signal handler. */
+/* Makes a running or the next leat_session_eval return LEAT_E_CANCELLED within milliseconds. The one function
+ * that may be called from any thread and from a signal handler. */
 LEAT_API void leat_session_cancel(leat_session *session);
 
 /* Bytes this session owns: cache as allocated, activations, logits. */
@@ -266,38 +289,42 @@ LEAT_API uint64_t leat_session_bytes(const leat_session *session);
 
 typedef struct leat_sampler leat_sampler;
 
-/* The chain: repeat penalty, then top-k, top-p, min-p, then temperature, then a draw. Defaults are llama.cpp's. */
+/* The chain: repeat penalty, then top-k, top-p, min-p, then temperature, then a draw. Defaults are
+ * llama.cpp's. */
 typedef struct leat_sampler_params {
-    uint32_t seed;          /* LEAT_SEED_RANDOM: from the system's entropy */
-    float temp;             /* <= 0: always the most likely token */
-    int32_t top_k;          /* <= 0: off */
-    float top_p;            /* >= 1: off */
-    float min_p;            /* <= 0: off */
-    float repeat_penalty;   /* 1: off */
-    int32_t repeat_last_n;  /* how many last tokens the penalty looks at; 0: off, -1: the context */
+    uint32_t seed;         /* LEAT_SEED_RANDOM: from the system's entropy */
+    float temp;            /* <= 0: always the most likely token */
+    int32_t top_k;         /* <= 0: off */
+    float top_p;           /* >= 1: off */
+    float min_p;           /* <= 0: off */
+    float repeat_penalty;  /* 1: off */
+    int32_t repeat_last_n; /* how many last tokens the penalty looks at; 0: off, -1: the context */
 } leat_sampler_params;
 #define LEAT_SEED_RANDOM 0xFFFFFFFFu
 LEAT_API void leat_sampler_params_default(leat_sampler_params *p);
-LEAT_API leat_status leat_sampler_open(const leat_model *model, const leat_sampler_params *params, leat_sampler **out,
-                                       leat_error *e);
+LEAT_API leat_status leat_sampler_open(const leat_model *model, const leat_sampler_params *params,
+                                       leat_sampler **out, leat_error *e);
 LEAT_API void leat_sampler_close(leat_sampler *sampler);
 LEAT_API uint32_t leat_sampler_seed(const leat_sampler *sampler); /* the one in use */
 /* Tells the sampler of a token it did not pick itself (the prompt's), for the penalties. */
 LEAT_API void leat_sampler_accept(leat_sampler *sampler, leat_token token);
-/* Picks the next token from the session's last logits and accepts it. LEAT_E_NUMERIC if no logit is a number. */
-LEAT_API leat_status leat_sampler_next(leat_sampler *sampler, const leat_session *session, leat_token *out, leat_error *e);
+/* Picks the next token from the session's last logits and accepts it. LEAT_E_NUMERIC if no logit is a number.
+ */
+LEAT_API leat_status leat_sampler_next(leat_sampler *sampler, const leat_session *session, leat_token *out,
+                                       leat_error *e);
 
 /* ---- quantizing ---- */
 
 typedef struct leat_quantize_params {
-    const char *type;       /* of the weight matrices: "q8_0" */
-    uint32_t n_threads;     /* 0: leat_threads_default */
+    const char *type;           /* of the weight matrices: "q8_0" */
+    uint32_t n_threads;         /* 0: leat_threads_default */
     leat_progress_fn *progress; /* in tensors; may be NULL */
     void *user;
 } leat_quantize_params;
 LEAT_API void leat_quantize_params_default(leat_quantize_params *p);
 /* Writes a quantized copy of a GGUF file; metadata is kept. The output appears whole or not at all. */
-LEAT_API leat_status leat_quantize(const char *in_path, const char *out_path, const leat_quantize_params *params, leat_error *e);
+LEAT_API leat_status leat_quantize(const char *in_path, const char *out_path,
+                                   const leat_quantize_params *params, leat_error *e);
 
 #ifdef __cplusplus
 }

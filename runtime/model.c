@@ -27,7 +27,9 @@ static leat_status read_arch_name(leat_model *m, bool required, leat_error *e) {
     leat_status s = meta_str(file_gguf(m->file), "general.architecture", &name, &found, e);
     if (s) return s;
     if (!found)
-        return required ? error_set(e, LEAT_E_ARCH, "general.architecture is missing: this is no language model") : LEAT_OK;
+        return required
+                   ? error_set(e, LEAT_E_ARCH, "general.architecture is missing: this is no language model")
+                   : LEAT_OK;
     if (name.n == 0 || name.n >= sizeof m->arch_name || memchr(name.p, 0, name.n))
         return error_set(e, LEAT_E_ARCH, "general.architecture is not a name of 1 to 64 characters");
     memcpy(m->arch_name, name.p, name.n);
@@ -44,13 +46,14 @@ static bool harmless(str name) {
     return false;
 }
 
-/* A tensor that the architecture did not ask for is a feature it lacks: running without it would give wrong text. */
+/* A tensor that the architecture did not ask for is a feature it lacks: running without it would give wrong
+ * text. */
 static leat_status all_used(const leat_model *m, const uint8_t *used, leat_error *e) {
     const gguf *g = file_gguf(m->file);
     for (size_t i = 0; i < g->n_tensors; i++)
         if (!used[i] && !harmless(g->tensors[i].name))
-            return error_set(e, LEAT_E_TENSOR, "tensor %.*s is not part of architecture %s", (int)g->tensors[i].name.n,
-                             g->tensors[i].name.p, m->arch_name);
+            return error_set(e, LEAT_E_TENSOR, "tensor %.*s is not part of architecture %s",
+                             (int)g->tensors[i].name.n, g->tensors[i].name.p, m->arch_name);
     return LEAT_OK;
 }
 
@@ -66,7 +69,8 @@ static leat_status bind_weights(leat_model *m, leat_error *e) {
     if (!s) {
         m->weights = mem_alloc(1, m->arch->weights_bytes);
         m->layers = mem_alloc(m->hp.n_layer, m->arch->layer_bytes);
-        if (!m->weights || !m->layers) s = error_set(e, LEAT_E_NOMEM, "out of memory for %u layers", m->hp.n_layer);
+        if (!m->weights || !m->layers)
+            s = error_set(e, LEAT_E_NOMEM, "out of memory for %u layers", m->hp.n_layer);
     }
     if (!s) s = m->arch->bind(&l, &m->hp, m->weights, m->layers);
     if (!s) s = all_used(m, used, e);
@@ -81,7 +85,8 @@ leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_
     atomic_init(&m->holders, 1);
     leat_status s = LEAT_OK;
     if (!kernels_init(&m->kernels, isa)) {
-        s = error_set(e, LEAT_E_UNSUPPORTED, "instruction set \"%.32s\" is unknown or this machine lacks it", isa ? isa : "");
+        s = error_set(e, LEAT_E_UNSUPPORTED, "instruction set \"%.32s\" is unknown or this machine lacks it",
+                      isa ? isa : "");
         goto fail;
     }
     s = file_open(path, &m->file, e);
@@ -93,7 +98,8 @@ leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_
     if (!s && file_lost(m->file)) s = error_set(e, LEAT_E_IO, "%.150s was cut short while it was read", path);
     if (s) goto fail;
     const gguf *g = file_gguf(m->file);
-    for (size_t i = 0; i < g->n_tensors; i++) m->n_params += (uint64_t)g->tensors[i].n_rows * g->tensors[i].ne[0];
+    for (size_t i = 0; i < g->n_tensors; i++)
+        m->n_params += (uint64_t)g->tensors[i].n_rows * g->tensors[i].ne[0];
     *out = m;
     return LEAT_OK;
 fail:

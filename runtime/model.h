@@ -1,5 +1,6 @@
-/* A model: the mapped file, its vocabulary, its hyper-parameters and bound weights, and the kernels chosen for this machine.
- * Immutable once open, shared by sessions in any threads, released when its last holder lets go. */
+/* A model: the mapped file, its vocabulary, its hyper-parameters and bound weights, and the kernels chosen
+ * for this machine. Immutable once open, shared by sessions in any threads, released when its last holder
+ * lets go. */
 #ifndef LEAT_RUNTIME_MODEL_H
 #define LEAT_RUNTIME_MODEL_H
 
@@ -24,8 +25,8 @@ struct leat_model {
 };
 
 leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_model **out, leat_error *e);
-/* One more holder; the handle it returns is released with model_release. Const as seen by a holder: only the count
- * changes. */
+/* One more holder; the handle it returns is released with model_release. Const as seen by a holder: only the
+ * count changes. */
 leat_model *model_hold(const leat_model *m);
 void model_release(leat_model *m);
 

@@ -1,5 +1,6 @@
-/* The builder: turns an architecture's steps into the two stage lists of a plan, checks that the steps fit together, and
- * measures the memory a pass needs. A mistake in an architecture file is remembered and reported by plan_compile. */
+/* The builder: turns an architecture's steps into the two stage lists of a plan, checks that the steps fit
+ * together, and measures the memory a pass needs. A mistake in an architecture file is remembered and
+ * reported by plan_compile. */
 #include <string.h>
 
 #include "loader/alloc.h"
@@ -12,8 +13,8 @@ struct plan_builder {
     leat_error *e;
 };
 
-/* Bytes of weights in a tile of a one-token stage: a few microseconds of memory traffic, so that taking tiles costs
- * nothing and workers finish together. */
+/* Bytes of weights in a tile of a one-token stage: a few microseconds of memory traffic, so that taking tiles
+ * costs nothing and workers finish together. */
 enum { TILE_BYTES = 48 << 10 };
 
 static void fail(plan_builder *b, leat_status s, const char *what) {
@@ -60,7 +61,9 @@ plan_buf plan_buffer(plan_builder *b, size_t width) {
     return (plan_buf)(p->n_bufs - 1);
 }
 
-static size_t width_of(const plan_builder *b, plan_buf buf) { return buf < b->p->n_bufs ? b->p->buf_width[buf] : 0; }
+static size_t width_of(const plan_builder *b, plan_buf buf) {
+    return buf < b->p->n_bufs ? b->p->buf_width[buf] : 0;
+}
 
 void plan_embed(plan_builder *b, const weight *table, plan_buf x) {
     stage s = {.n_parts = 1, .part = {{.w = *table, .out = x}}};
@@ -70,7 +73,8 @@ void plan_embed(plan_builder *b, const weight *table, plan_buf x) {
 }
 
 /* Adds a matrix that reads the stage's input, and what that asks of the input's form. */
-static void add_part(plan_builder *b, stage *s, const weight *w, const weight *bias, plan_buf out, size_t out_width) {
+static void add_part(plan_builder *b, stage *s, const weight *w, const weight *bias, plan_buf out,
+                     size_t out_width) {
     act_kind kind = kernels_traits(w->format).act;
     if (!w->data || w->n_cols != s->width || w->n_rows != out_width || kind == ACT_COUNT) {
         fail(b, LEAT_E_STATE, "a matrix does not fit between its buffers");
@@ -95,7 +99,8 @@ void plan_linear(plan_builder *b, const plan_linear_step *step) {
     stage s = product(b, step->in, step->norm);
     s.add = step->add;
     for (uint32_t i = 0; i < step->n_parts; i++)
-        add_part(b, &s, step->part[i].w, step->part[i].bias, step->part[i].out, width_of(b, step->part[i].out));
+        add_part(b, &s, step->part[i].w, step->part[i].bias, step->part[i].out,
+                 width_of(b, step->part[i].out));
     add_one(b, &s, linear_one_tiles, linear_one_tile);
     add_many(b, &s, prepare_tiles, prepare_tile);
     add_many(b, &s, linear_many_tiles, linear_many_tile);
@@ -128,12 +133,14 @@ void plan_output(plan_builder *b, plan_buf x, plan_norm norm, const weight *w) {
     s.output = true;
     add_part(b, &s, w, NULL, 0, b->p->hp->n_vocab);
     add_one(b, &s, linear_one_tiles, linear_one_tile);
-    add_many(b, &s, linear_one_tiles, linear_one_tile); /* one token's logits, the usual case after a prompt */
+    add_many(b, &s, linear_one_tiles,
+             linear_one_tile); /* one token's logits, the usual case after a prompt */
     add_many(b, &s, prepare_tiles, prepare_tile);
     add_many(b, &s, linear_many_tiles, linear_many_tile);
 }
 
-leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers, plan *out, leat_error *e) {
+leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers, plan *out,
+                         leat_error *e) {
     *out = (plan){.hp = hp};
     plan_builder b = {.p = out, .e = e};
     a->build(&b, hp, weights, layers);

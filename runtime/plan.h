@@ -1,10 +1,11 @@
-/* The plan: one forward pass as a flat list of stages, compiled once per session. An architecture says its layer as steps
- * (plan_embed, plan_linear, plan_attention, plan_gated, plan_output); the builder turns each step into the stages that one
- * token needs (a race against memory) and those that many tokens need (a race against the multipliers), and finds out how
- * large the buffers between them must be. Running it is run.h's work.
+/* The plan: one forward pass as a flat list of stages, compiled once per session. An architecture says its
+ * layer as steps (plan_embed, plan_linear, plan_attention, plan_gated, plan_output); the builder turns each
+ * step into the stages that one token needs (a race against memory) and those that many tokens need (a race
+ * against the multipliers), and finds out how large the buffers between them must be. Running it is run.h's
+ * work.
  *
- * Between steps, values live in float32 buffers of (n_tokens, width). What a linear step multiplies with (a normed, int8
- * quantized copy of its input) is made by the step itself, so an architecture never sees it. */
+ * Between steps, values live in float32 buffers of (n_tokens, width). What a linear step multiplies with (a
+ * normed, int8 quantized copy of its input) is made by the step itself, so an architecture never sees it. */
 #ifndef LEAT_RUNTIME_PLAN_H
 #define LEAT_RUNTIME_PLAN_H
 
@@ -18,7 +19,8 @@ typedef uint32_t plan_buf; /* handle of a float32 buffer (n_tokens, width) */
 /* A buffer of its own for the length of the pass. */
 plan_buf plan_buffer(plan_builder *b, size_t width);
 
-/* x[t] = row token[t] of the table (n_vocab, width of x). First step of every plan; also prepares the rotations. */
+/* x[t] = row token[t] of the table (n_vocab, width of x). First step of every plan; also prepares the
+ * rotations. */
 void plan_embed(plan_builder *b, const weight *table, plan_buf x);
 
 typedef struct plan_norm {

@@ -1,7 +1,7 @@
-/* Rounds are numbered by an event word: odd while a round is open. A worker joins by counting itself into `inside` and
- * then looking at the word again; the caller closes the round and then waits for `inside` to be zero. Both sides use
- * sequentially consistent order on the two words, so either the worker sees the round closed or the caller sees the
- * worker inside. */
+/* Rounds are numbered by an event word: odd while a round is open. A worker joins by counting itself into
+ * `inside` and then looking at the word again; the caller closes the round and then waits for `inside` to be
+ * zero. Both sides use sequentially consistent order on the two words, so either the worker sees the round
+ * closed or the caller sees the worker inside. */
 #include "pool.h"
 
 #include <sched.h>
@@ -95,7 +95,9 @@ void pool_close(pool *p) {
     mem_free(p);
 }
 
-uint32_t pool_size(const pool *p) { return p->n; }
+uint32_t pool_size(const pool *p) {
+    return p->n;
+}
 
 void pool_run(pool *p, pool_fn *fn, void *arg) {
     os_fp old;

@@ -1,18 +1,21 @@
-/* Frequencies of rotary positions with their scalings. Sources: RoPE (Su et al. 2021), position interpolation (Chen et al.
- * 2023) for `linear`, YaRN (Peng et al. 2023) for `yarn`; Llama 3.1 and LongRoPE come as divisors stored in a tensor. */
+/* Frequencies of rotary positions with their scalings. Sources: RoPE (Su et al. 2021), position interpolation
+ * (Chen et al. 2023) for `linear`, YaRN (Peng et al. 2023) for `yarn`; Llama 3.1 and LongRoPE come as
+ * divisors stored in a tensor. */
 #include "rope.h"
 
 #include <math.h>
 
 #include "loader/alloc.h"
 
-/* The dimension whose wavelength makes `rotations` turns over the original context (YaRN, eq. 17 and appendix). */
+/* The dimension whose wavelength makes `rotations` turns over the original context (YaRN, eq. 17 and
+ * appendix). */
 static double yarn_dimension(const rope_hparams *hp, double rotations) {
     const double tau = 6.283185307179586;
     return hp->n_dims * log(hp->orig_ctx / (rotations * tau)) / (2.0 * log((double)hp->freq_base));
 }
 
-/* Share of the unscaled frequency that dimension pair i keeps: 1 for fast ones, 0 for slow ones, a ramp between. */
+/* Share of the unscaled frequency that dimension pair i keeps: 1 for fast ones, 0 for slow ones, a ramp
+ * between. */
 static double yarn_keep(const rope_hparams *hp, size_t i) {
     double low = fmax(0.0, floor(yarn_dimension(hp, hp->beta_fast)));
     double high = fmin(hp->n_dims - 1.0, ceil(yarn_dimension(hp, hp->beta_slow)));
@@ -30,13 +33,15 @@ leat_status rope_init(rope_table *r, const rope_hparams *hp, size_t n_ctx, leat_
     if (hp->scaling == ROPE_SCALING_YARN && hp->ext_factor > 0.0f && hp->factor > 1.0f)
         r->magnitude *= 1.0 + 0.1 * log((double)hp->factor);
     r->frequency = mem_alloc(hp->n_dims / 2, sizeof *r->frequency);
-    if (!r->frequency) return error_set(e, LEAT_E_NOMEM, "out of memory for %u rotary frequencies", hp->n_dims / 2);
+    if (!r->frequency)
+        return error_set(e, LEAT_E_NOMEM, "out of memory for %u rotary frequencies", hp->n_dims / 2);
     for (size_t i = 0; i < hp->n_dims / 2; i++) {
         double f = pow((double)hp->freq_base, -2.0 * (double)i / hp->n_dims);
         if (divisor) {
             if (!(divisor[i] > 0.0f) || isinf(divisor[i])) {
                 rope_free(r);
-                return error_set(e, LEAT_E_TENSOR, "rope factor %zu is %g, not a positive number", i, (double)divisor[i]);
+                return error_set(e, LEAT_E_TENSOR, "rope factor %zu is %g, not a positive number", i,
+                                 (double)divisor[i]);
             }
             f /= divisor[i];
         }

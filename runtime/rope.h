@@ -1,5 +1,6 @@
-/* Rotary positions: turns a model's rope parameters into one table of frequencies per session, and a position into the
- * (cos, sin) pairs that the rotation kernels take. The pairs of a token are computed once and shared by all layers. */
+/* Rotary positions: turns a model's rope parameters into one table of frequencies per session, and a position
+ * into the (cos, sin) pairs that the rotation kernels take. The pairs of a token are computed once and shared
+ * by all layers. */
 #ifndef LEAT_RUNTIME_ROPE_H
 #define LEAT_RUNTIME_ROPE_H
 

@@ -1,7 +1,7 @@
-/* The walk. Every worker goes through the same list of stages. Before a stage it waits for the one before it to be
- * complete, by that stage's counter of finished tiles. Then it takes tiles: each worker owns a range of adjacent tiles
- * and takes from its front, so that it streams through memory; who has none left takes from the back of another's
- * range. Tiles write disjoint outputs, so who took what does not show in the result. */
+/* The walk. Every worker goes through the same list of stages. Before a stage it waits for the one before it
+ * to be complete, by that stage's counter of finished tiles. Then it takes tiles: each worker owns a range of
+ * adjacent tiles and takes from its front, so that it streams through memory; who has none left takes from
+ * the back of another's range. Tiles write disjoint outputs, so who took what does not show in the result. */
 #include "run.h"
 
 #include <string.h>
@@ -30,7 +30,9 @@ struct runner {
     size_t bytes;
 };
 
-static uint64_t pack(uint32_t next, uint32_t end) { return (uint64_t)end << 32 | next; }
+static uint64_t pack(uint32_t next, uint32_t end) {
+    return (uint64_t)end << 32 | next;
+}
 
 /* One tile from a range, its first or its last; UINT32_MAX when it is empty. */
 static uint32_t take(range *r, bool front) {
@@ -39,7 +41,8 @@ static uint32_t take(range *r, bool front) {
         uint32_t next = (uint32_t)v, end = (uint32_t)(v >> 32);
         if (next >= end) return UINT32_MAX;
         uint64_t less = front ? pack(next + 1, end) : pack(next, end - 1);
-        if (atomic_compare_exchange_weak_explicit(&r->next_end, &v, less, memory_order_relaxed, memory_order_relaxed))
+        if (atomic_compare_exchange_weak_explicit(&r->next_end, &v, less, memory_order_relaxed,
+                                                  memory_order_relaxed))
             return front ? next : end - 1;
     }
 }
@@ -47,7 +50,8 @@ static uint32_t take(range *r, bool front) {
 static uint32_t take_any(runner *r, size_t stage_index, uint32_t me) {
     range *ranges = r->ranges + stage_index * r->n_workers;
     uint32_t tile = take(&ranges[me], true);
-    for (uint32_t i = 1; tile == UINT32_MAX && i < r->n_workers; i++) tile = take(&ranges[(me + i) % r->n_workers], false);
+    for (uint32_t i = 1; tile == UINT32_MAX && i < r->n_workers; i++)
+        tile = take(&ranges[(me + i) % r->n_workers], false);
     return tile;
 }
 
@@ -60,7 +64,8 @@ static bool given_up(runner *r) {
 /* False when the pass was abandoned meanwhile. */
 static bool wait_done(runner *r, size_t stage_index) {
     for (uint32_t turn = 0;; turn++) {
-        if (atomic_load_explicit(&r->done[stage_index], memory_order_acquire) == r->tiles[stage_index]) return true;
+        if (atomic_load_explicit(&r->done[stage_index], memory_order_acquire) == r->tiles[stage_index])
+            return true;
         if (turn % 64 == 63 && given_up(r)) return false;
         pool_spin(turn);
     }
@@ -86,8 +91,8 @@ static void walk(void *arg, uint32_t me) {
     if (me == 0 && before != SIZE_MAX) wait_done(r, before);
 }
 
-leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_t pos, size_t n_out, const atomic_bool *cancel,
-                        leat_error *e) {
+leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_t pos, size_t n_out,
+                        const atomic_bool *cancel, leat_error *e) {
     const plan *p = r->run.plan;
     r->run.tokens = tokens;
     r->run.n_tokens = n_tokens;
@@ -102,23 +107,31 @@ leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_
         r->tiles[i] = (uint32_t)n;
         atomic_store_explicit(&r->done[i], 0, memory_order_relaxed);
         for (uint32_t w = 0; w < r->n_workers; w++)
-            atomic_store_explicit(&r->ranges[i * r->n_workers + w].next_end,
-                                  pack((uint32_t)(n * w / r->n_workers), (uint32_t)(n * (w + 1) / r->n_workers)),
-                                  memory_order_relaxed);
+            atomic_store_explicit(
+                &r->ranges[i * r->n_workers + w].next_end,
+                pack((uint32_t)(n * w / r->n_workers), (uint32_t)(n * (w + 1) / r->n_workers)),
+                memory_order_relaxed);
     }
     for (uint32_t w = 0; w < r->n_workers; w++) r->scratch[w].non_finite = false;
     pool_run(r->pool, walk, r);
     if (atomic_load(&r->abandoned)) return error_set(e, LEAT_E_CANCELLED, "evaluation was cancelled");
     for (uint32_t w = 0; w < r->n_workers; w++)
         if (r->scratch[w].non_finite)
-            return error_set(e, LEAT_E_NUMERIC, "the logits at position %zu are not finite numbers: the weights are damaged",
+            return error_set(e, LEAT_E_NUMERIC,
+                             "the logits at position %zu are not finite numbers: the weights are damaged",
                              pos + n_tokens - 1);
     return LEAT_OK;
 }
 
-const float *runner_logits(const runner *r) { return r->run.logits; }
-uint32_t runner_threads(const runner *r) { return r->n_workers; }
-size_t runner_bytes(const runner *r) { return r->bytes; }
+const float *runner_logits(const runner *r) {
+    return r->run.logits;
+}
+uint32_t runner_threads(const runner *r) {
+    return r->n_workers;
+}
+size_t runner_bytes(const runner *r) {
+    return r->bytes;
+}
 
 /* ---- memory: one block, handed out in pieces. With base == NULL the same walk only measures. ---- */
 
@@ -164,20 +177,22 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_dims, size_t n_
                      .c2 = carve(a, n_batch, PANEL_ROWS_MAX * sizeof(float)),
                      .attend = carve(a, 1, ATTEND_SCRATCH)};
         for (int kind = 0; kind < ACT_COUNT; kind++)
-            if (p->max_act_cols[kind]) s.act[kind] = carve(a, 1, act_row_bytes((act_kind)kind, p->max_act_cols[kind]));
+            if (p->max_act_cols[kind])
+                s.act[kind] = carve(a, 1, act_row_bytes((act_kind)kind, p->max_act_cols[kind]));
         if (r->scratch) r->scratch[i] = s;
     }
 }
 
-size_t runner_size(const plan *p, const rope_table *rope, size_t n_batch, size_t n_out_max, uint32_t n_threads) {
+size_t runner_size(const plan *p, const rope_table *rope, size_t n_batch, size_t n_out_max,
+                   uint32_t n_threads) {
     runner r = {.n_workers = n_threads};
     arena a = {0};
     lay_out(&r, p, &a, rope->n_dims, n_batch, n_out_max);
     return a.overflow ? SIZE_MAX : a.used;
 }
 
-leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope, const kv_cache *kv, size_t n_batch,
-                        size_t n_out_max, uint32_t n_threads, runner **out, leat_error *e) {
+leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope, const kv_cache *kv,
+                        size_t n_batch, size_t n_out_max, uint32_t n_threads, runner **out, leat_error *e) {
     *out = NULL;
     runner *r = mem_alloc(1, sizeof *r);
     if (!r) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
@@ -188,8 +203,8 @@ leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope,
     r->bytes = runner_size(p, rope, n_batch, n_out_max, r->n_workers);
     r->memory = r->bytes == SIZE_MAX ? NULL : mem_alloc(r->bytes, 1);
     if (!r->memory) {
-        s = error_set(e, LEAT_E_NOMEM, "out of memory for the activations of batches of %zu tokens (%zu MiB)", n_batch,
-                      r->bytes >> 20);
+        s = error_set(e, LEAT_E_NOMEM, "out of memory for the activations of batches of %zu tokens (%zu MiB)",
+                      n_batch, r->bytes >> 20);
         goto fail;
     }
     arena a = {.base = r->memory};

@@ -1,5 +1,6 @@
-/* Runs a plan: the memory that passes need, and the walk of all workers through the stages. Owned by a session, used by one
- * thread at a time. After runner_open, nothing here allocates, locks, or calls the system (but to wake sleeping workers). */
+/* Runs a plan: the memory that passes need, and the walk of all workers through the stages. Owned by a
+ * session, used by one thread at a time. After runner_open, nothing here allocates, locks, or calls the
+ * system (but to wake sleeping workers). */
 #ifndef LEAT_RUNTIME_RUN_H
 #define LEAT_RUNTIME_RUN_H
 
@@ -8,17 +9,17 @@
 
 typedef struct runner runner;
 
-/* For passes of up to n_batch tokens that keep up to n_out_max rows of logits. plan, kernels, rope and kv stay the
- * caller's and must outlive the runner. */
-leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope, const kv_cache *kv, size_t n_batch,
-                        size_t n_out_max, uint32_t n_threads, runner **out, leat_error *e);
+/* For passes of up to n_batch tokens that keep up to n_out_max rows of logits. plan, kernels, rope and kv
+ * stay the caller's and must outlive the runner. */
+leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope, const kv_cache *kv,
+                        size_t n_batch, size_t n_out_max, uint32_t n_threads, runner **out, leat_error *e);
 void runner_close(runner *r); /* NULL is fine */
 
-/* One pass over n_tokens <= n_batch tokens at position pos, keeping logits of the last n_out. LEAT_E_CANCELLED when
- * *cancel became true on the way, LEAT_E_NUMERIC when a wanted logit is not finite; either way the cache beyond pos
- * holds nothing of use. */
-leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_t pos, size_t n_out, const atomic_bool *cancel,
-                        leat_error *e);
+/* One pass over n_tokens <= n_batch tokens at position pos, keeping logits of the last n_out.
+ * LEAT_E_CANCELLED when *cancel became true on the way, LEAT_E_NUMERIC when a wanted logit is not finite;
+ * either way the cache beyond pos holds nothing of use. */
+leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_t pos, size_t n_out,
+                        const atomic_bool *cancel, leat_error *e);
 
 /* (n_out, n_vocab) of the last pass that asked for any. */
 const float *runner_logits(const runner *r);
@@ -26,6 +27,7 @@ uint32_t runner_threads(const runner *r);
 size_t runner_bytes(const runner *r);
 
 /* What runner_open would allocate, for a look before the leap; SIZE_MAX if it does not fit a size_t. */
-size_t runner_size(const plan *p, const rope_table *rope, size_t n_batch, size_t n_out_max, uint32_t n_threads);
+size_t runner_size(const plan *p, const rope_table *rope, size_t n_batch, size_t n_out_max,
+                   uint32_t n_threads);
 
 #endif

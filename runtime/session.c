@@ -1,5 +1,5 @@
-/* Sessions: sizes are worked out and compared with the memory there is before anything is taken, then everything a token
- * needs is allocated at once. */
+/* Sessions: sizes are worked out and compared with the memory there is before anything is taken, then
+ * everything a token needs is allocated at once. */
 #include "session.h"
 
 #include <string.h>
@@ -42,30 +42,40 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
     return LEAT_OK;
 }
 
-static uint32_t kv_format(leat_kv_type t) { return t == LEAT_KV_F32 ? FORMAT_F32 : FORMAT_F16; }
+static uint32_t kv_format(leat_kv_type t) {
+    return t == LEAT_KV_F32 ? FORMAT_F32 : FORMAT_F16;
+}
 
-/* Refuses what can't fit, and says what would. The weights count too: they are mapped, but a machine that can't hold them
- * reads them from the disk for every token. */
-static leat_status check_memory(const leat_model *m, const leat_session_params *p, size_t runner_need, leat_error *e) {
+/* Refuses what can't fit, and says what would. The weights count too: they are mapped, but a machine that
+ * can't hold them reads them from the disk for every token. */
+static leat_status check_memory(const leat_model *m, const leat_session_params *p, size_t runner_need,
+                                leat_error *e) {
     const hparams *hp = &m->hp;
     uint64_t available = os_available_memory(), file = file_bytes(m->file);
-    size_t k = format_row_bytes(kv_format(p->k_type), hp->head_dim_k), v = format_row_bytes(kv_format(p->v_type), hp->head_dim_v);
-    size_t kv = kv_bytes(p->n_ctx, hp->n_layer, hp->n_head_kv, k, v), token = kv_bytes(1, hp->n_layer, hp->n_head_kv, k, v);
-    if (kv && runner_need != SIZE_MAX && (available == UINT64_MAX || (runner_need <= available && kv <= available - runner_need &&
-                                                                      file <= available - runner_need - kv)))
+    size_t k = format_row_bytes(kv_format(p->k_type), hp->head_dim_k),
+           v = format_row_bytes(kv_format(p->v_type), hp->head_dim_v);
+    size_t kv = kv_bytes(p->n_ctx, hp->n_layer, hp->n_head_kv, k, v),
+           token = kv_bytes(1, hp->n_layer, hp->n_head_kv, k, v);
+    if (kv && runner_need != SIZE_MAX &&
+        (available == UINT64_MAX ||
+         (runner_need <= available && kv <= available - runner_need && file <= available - runner_need - kv)))
         return LEAT_OK;
     uint64_t fixed = runner_need == SIZE_MAX ? UINT64_MAX : runner_need + file;
     unsigned long long mib = 1 << 20, fit = fixed < available && token ? (available - fixed) / token : 0;
     if (fit)
         return error_set(e, LEAT_E_NOMEM,
-                         "a context of %u tokens needs %llu MiB for its cache beside %llu MiB of weights and activations, and "
+                         "a context of %u tokens needs %llu MiB for its cache beside %llu MiB of weights and "
+                         "activations, and "
                          "%llu MiB are available: a context of %llu would fit",
-                         p->n_ctx, kv / mib, (unsigned long long)fixed / mib, (unsigned long long)available / mib, fit);
-    return error_set(e, LEAT_E_NOMEM, "the model needs %llu MiB for weights and activations, and %llu MiB are available",
+                         p->n_ctx, kv / mib, (unsigned long long)fixed / mib,
+                         (unsigned long long)available / mib, fit);
+    return error_set(e, LEAT_E_NOMEM,
+                     "the model needs %llu MiB for weights and activations, and %llu MiB are available",
                      (unsigned long long)fixed / mib, (unsigned long long)available / mib);
 }
 
-leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out, leat_error *e) {
+leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out,
+                         leat_error *e) {
     leat_session_params p;
     const hparams *hp = &m->hp;
     leat_session_params_default(&p);
@@ -83,9 +93,11 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     if (!st) st = rope_init(&s->rope, &hp->rope, p.n_ctx, e);
     if (!st) st = check_memory(m, &p, runner_size(&s->plan, &s->rope, p.n_batch, n_out, p.n_threads), e);
     if (!st)
-        st = kv_open(&s->kv, p.n_ctx, hp->n_layer, hp->n_head_kv, hp->head_dim_k, hp->head_dim_v, kv_format(p.k_type),
-                     kv_format(p.v_type), e);
-    if (!st) st = runner_open(&s->plan, &m->kernels, &s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner, e);
+        st = kv_open(&s->kv, p.n_ctx, hp->n_layer, hp->n_head_kv, hp->head_dim_k, hp->head_dim_v,
+                     kv_format(p.k_type), kv_format(p.v_type), e);
+    if (!st)
+        st = runner_open(&s->plan, &m->kernels, &s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner,
+                         e);
     if (st) {
         session_close(s);
         return st;
@@ -107,7 +119,8 @@ void session_close(leat_session *s) {
 static leat_status check_tokens(const leat_session *s, const leat_token *tokens, size_t n, leat_error *e) {
     uint32_t n_vocab = s->model->hp.n_vocab;
     if (n > s->kv.n_ctx - s->length)
-        return error_set(e, LEAT_E_CONTEXT, "%zu tokens do not fit: the context holds %zu and has %zu already", n, s->kv.n_ctx,
+        return error_set(e, LEAT_E_CONTEXT,
+                         "%zu tokens do not fit: the context holds %zu and has %zu already", n, s->kv.n_ctx,
                          s->length);
     for (size_t i = 0; i < n; i++)
         if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab)
@@ -115,8 +128,8 @@ static leat_status check_tokens(const leat_session *s, const leat_token *tokens,
     return LEAT_OK;
 }
 
-static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress, void *user,
-                                leat_error *e) {
+static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_t n,
+                                leat_progress_fn *progress, void *user, leat_error *e) {
     for (size_t done = 0; done < n;) {
         size_t batch = n - done < s->n_batch ? n - done : s->n_batch;
         bool last = done + batch == n;
@@ -124,7 +137,8 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
         s->n_logits = 0;
         leat_status st = runner_pass(s->runner, tokens + done, batch, s->length, n_out, &s->cancel, e);
         if (file_lost(s->model->file))
-            return error_set(e, LEAT_E_IO, "the model file was cut short or could not be read while it was in use");
+            return error_set(e, LEAT_E_IO,
+                             "the model file was cut short or could not be read while it was in use");
         if (st) return st;
         s->length += batch;
         s->n_logits = n_out;
@@ -134,13 +148,14 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
     return LEAT_OK;
 }
 
-leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress, void *user,
-                         leat_error *e) {
+leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress,
+                         void *user, leat_error *e) {
     if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire))
         return error_set(e, LEAT_E_BUSY, "the session is in use by another thread");
     leat_status st = check_tokens(s, tokens, n, e);
     if (!st) st = eval_batches(s, tokens, n, progress, user, e);
-    if (st == LEAT_E_CANCELLED) atomic_store(&s->cancel, false); /* a cancel is used up by the eval that it ended */
+    if (st == LEAT_E_CANCELLED)
+        atomic_store(&s->cancel, false); /* a cancel is used up by the eval that it ended */
     atomic_store_explicit(&s->busy, false, memory_order_release);
     return st;
 }
@@ -159,11 +174,21 @@ leat_status leat_session_rewind(leat_session *s, size_t length) {
     return st;
 }
 
-size_t leat_session_length(const leat_session *s) { return s ? s->length : 0; }
-uint32_t leat_session_n_ctx(const leat_session *s) { return s ? (uint32_t)s->kv.n_ctx : 0; }
-uint32_t leat_session_threads(const leat_session *s) { return s ? runner_threads(s->runner) : 0; }
-leat_model *leat_session_model(const leat_session *s) { return s ? s->model : NULL; }
-uint64_t leat_session_bytes(const leat_session *s) { return s ? s->kv.bytes + runner_bytes(s->runner) : 0; }
+size_t leat_session_length(const leat_session *s) {
+    return s ? s->length : 0;
+}
+uint32_t leat_session_n_ctx(const leat_session *s) {
+    return s ? (uint32_t)s->kv.n_ctx : 0;
+}
+uint32_t leat_session_threads(const leat_session *s) {
+    return s ? runner_threads(s->runner) : 0;
+}
+leat_model *leat_session_model(const leat_session *s) {
+    return s ? s->model : NULL;
+}
+uint64_t leat_session_bytes(const leat_session *s) {
+    return s ? s->kv.bytes + runner_bytes(s->runner) : 0;
+}
 
 const float *leat_session_logits(const leat_session *s, size_t back) {
     if (!s || back >= s->n_logits) return NULL;
@@ -174,4 +199,6 @@ void leat_session_cancel(leat_session *s) {
     if (s) atomic_store_explicit(&s->cancel, true, memory_order_relaxed);
 }
 
-uint32_t leat_threads_default(void) { return os_threads_default(); }
+uint32_t leat_threads_default(void) {
+    return os_threads_default();
+}

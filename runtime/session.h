@@ -1,5 +1,5 @@
-/* A session: one timeline of tokens over a model, with its cache, its plan and its workers. Used by one thread at a time,
- * which is checked, not assumed. */
+/* A session: one timeline of tokens over a model, with its cache, its plan and its workers. Used by one
+ * thread at a time, which is checked, not assumed. */
 #ifndef LEAT_RUNTIME_SESSION_H
 #define LEAT_RUNTIME_SESSION_H
 
@@ -7,7 +7,7 @@
 
 leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out, leat_error *e);
 void session_close(leat_session *s);
-leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress, void *user,
-                         leat_error *e);
+leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress,
+                         void *user, leat_error *e);
 
 #endif

@@ -1,6 +1,6 @@
-/* What a plan is made of, and how one stage of it is worked on. A stage is cut into tiles over output rows, heads or tokens;
- * any worker may take any tile, in any order, and the result is the same to the bit. plan.c makes stages, run.c walks
- * them, stage_one.c and stage_many.c are what happens in a tile. */
+/* What a plan is made of, and how one stage of it is worked on. A stage is cut into tiles over output rows,
+ * heads or tokens; any worker may take any tile, in any order, and the result is the same to the bit. plan.c
+ * makes stages, run.c walks them, stage_one.c and stage_many.c are what happens in a tile. */
 #ifndef LEAT_RUNTIME_STAGE_H
 #define LEAT_RUNTIME_STAGE_H
 
@@ -58,9 +58,9 @@ struct scratch {
     float *tile;           /* (TILE_ROWS_MAX) results on their way to the residual */
     char *act[ACT_COUNT];  /* one activation row of each form */
     panel *panel;
-    float *c, *c2;         /* (n_batch, PANEL_ROWS_MAX) products of a panel */
-    void *attend;          /* ATTEND_SCRATCH bytes */
-    bool non_finite;       /* a logit was not a number */
+    float *c, *c2;   /* (n_batch, PANEL_ROWS_MAX) products of a panel */
+    void *attend;    /* ATTEND_SCRATCH bytes */
+    bool non_finite; /* a logit was not a number */
 };
 
 /* One pass: what every tile may read. */
@@ -79,14 +79,17 @@ struct run {
 };
 
 /* Floats from one token's row of a buffer to the next: rows start on cache lines. */
-static inline size_t buf_stride(size_t width) { return (width + 15) / 16 * 16; }
+static inline size_t buf_stride(size_t width) {
+    return (width + 15) / 16 * 16;
+}
 static inline float *buf_row(const run *r, plan_buf b, size_t token) {
     return r->buf[b] + token * buf_stride(r->plan->buf_width[b]);
 }
 
 enum { TILE_ROWS_MAX = 1024 };
 
-/* stage_one.c: the input of a stage is normed and quantized by every worker for itself (a microsecond, no hand-off). */
+/* stage_one.c: the input of a stage is normed and quantized by every worker for itself (a microsecond, no
+ * hand-off). */
 stage_tiles_fn embed_tiles, linear_one_tiles, gated_one_tiles, attention_one_tiles;
 stage_tile_fn embed_tile, linear_one_tile, gated_one_tile, attention_one_tile;
 
@@ -94,17 +97,23 @@ stage_tile_fn embed_tile, linear_one_tile, gated_one_tile, attention_one_tile;
 stage_tiles_fn prepare_tiles, linear_many_tiles, gated_many_tiles, append_tiles, attention_many_tiles;
 stage_tile_fn prepare_tile, linear_many_tile, gated_many_tile, append_tile, attention_many_tile;
 
-/* Shared by both: rotates and stores the key, stores the value of one KV head of one token; rotates one query head. */
+/* Shared by both: rotates and stores the key, stores the value of one KV head of one token; rotates one query
+ * head. */
 void attention_append(const stage *s, const run *r, size_t token, size_t kv_head);
 void attention_rotate(const run *r, float *head, size_t token);
 /* Tokens that a linear stage works on: all, or only those whose logits are wanted. */
-static inline size_t stage_first(const stage *s, const run *r) { return s->output ? r->n_tokens - r->n_out : 0; }
-static inline size_t stage_count(const stage *s, const run *r) { return s->output ? r->n_out : r->n_tokens; }
+static inline size_t stage_first(const stage *s, const run *r) {
+    return s->output ? r->n_tokens - r->n_out : 0;
+}
+static inline size_t stage_count(const stage *s, const run *r) {
+    return s->output ? r->n_out : r->n_tokens;
+}
 
 /* ---- plan.c ---- */
 
 /* Compiles the architecture's steps. *out is owned; weights must outlive it. */
-leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers, plan *out, leat_error *e);
+leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers, plan *out,
+                         leat_error *e);
 void plan_free(plan *p);
 
 #endif

@@ -1,5 +1,6 @@
-/* The stages of many tokens: a race against the multipliers. The input of a product is normed and quantized once for all
- * workers, then each tile unpacks one panel of weight rows and multiplies it with every token. */
+/* The stages of many tokens: a race against the multipliers. The input of a product is normed and quantized
+ * once for all workers, then each tile unpacks one panel of weight rows and multiplies it with every token.
+ */
 #include <string.h>
 
 #include "stage.h"
@@ -10,7 +11,9 @@ enum {
     ATTENTION_TOKENS = 64
 };
 
-static size_t tiles_of(size_t n, size_t each) { return (n + each - 1) / each; }
+static size_t tiles_of(size_t n, size_t each) {
+    return (n + each - 1) / each;
+}
 
 size_t prepare_tiles(const stage *s, const run *r) {
     size_t n = stage_count(s, r);
@@ -38,19 +41,23 @@ void prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     }
 }
 
-static size_t panel_rows(const run *r, const weight *w) { return r->k->panel_rows[kernels_traits(w->format).panel]; }
+static size_t panel_rows(const run *r, const weight *w) {
+    return r->k->panel_rows[kernels_traits(w->format).panel];
+}
 
 /* c (n_tokens, panel_rows) = rows row .. row + n of m. */
-static void multiply(const run *r, scratch *w, const weight *m, size_t row, size_t n, size_t n_tokens, float *c) {
+static void multiply(const run *r, scratch *w, const weight *m, size_t row, size_t n, size_t n_tokens,
+                     float *c) {
     act_kind kind = kernels_traits(m->format).act;
-    gemm_panel(r->k, m->format, (const char *)m->data + row * m->row_bytes, m->row_bytes, n, m->n_cols, r->act[kind],
-               act_row_bytes(kind, m->n_cols), n_tokens, w->panel, c);
+    gemm_panel(r->k, m->format, (const char *)m->data + row * m->row_bytes, m->row_bytes, n, m->n_cols,
+               r->act[kind], act_row_bytes(kind, m->n_cols), n_tokens, w->panel, c);
 }
 
 size_t linear_many_tiles(const stage *s, const run *r) {
     size_t tiles = 0, n = stage_count(s, r);
     if (n == 0 || (n == 1 && s->output)) return 0;
-    for (uint32_t p = 0; p < s->n_parts; p++) tiles += tiles_of(s->part[p].w.n_rows, panel_rows(r, &s->part[p].w));
+    for (uint32_t p = 0; p < s->n_parts; p++)
+        tiles += tiles_of(s->part[p].w.n_rows, panel_rows(r, &s->part[p].w));
     return tiles;
 }
 
@@ -79,7 +86,9 @@ void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     if (check != 0.0f) w->non_finite = true;
 }
 
-size_t gated_many_tiles(const stage *s, const run *r) { return tiles_of(s->part[0].w.n_rows, panel_rows(r, &s->part[0].w)); }
+size_t gated_many_tiles(const stage *s, const run *r) {
+    return tiles_of(s->part[0].w.n_rows, panel_rows(r, &s->part[0].w));
+}
 
 void gated_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const weight *gate = &s->part[0].w, *up = &s->part[1].w;
@@ -114,7 +123,8 @@ void append_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     }
 }
 
-/* Tokens of an attention tile: the heads that share a KV head are worked on together, ATTEND_ROWS_MAX rows at most. */
+/* Tokens of an attention tile: the heads that share a KV head are worked on together, ATTEND_ROWS_MAX rows at
+ * most. */
 static size_t attention_tokens(const hparams *hp) {
     size_t n = ATTEND_ROWS_MAX / (hp->n_head / hp->n_head_kv);
     return n < ATTENTION_TOKENS ? n : ATTENTION_TOKENS;
@@ -128,7 +138,8 @@ size_t attention_many_tiles(const stage *s, const run *r) {
 void attention_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const plan_attention_step *a = &s->attention;
     const hparams *hp = r->plan->hp;
-    size_t heads = hp->n_head / hp->n_head_kv, each = attention_tokens(hp), blocks = tiles_of(r->n_tokens, each);
+    size_t heads = hp->n_head / hp->n_head_kv, each = attention_tokens(hp),
+           blocks = tiles_of(r->n_tokens, each);
     size_t kv_head = tile / blocks, t = tile % blocks * each, n = r->n_tokens - t;
     if (n > each) n = each;
     r->k->attend(&(attend_args){.q = buf_row(r, a->q, t) + kv_head * heads * hp->head_dim_k,

@@ -1,5 +1,6 @@
-/* The stages of one token: a race against memory. Weight rows are read once, straight from the mapping, in runs that are
- * adjacent for each worker; everything else is small enough that each worker does it again for itself. */
+/* The stages of one token: a race against memory. Weight rows are read once, straight from the mapping, in
+ * runs that are adjacent for each worker; everything else is small enough that each worker does it again for
+ * itself. */
 #include <string.h>
 
 #include "stage.h"
@@ -30,7 +31,9 @@ static bool not_finite(const float *y, size_t n) {
     return sum != 0.0f;
 }
 
-static size_t row_tiles(const stage *s, size_t part) { return (s->part[part].w.n_rows + s->tile_rows - 1) / s->tile_rows; }
+static size_t row_tiles(const stage *s, size_t part) {
+    return (s->part[part].w.n_rows + s->tile_rows - 1) / s->tile_rows;
+}
 
 size_t embed_tiles(const stage *s, const run *r) {
     (void)s;

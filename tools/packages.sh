@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Finding and installing what Leat needs to be built and tested: read by tools/quickstart and tests/run, not run by itself. Installs
-# only what is missing, says so first, and uses sudo only then.
+# Finding and installing what Leat needs to be built and tested: read by tools/quickstart and tests/run, not
+# run by itself. Installs only what is missing, says so first, and uses sudo only then.
 
 # root_run COMMAND...: as root, by whatever way there is.
 root_run() {

@@ -1,5 +1,5 @@
-/* A model file that is cut short while the program uses it: whenever that happens, loading or generating, the program
- * ends with status 1 and a sentence, never with a signal. */
+/* A model file that is cut short while the program uses it: whenever that happens, loading or generating, the
+ * program ends with status 1 and a sentence, never with a signal. */
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -13,11 +13,14 @@
 
 extern char **environ;
 
-static void sleep_ms(double ms) { nanosleep(&(struct timespec){(time_t)(ms / 1e3), (long)(ms * 1e6) % 1000000000L}, NULL); }
+static void sleep_ms(double ms) {
+    nanosleep(&(struct timespec){(time_t)(ms / 1e3), (long)(ms * 1e6) % 1000000000L}, NULL);
+}
 
 /* Runs `leat run` on the model and truncates the file after `ms`; the exit status as waitpid gives it. */
 static int run_and_cut(test *t, const char *model, const char *errors, double ms, off_t size) {
-    const char *argv[] = {LEAT_PROGRAM, "run", model, "-p", "w300 w299", "-n", "-1", "--ignore-eos", "-c", "0", "-t", "2", NULL};
+    const char *argv[] = {LEAT_PROGRAM,   "run", model, "-p", "w300 w299", "-n", "-1",
+                          "--ignore-eos", "-c",  "0",   "-t", "2",         NULL};
     posix_spawn_file_actions_t actions;
     pid_t child;
     int status = 0;
@@ -49,7 +52,8 @@ static void file_shrinks_while_in_use(test *t) {
         size_t n = 0;
         char *said = read_whole(errors, &n);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 1 || !said || strncmp(said, "leat: ", 6))
-            TEST_FAIL(t, "cut after %g ms: wait status %#x, \"%s\"", i * 3.0 + 0.3, (unsigned)status, said ? said : "");
+            TEST_FAIL(t, "cut after %g ms: wait status %#x, \"%s\"", i * 3.0 + 0.3, (unsigned)status,
+                      said ? said : "");
         free(said);
     }
     unlink(errors);

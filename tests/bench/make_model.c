@@ -2,8 +2,9 @@
  *
  *     make_model OUT.gguf SHAPE TYPE [key=value ...]
  *
- * SHAPE is a name below, TYPE a tensor type ("q4_0") for all matrices. key=value changes the shape: n_vocab, n_ctx, n_embd,
- * n_layer, n_ff, n_head, n_head_kv, head_dim, tied (0 or 1), seed, and value_type, output_type, embed_type, biased. */
+ * SHAPE is a name below, TYPE a tensor type ("q4_0") for all matrices. key=value changes the shape: n_vocab,
+ * n_ctx, n_embd, n_layer, n_ff, n_head, n_head_kv, head_dim, tied (0 or 1), seed, and value_type,
+ * output_type, embed_type, biased. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +16,54 @@ static const struct {
     const char *name;
     random_model m;
 } shapes[] = {
-    {"tiny", {.n_vocab = 2048, .n_ctx = 512, .n_embd = 256, .n_layer = 4, .n_ff = 512, .n_head = 8, .n_head_kv = 4, .head_dim = 32}},
-    {"135m", {.n_vocab = 49152, .n_ctx = 8192, .n_embd = 576, .n_layer = 30, .n_ff = 1536, .n_head = 9, .n_head_kv = 3, .head_dim = 64, .tied = true}},
-    {"1b", {.n_vocab = 128256, .n_ctx = 131072, .n_embd = 2048, .n_layer = 16, .n_ff = 8192, .n_head = 32, .n_head_kv = 8, .head_dim = 64, .tied = true}},
-    {"3b", {.n_vocab = 128256, .n_ctx = 131072, .n_embd = 3072, .n_layer = 28, .n_ff = 8192, .n_head = 24, .n_head_kv = 8, .head_dim = 128, .tied = true}},
-    {"8b", {.n_vocab = 128256, .n_ctx = 131072, .n_embd = 4096, .n_layer = 32, .n_ff = 14336, .n_head = 32, .n_head_kv = 8, .head_dim = 128}},
+    {"tiny",
+     {.n_vocab = 2048,
+      .n_ctx = 512,
+      .n_embd = 256,
+      .n_layer = 4,
+      .n_ff = 512,
+      .n_head = 8,
+      .n_head_kv = 4,
+      .head_dim = 32}},
+    {"135m",
+     {.n_vocab = 49152,
+      .n_ctx = 8192,
+      .n_embd = 576,
+      .n_layer = 30,
+      .n_ff = 1536,
+      .n_head = 9,
+      .n_head_kv = 3,
+      .head_dim = 64,
+      .tied = true}},
+    {"1b",
+     {.n_vocab = 128256,
+      .n_ctx = 131072,
+      .n_embd = 2048,
+      .n_layer = 16,
+      .n_ff = 8192,
+      .n_head = 32,
+      .n_head_kv = 8,
+      .head_dim = 64,
+      .tied = true}},
+    {"3b",
+     {.n_vocab = 128256,
+      .n_ctx = 131072,
+      .n_embd = 3072,
+      .n_layer = 28,
+      .n_ff = 8192,
+      .n_head = 24,
+      .n_head_kv = 8,
+      .head_dim = 128,
+      .tied = true}},
+    {"8b",
+     {.n_vocab = 128256,
+      .n_ctx = 131072,
+      .n_embd = 4096,
+      .n_layer = 32,
+      .n_ff = 14336,
+      .n_head = 32,
+      .n_head_kv = 8,
+      .head_dim = 128}},
 };
 
 static int usage(void) {
@@ -33,9 +77,12 @@ static bool set(random_model *m, const char *arg) {
     const struct {
         const char *name;
         uint32_t *field;
-    } numbers[] = {{"n_vocab=", &m->n_vocab}, {"n_ctx=", &m->n_ctx},       {"n_embd=", &m->n_embd},       {"n_layer=", &m->n_layer},
-                   {"n_ff=", &m->n_ff},       {"n_head=", &m->n_head},     {"n_head_kv=", &m->n_head_kv}, {"head_dim=", &m->head_dim}},
-      types[] = {{"value_type=", &m->value_format}, {"output_type=", &m->output_format}, {"embed_type=", &m->embed_format}};
+    } numbers[] = {{"n_vocab=", &m->n_vocab},     {"n_ctx=", &m->n_ctx},      {"n_embd=", &m->n_embd},
+                   {"n_layer=", &m->n_layer},     {"n_ff=", &m->n_ff},        {"n_head=", &m->n_head},
+                   {"n_head_kv=", &m->n_head_kv}, {"head_dim=", &m->head_dim}},
+      types[] = {{"value_type=", &m->value_format},
+                 {"output_type=", &m->output_format},
+                 {"embed_type=", &m->embed_format}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!strncmp(arg, numbers[i].name, strlen(numbers[i].name))) {
             *numbers[i].field = (uint32_t)strtoul(strchr(arg, '=') + 1, NULL, 10);

@@ -1,5 +1,6 @@
-/* Doubles of the seams to the system (loader/alloc.c, loader/sys.c, runtime/os.c): the real code, with each call that can
- * fail counted and made to fail on demand. Linked in place of the real ones, never beside them. */
+/* Doubles of the seams to the system (loader/alloc.c, loader/sys.c, runtime/os.c): the real code, with each
+ * call that can fail counted and made to fail on demand. Linked in place of the real ones, never beside them.
+ */
 #ifndef LEAT_TESTS_RIGGED_H
 #define LEAT_TESTS_RIGGED_H
 
@@ -7,10 +8,10 @@
 #include <stddef.h>
 
 typedef struct rig {
-    size_t calls;     /* since rig_arm */
-    size_t fail_at;   /* the call that fails, from 1; 0: none */
-    bool persistent;  /* ... and all after it */
-    size_t failed;    /* how many calls failed */
+    size_t calls;    /* since rig_arm */
+    size_t fail_at;  /* the call that fails, from 1; 0: none */
+    bool persistent; /* ... and all after it */
+    size_t failed;   /* how many calls failed */
 } rig;
 
 extern rig rig_alloc;  /* mem_alloc, mem_resize */

@@ -1,6 +1,7 @@
-/* Every call to the system that can fail is made to fail, once and for good, one after the other, while models are opened,
- * text is tokenized, tokens are evaluated and sampled, files are quantized. Each must end in a status that says so,
- * leave nothing allocated, and do no harm to what was there before. And the steady state allocates nothing at all. */
+/* Every call to the system that can fail is made to fail, once and for good, one after the other, while
+ * models are opened, text is tokenized, tokens are evaluated and sampled, files are quantized. Each must end
+ * in a status that says so, leave nothing allocated, and do no harm to what was there before. And the steady
+ * state allocates nothing at all. */
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,8 +13,8 @@
 
 typedef struct scene {
     test *t;
-    temp_file model; /* a small random model */
-    char out[112];   /* where results are written, in the same folder */
+    temp_file model;  /* a small random model */
+    char out[112];    /* where results are written, in the same folder */
     float first[300]; /* logits of an undisturbed run */
 } scene;
 
@@ -33,7 +34,8 @@ static void scene_close(scene *s) {
     temp_remove(&s->model);
 }
 
-/* ---- what is done while calls fail; each returns the first status that is not OK and cleans up after itself ---- */
+/* ---- what is done while calls fail; each returns the first status that is not OK and cleans up after itself
+ * ---- */
 
 static leat_status read_file(scene *s, leat_error *e) {
     leat_file *f = NULL;
@@ -106,8 +108,8 @@ static void no_litter(scene *s, const char *what, size_t n) {
     if (dir) closedir(dir);
 }
 
-/* Fails call 1, 2, 3, ... of one seam until a run goes through untouched. `spares` says whether a failure may be survived
- * (fewer threads, an fsync of a folder) instead of reported. */
+/* Fails call 1, 2, 3, ... of one seam until a run goes through untouched. `spares` says whether a failure may
+ * be survived (fewer threads, an fsync of a folder) instead of reported. */
 static void fail_each(scene *s, const char *what, deed *d, rig *r, leat_status want, bool spares) {
     size_t n, live = rig_live, reported = 0;
     for (int persistent = 0; persistent < 2; persistent++)
@@ -118,7 +120,8 @@ static void fail_each(scene *s, const char *what, deed *d, rig *r, leat_status w
             leat_status st = d(s, &e);
             size_t failed = r->failed;
             rig_arm(r, 0, false);
-            if (rig_live != live) TEST_FAIL(s->t, "%s: failing call %zu leaks %zd blocks", what, n, (ssize_t)(rig_live - live));
+            if (rig_live != live)
+                TEST_FAIL(s->t, "%s: failing call %zu leaks %zd blocks", what, n, (ssize_t)(rig_live - live));
             live = rig_live;
             no_litter(s, what, n);
             if (!failed) {
@@ -127,8 +130,8 @@ static void fail_each(scene *s, const char *what, deed *d, rig *r, leat_status w
             }
             reported += st != LEAT_OK;
             if (st ? st != want || e.code != st || !*e.message : !spares)
-                TEST_FAIL(s->t, "%s: failing call %zu%s gives status %d \"%s\"", what, n, persistent ? " and all after" : "", st,
-                          e.message);
+                TEST_FAIL(s->t, "%s: failing call %zu%s gives status %d \"%s\"", what, n,
+                          persistent ? " and all after" : "", st, e.message);
             if (st && !access(s->out, F_OK)) TEST_FAIL(s->t, "%s: failing call %zu leaves a result", what, n);
         }
     CHECK(s->t, n > 1 && n < 5000);
@@ -139,7 +142,10 @@ static void memory_runs_out(test *t) {
     static const struct {
         const char *name;
         deed *d;
-    } deeds[] = {{"reading a file", read_file}, {"tokenizing", tokenize}, {"generating", generate}, {"quantizing", quantize}};
+    } deeds[] = {{"reading a file", read_file},
+                 {"tokenizing", tokenize},
+                 {"generating", generate},
+                 {"quantizing", quantize}};
     scene s;
     REQUIRE(t, scene_open(&s, t, FORMAT_F32));
     for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++) {
@@ -158,7 +164,8 @@ static void files_fail(test *t) {
     scene_close(&s);
 }
 
-/* Without threads a session works on with those it got, to the same bits; without address space there is none. */
+/* Without threads a session works on with those it got, to the same bits; without address space there is
+ * none. */
 static void threads_fail(test *t) {
     scene s;
     REQUIRE(t, scene_open(&s, t, FORMAT_Q8_0));

@@ -1,5 +1,6 @@
-/* Logits of every golden model (../shared/arch) whose architecture we run, on every ISA, in batches of 1, 7 and 35, against
- * those of an independent implementation in float32. Finds its cases by listing the folder. */
+/* Logits of every golden model (../shared/arch) whose architecture we run, on every ISA, in batches of 1, 7
+ * and 35, against those of an independent implementation in float32. Finds its cases by listing the folder.
+ */
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -28,7 +29,8 @@ static size_t read_prompt(leat_token *tokens) {
     return n;
 }
 
-static double worst(test *t, leat_model *m, const leat_token *tokens, size_t n, uint32_t batch, const float *want, size_t n_vocab) {
+static double worst(test *t, leat_model *m, const leat_token *tokens, size_t n, uint32_t batch,
+                    const float *want, size_t n_vocab) {
     leat_session_params p;
     leat_session *s = NULL;
     leat_error e = {LEAT_OK, ""};
@@ -81,7 +83,8 @@ static void check_model(test *t, const char *name, const leat_token *tokens, siz
         if (!want) TEST_FAIL(t, "%s: no logits", name);
         for (size_t b = 0; want && b < sizeof batches / sizeof *batches; b++) {
             double max = worst(t, m, tokens, n, batches[b], want, info.n_vocab);
-            if (!(max < 5e-4)) TEST_FAIL(t, "%s on %s in batches of %u: max difference %g", name, info.isa, batches[b], max);
+            if (!(max < 5e-4))
+                TEST_FAIL(t, "%s on %s in batches of %u: max difference %g", name, info.isa, batches[b], max);
             ++*checked;
         }
         free(want);

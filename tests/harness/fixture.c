@@ -29,7 +29,8 @@ leat_model *open_random(test *t, const random_model *m, const char *isa) {
     }
     leat_model_params_default(&p);
     p.isa = isa;
-    if (random_model_write(m, f.path, &e) || leat_model_open(f.path, &p, &model, &e)) TEST_FAIL(t, "%s", e.message);
+    if (random_model_write(m, f.path, &e) || leat_model_open(f.path, &p, &model, &e))
+        TEST_FAIL(t, "%s", e.message);
     temp_remove(&f);
     return model;
 }

@@ -1,4 +1,5 @@
-/* What tests of the engine stand on: temporary files, opened random models, and a way to run tokens and keep logits. */
+/* What tests of the engine stand on: temporary files, opened random models, and a way to run tokens and keep
+ * logits. */
 #ifndef LEAT_TESTS_FIXTURE_H
 #define LEAT_TESTS_FIXTURE_H
 
@@ -13,8 +14,8 @@ typedef struct temp_file {
 bool temp_make(temp_file *f, const char *name);
 void temp_remove(const temp_file *f);
 
-/* Writes the random model, opens it on an ISA (NULL: the best) and removes the file (the mapping keeps it). NULL after
- * a failed check. */
+/* Writes the random model, opens it on an ISA (NULL: the best) and removes the file (the mapping keeps it).
+ * NULL after a failed check. */
 leat_model *open_random(test *t, const random_model *m, const char *isa);
 
 leat_session *open_session(test *t, leat_model *m, uint32_t n_ctx, uint32_t n_batch, uint32_t n_threads);

@@ -31,13 +31,19 @@ static uint64_t next(maker *k) { /* xorshift64*, Vigna 2016 */
     return k->state * 0x2545F4914F6CDD1Du;
 }
 
-static float uniform(maker *k) { return (float)(next(k) >> 40) / (float)(1 << 24) * 2.0f - 1.0f; }
+static float uniform(maker *k) {
+    return (float)(next(k) >> 40) / (float)(1 << 24) * 2.0f - 1.0f;
+}
 
 static void put(maker *k, const void *p, size_t n) {
     if (!k->status) k->status = writer_put(k->w, p, n, k->e);
 }
-static void put_u32(maker *k, uint32_t v) { put(k, &v, sizeof v); }
-static void put_u64(maker *k, uint64_t v) { put(k, &v, sizeof v); }
+static void put_u32(maker *k, uint32_t v) {
+    put(k, &v, sizeof v);
+}
+static void put_u64(maker *k, uint64_t v) {
+    put(k, &v, sizeof v);
+}
 static void put_str(maker *k, const char *s) {
     put_u64(k, strlen(s));
     put(k, s, strlen(s));
@@ -104,7 +110,8 @@ static void fill_blocks(maker *k, uint32_t format, unsigned char *p, size_t bloc
             break;
         case FORMAT_Q6_K: SET(offsetof(block_q6_k, d), jitter * sigma / 18.5f / 74.0f); break;
         default:
-            k->status = error_set(k->e, LEAT_E_UNSUPPORTED, "no random weights of type %s", format_get(format)->name);
+            k->status =
+                error_set(k->e, LEAT_E_UNSUPPORTED, "no random weights of type %s", format_get(format)->name);
             return;
         }
 #undef SET
@@ -133,13 +140,16 @@ static void fill(maker *k, uint32_t format, uint64_t rows, uint64_t cols, float 
     if (!k->status) k->status = writer_align(k->w, ALIGNMENT, k->e);
 }
 
-static void tensor(maker *k, const char *name, uint32_t layer, uint32_t format, uint64_t rows, uint64_t cols, float constant) {
+static void tensor(maker *k, const char *name, uint32_t layer, uint32_t format, uint64_t rows, uint64_t cols,
+                   float constant) {
     char full[64];
     size_t bytes = format_row_bytes(format, cols) * rows;
     if (k->status) return;
     if (k->counting) {
         k->n_tensors++;
-        if (!bytes) k->status = error_set(k->e, LEAT_E_DIMS, "%llu columns do not fit %s", (unsigned long long)cols, format_get(format)->name);
+        if (!bytes)
+            k->status = error_set(k->e, LEAT_E_DIMS, "%llu columns do not fit %s", (unsigned long long)cols,
+                                  format_get(format)->name);
     } else if (k->data)
         fill(k, format, rows, cols, constant);
     else {
@@ -157,7 +167,8 @@ static void tensor(maker *k, const char *name, uint32_t layer, uint32_t format, 
 static void tensors(maker *k) {
     const random_model *m = k->m;
     uint64_t q = (uint64_t)m->n_head * m->head_dim, kv = (uint64_t)m->n_head_kv * m->head_dim;
-    tensor(k, "token_embd.weight", 0, m->tied ? m->output_format : m->embed_format, m->n_vocab, m->n_embd, 0.0f);
+    tensor(k, "token_embd.weight", 0, m->tied ? m->output_format : m->embed_format, m->n_vocab, m->n_embd,
+           0.0f);
     for (uint32_t i = 0; i < m->n_layer; i++) {
         tensor(k, "blk.%u.attn_norm.weight", i, FORMAT_F32, 1, m->n_embd, 1.0f);
         tensor(k, "blk.%u.attn_q.weight", i, m->format, q, m->n_embd, 0.0f);

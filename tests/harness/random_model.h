@@ -1,7 +1,7 @@
-/* Models with random weights of any shape and type, written to a file: small ones for tests of the engine, real shapes for
- * benchmarks. The text they produce is noise; their logits are finite and depend on every weight. Deterministic for a seed.
- * The vocabulary is SentencePiece-style (three special tokens, 256 byte tokens, made-up pieces), so other runtimes load
- * them too. */
+/* Models with random weights of any shape and type, written to a file: small ones for tests of the engine,
+ * real shapes for benchmarks. The text they produce is noise; their logits are finite and depend on every
+ * weight. Deterministic for a seed. The vocabulary is SentencePiece-style (three special tokens, 256 byte
+ * tokens, made-up pieces), so other runtimes load them too. */
 #ifndef LEAT_TESTS_RANDOM_MODEL_H
 #define LEAT_TESTS_RANDOM_MODEL_H
 
@@ -22,7 +22,8 @@ typedef struct random_model {
     uint64_t seed;
 } random_model;
 
-/* A small model whose sizes suit every type: 256 wide, 2 layers, 4 heads sharing 2, 300 tokens, 128 positions. */
+/* A small model whose sizes suit every type: 256 wide, 2 layers, 4 heads sharing 2, 300 tokens, 128
+ * positions. */
 random_model random_model_small(uint32_t format);
 
 leat_status random_model_write(const random_model *m, const char *path, leat_error *e);

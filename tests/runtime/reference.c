@@ -1,5 +1,5 @@
-/* The decoder of Touvron et al. 2023 (RMS norm, rotary positions on pairs, grouped-query attention, SwiGLU), with optional
- * biases, written as the formulas stand. */
+/* The decoder of Touvron et al. 2023 (RMS norm, rotary positions on pairs, grouped-query attention, SwiGLU),
+ * with optional biases, written as the formulas stand. */
 #include "reference.h"
 
 #include <math.h>
@@ -37,7 +37,8 @@ static double number(const leat_file *f, const char *key) {
     leat_meta meta;
     leat_value v;
     snprintf(name, sizeof name, "llama.%s", key);
-    if (leat_file_meta_find(f, name, &index) || leat_file_meta(f, index, &meta) || leat_file_meta_value(f, index, 0, NULL, &v))
+    if (leat_file_meta_find(f, name, &index) || leat_file_meta(f, index, &meta) ||
+        leat_file_meta_value(f, index, 0, NULL, &v))
         return NAN;
     return meta.type == LEAT_META_F32 ? v.f64 : (double)v.u64;
 }
@@ -59,7 +60,8 @@ static void norm(const matrix *w, double eps, const double *x, double *y) {
 
 static void rotate(double *x, size_t n, double position, double base) {
     for (size_t i = 0; i < n; i += 2) {
-        double a = position * pow(base, -(double)i / (double)n), c = cos(a), s = sin(a), x0 = x[i], x1 = x[i + 1];
+        double a = position * pow(base, -(double)i / (double)n), c = cos(a), s = sin(a), x0 = x[i],
+               x1 = x[i + 1];
         x[i] = x0 * c - x1 * s;
         x[i + 1] = x0 * s + x1 * c;
     }
@@ -71,14 +73,15 @@ typedef struct shape {
 } shape;
 
 static void attention(const shape *s, const leat_file *f, unsigned layer, double *x) {
-    matrix w[] = {load(f, "blk.%u.attn_norm.weight", layer), load(f, "blk.%u.attn_q.weight", layer),
-                  load(f, "blk.%u.attn_k.weight", layer),    load(f, "blk.%u.attn_v.weight", layer),
+    matrix w[] = {load(f, "blk.%u.attn_norm.weight", layer),   load(f, "blk.%u.attn_q.weight", layer),
+                  load(f, "blk.%u.attn_k.weight", layer),      load(f, "blk.%u.attn_v.weight", layer),
                   load(f, "blk.%u.attn_output.weight", layer), load(f, "blk.%u.attn_q.bias", layer),
-                  load(f, "blk.%u.attn_k.bias", layer),      load(f, "blk.%u.attn_v.bias", layer),
+                  load(f, "blk.%u.attn_k.bias", layer),        load(f, "blk.%u.attn_v.bias", layer),
                   load(f, "blk.%u.attn_output.bias", layer)};
     size_t nq = s->heads * s->dim, nk = s->kv_heads * s->dim;
     double *h = malloc(s->embd * sizeof *h), *q = malloc(nq * sizeof *q), *a = malloc(nq * sizeof *a);
-    double *k = malloc(s->n * nk * sizeof *k), *v = malloc(s->n * nk * sizeof *v), *p = malloc(s->n * sizeof *p);
+    double *k = malloc(s->n * nk * sizeof *k), *v = malloc(s->n * nk * sizeof *v),
+           *p = malloc(s->n * sizeof *p);
     for (size_t t = 0; t < s->n; t++) {
         norm(&w[0], s->eps, x + t * s->embd, h);
         multiply(&w[1], &w[5], h, q);
@@ -98,7 +101,8 @@ static void attention(const shape *s, const leat_file *f, unsigned layer, double
             }
             for (size_t j = 0; j <= t; j++) sum += p[j] = exp(p[j] - top);
             for (size_t j = 0; j <= t; j++)
-                for (size_t d = 0; d < s->dim; d++) a[i * s->dim + d] += p[j] / sum * v[j * nk + kv * s->dim + d];
+                for (size_t d = 0; d < s->dim; d++)
+                    a[i * s->dim + d] += p[j] / sum * v[j * nk + kv * s->dim + d];
         }
         multiply(&w[4], &w[8], a, h);
         for (size_t i = 0; i < s->embd; i++) x[t * s->embd + i] += h[i];
@@ -134,10 +138,12 @@ double *reference_logits(const char *path, const leat_token *tokens, size_t n, s
                .ff = (size_t)number(f, "feed_forward_length"),
                .eps = number(f, "attention.layer_norm_rms_epsilon"),
                .base = number(f, "rope.freq_base")};
-    matrix embed = load(f, "token_embd.weight", 0), last = load(f, "output_norm.weight", 0), out = load(f, "output.weight", 0);
+    matrix embed = load(f, "token_embd.weight", 0), last = load(f, "output_norm.weight", 0),
+           out = load(f, "output.weight", 0);
     const matrix *head = out.v ? &out : &embed;
     double *x = malloc(n * s.embd * sizeof *x), *logits = malloc(n * head->rows * sizeof *logits);
-    for (size_t t = 0; t < n; t++) memcpy(x + t * s.embd, embed.v + (size_t)tokens[t] * s.embd, s.embd * sizeof *x);
+    for (size_t t = 0; t < n; t++)
+        memcpy(x + t * s.embd, embed.v + (size_t)tokens[t] * s.embd, s.embd * sizeof *x);
     for (unsigned i = 0; i < (unsigned)number(f, "block_count"); i++) {
         attention(&s, f, i, x);
         feed_forward(&s, f, i, x);

@@ -1,5 +1,5 @@
-/* Models whose numbers, tensors or vocabulary do not fit together: each row changes one thing of a good model and says
- * which status and which words the message must have. */
+/* Models whose numbers, tensors or vocabulary do not fit together: each row changes one thing of a good model
+ * and says which status and which words the message must have. */
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -25,7 +25,8 @@ static const row rows[] = {
     /* the architecture */
     {WITHOUT, "general.architecture", 0, 0, LEAT_E_ARCH, "general.architecture is missing"},
     {AS_U32, "general.architecture", 3, 0, LEAT_E_TYPE, "general.architecture"},
-    {AS_STR, "general.architecture", 0, 0, LEAT_E_ARCH, "\"strange\" is not known; known are: internlm2, llama"},
+    {AS_STR, "general.architecture", 0, 0, LEAT_E_ARCH,
+     "\"strange\" is not known; known are: internlm2, llama"},
     /* numbers */
     {WITHOUT, "llama.block_count", 0, 0, LEAT_E_HPARAM, "llama.block_count"},
     {AS_U32, "llama.block_count", 0, 0, LEAT_E_HPARAM, "llama.block_count"},
@@ -40,21 +41,25 @@ static const row rows[] = {
     {AS_I32S, "llama.attention.head_count", -4, -4, LEAT_E_HPARAM, "head_count[0] is -4"},
     {AS_F32S, "llama.attention.head_count", 4, 4, LEAT_E_TYPE, "head_count is an array"},
     {AS_U32, "llama.attention.head_count", 0, 0, LEAT_E_HPARAM, "head_count"},
-    {AS_U32, "llama.attention.head_count", 3, 0, LEAT_E_HPARAM, "head_count 3 can't be shared by head_count_kv 2"},
+    {AS_U32, "llama.attention.head_count", 3, 0, LEAT_E_HPARAM,
+     "head_count 3 can't be shared by head_count_kv 2"},
     {AS_U32, "llama.attention.head_count", 1025, 0, LEAT_E_HPARAM, "head_count"},
     {AS_U32, "llama.attention.head_count", 8, 0, LEAT_E_HPARAM, "llama.rope.dimension_count"},
     {AS_U32, "llama.attention.head_count_kv", 3, 0, LEAT_E_HPARAM, "can't be shared by head_count_kv 3"},
     {AS_U32, "llama.attention.head_count_kv", 8, 0, LEAT_E_HPARAM, "can't be shared by head_count_kv 8"},
-    {AS_U32, "llama.attention.head_count_kv", 1, 0, LEAT_E_TENSOR, "blk.0.attn_k.weight has shape [64, 32], not [64, 16]"},
+    {AS_U32, "llama.attention.head_count_kv", 1, 0, LEAT_E_TENSOR,
+     "blk.0.attn_k.weight has shape [64, 32], not [64, 16]"},
     {AS_U32, "llama.attention.key_length", 0, 0, LEAT_E_HPARAM, "key_length"},
     {AS_U32, "llama.attention.key_length", 513, 0, LEAT_E_HPARAM, "key_length"},
     {AS_U32, "llama.attention.value_length", 8, 0, LEAT_E_TENSOR, "blk.0.attn_v.weight has shape"},
     {AS_U32, "llama.embedding_length", 0, 0, LEAT_E_HPARAM, "embedding_length"},
     {AS_U32, "llama.embedding_length", 1048577, 0, LEAT_E_HPARAM, "embedding_length"},
     {AS_U32, "llama.embedding_length", 66, 0, LEAT_E_HPARAM, "embedding_length 66 does not divide"},
-    {AS_U32, "llama.embedding_length", 128, 0, LEAT_E_TENSOR, "token_embd.weight has shape [64, 262], not [128, 262]"},
+    {AS_U32, "llama.embedding_length", 128, 0, LEAT_E_TENSOR,
+     "token_embd.weight has shape [64, 262], not [128, 262]"},
     {AS_U32, "llama.feed_forward_length", 0, 0, LEAT_E_HPARAM, "feed_forward_length"},
-    {AS_U32, "llama.feed_forward_length", 95, 0, LEAT_E_TENSOR, "ffn_gate.weight has shape [64, 96], not [64, 95]"},
+    {AS_U32, "llama.feed_forward_length", 95, 0, LEAT_E_TENSOR,
+     "ffn_gate.weight has shape [64, 96], not [64, 95]"},
     {AS_U32, "llama.context_length", 0, 0, LEAT_E_HPARAM, "context_length"},
     {AS_U32, "llama.context_length", 4294967295.0, 0, LEAT_E_HPARAM, "context_length"},
     {WITHOUT, "llama.context_length", 0, 0, LEAT_E_HPARAM, "context_length"},
@@ -75,13 +80,17 @@ static const row rows[] = {
     {WITHOUT, "token_embd.weight", 0, 0, LEAT_E_TENSOR, "tensor token_embd.weight is missing"},
     {WITHOUT, "output_norm.weight", 0, 0, LEAT_E_TENSOR, "tensor output_norm.weight is missing"},
     {WITHOUT, "blk.1.ffn_down.weight", 0, 0, LEAT_E_TENSOR, "tensor blk.1.ffn_down.weight is missing"},
-    {SHAPE, "token_embd.weight", EMBD, 10, LEAT_E_TENSOR, "token_embd.weight has shape [64, 10], not [64, 262]"},
-    {SHAPE, "blk.0.ffn_down.weight", EMBD, FF, LEAT_E_TENSOR, "blk.0.ffn_down.weight has shape [64, 96], not [96, 64]"},
-    {SHAPE, "blk.0.attn_norm.weight", EMBD + 1, 0, LEAT_E_TENSOR, "blk.0.attn_norm.weight has shape [65], not [64]"},
+    {SHAPE, "token_embd.weight", EMBD, 10, LEAT_E_TENSOR,
+     "token_embd.weight has shape [64, 10], not [64, 262]"},
+    {SHAPE, "blk.0.ffn_down.weight", EMBD, FF, LEAT_E_TENSOR,
+     "blk.0.ffn_down.weight has shape [64, 96], not [96, 64]"},
+    {SHAPE, "blk.0.attn_norm.weight", EMBD + 1, 0, LEAT_E_TENSOR,
+     "blk.0.attn_norm.weight has shape [65], not [64]"},
     {FORMAT, "blk.0.attn_norm.weight", FORMAT_F16, 0, LEAT_E_TENSOR, "blk.0.attn_norm.weight has type F16"},
     {FORMAT, "blk.1.attn_q.weight", FORMAT_I8, 0, LEAT_E_UNSUPPORTED, "blk.1.attn_q.weight has type I8"},
     {FORMAT, "blk.1.attn_q.weight", FORMAT_Q8_0, 0, LEAT_OK, ""},
-    {EXTRA, "blk.0.attn_q_norm.weight", 0, 0, LEAT_E_TENSOR, "tensor blk.0.attn_q_norm.weight is not part of architecture llama"},
+    {EXTRA, "blk.0.attn_q_norm.weight", 0, 0, LEAT_E_TENSOR,
+     "tensor blk.0.attn_q_norm.weight is not part of architecture llama"},
     {EXTRA, "blk.0.attn_rot_embd", 0, 0, LEAT_OK, ""},
     {EXTRA, "rope_factors_long.weight", 8, 0, LEAT_E_TENSOR, "its partner is missing"},
     {EXTRA, "rope_freqs.weight", 8, 0, LEAT_OK, ""},
@@ -128,7 +137,11 @@ static void vocabulary(maker *k) {
     float scores[VOCAB] = {0};
     int32_t types[VOCAB];
     for (int i = 0; i < VOCAB; i++) {
-        snprintf(text[i], sizeof *text, i < 3 ? "<s%d>" : i < 259 ? "<0x%02X>" : "w%d", i < 3 || i >= 259 ? i : i - 3);
+        snprintf(text[i], sizeof *text,
+                 i < 3     ? "<s%d>"
+                 : i < 259 ? "<0x%02X>"
+                           : "w%d",
+                 i < 3 || i >= 259 ? i : i - 3);
         tokens[i] = text[i];
         types[i] = i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1;
     }
@@ -139,13 +152,20 @@ static void vocabulary(maker *k) {
 }
 
 static build *make(const row *r) {
-    static const char *const optional[] = {"llama.attention.key_length", "llama.attention.value_length", "llama.rope.freq_base",
-                                           "llama.rope.scaling.type",    "llama.rope.scaling.factor",    "llama.expert_count"};
+    static const char *const optional[] = {"llama.attention.key_length", "llama.attention.value_length",
+                                           "llama.rope.freq_base",       "llama.rope.scaling.type",
+                                           "llama.rope.scaling.factor",  "llama.expert_count"};
     static const struct {
         const char *name;
         uint64_t ne0, ne1;
-    } layer[] = {{"attn_norm", EMBD, 0}, {"attn_q", EMBD, HEADS * DIM}, {"attn_k", EMBD, KV * DIM}, {"attn_v", EMBD, KV * DIM},
-                 {"attn_output", HEADS * DIM, EMBD}, {"ffn_norm", EMBD, 0}, {"ffn_gate", EMBD, FF}, {"ffn_up", EMBD, FF},
+    } layer[] = {{"attn_norm", EMBD, 0},
+                 {"attn_q", EMBD, HEADS * DIM},
+                 {"attn_k", EMBD, KV * DIM},
+                 {"attn_v", EMBD, KV * DIM},
+                 {"attn_output", HEADS * DIM, EMBD},
+                 {"ffn_norm", EMBD, 0},
+                 {"ffn_gate", EMBD, FF},
+                 {"ffn_up", EMBD, FF},
                  {"ffn_down", FF, EMBD}};
     maker k = {build_open(), r};
     if (!changed(&k, "general.architecture")) build_str(k.b, "general.architecture", "llama");
@@ -168,7 +188,8 @@ static build *make(const row *r) {
             tensor(&k, name, layer[i].ne0, layer[i].ne1);
         }
     tensor(&k, "output_norm.weight", EMBD, 0);
-    if (r->change == EXTRA) build_tensor(k.b, r->name, FORMAT_F32, r->value > 0 ? (uint64_t)r->value : DIM, 0, NULL);
+    if (r->change == EXTRA)
+        build_tensor(k.b, r->name, FORMAT_F32, r->value > 0 ? (uint64_t)r->value : DIM, 0, NULL);
     return k.b;
 }
 
@@ -179,8 +200,8 @@ static void check_row(test *t, const row *r, const char *path) {
     REQUIRE(t, build_save(b, path));
     leat_status st = leat_model_open(path, NULL, &m, &e);
     if (st != r->status || (st && (!strstr(e.message, r->words) || m)))
-        TEST_FAIL(t, "%s (change %d, %g): status %d \"%s\", wanted %d \"%s\"", r->name, r->change, r->value, st, e.message,
-                  r->status, r->words);
+        TEST_FAIL(t, "%s (change %d, %g): status %d \"%s\", wanted %d \"%s\"", r->name, r->change, r->value,
+                  st, e.message, r->status, r->words);
     leat_model_close(m);
     build_close(b);
 }
@@ -213,7 +234,8 @@ static void bad_rope_factors(test *t) {
 /* Weights that are not numbers are noticed in the logits, whichever way they get there. */
 static void damaged_weights(test *t) {
     static const float poisons[] = {NAN, INFINITY, -INFINITY};
-    static const char *const tensors[] = {"output_norm.weight", "blk.1.ffn_norm.weight", "blk.0.attn_norm.weight"};
+    static const char *const tensors[] = {"output_norm.weight", "blk.1.ffn_norm.weight",
+                                          "blk.0.attn_norm.weight"};
     leat_token tokens[3] = {5, 6, 7};
     for (size_t i = 0; i < 9; i++) {
         row r = {WITHOUT, tensors[i / 3], 0, 0, LEAT_OK, ""};
@@ -232,7 +254,8 @@ static void damaged_weights(test *t) {
             leat_status st = leat_session_eval(s, tokens, n, &e);
             /* all other weights are zero: 0 x NaN is NaN, and 0 x Inf too */
             if (st != LEAT_E_NUMERIC || !strstr(e.message, "not finite"))
-                TEST_FAIL(t, "%s with %g: status %d \"%s\"", tensors[i / 3], (double)poisons[i % 3], st, e.message);
+                TEST_FAIL(t, "%s with %g: status %d \"%s\"", tensors[i / 3], (double)poisons[i % 3], st,
+                          e.message);
             CHECK_EQ(t, leat_session_length(s), 0);
             leat_session_close(s);
         }

@@ -1,4 +1,5 @@
-/* Sessions as a program uses them: appending, rewinding, limits, cancelling, sharing a model between threads. */
+/* Sessions as a program uses them: appending, rewinding, limits, cancelling, sharing a model between threads.
+ */
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -145,7 +146,8 @@ static void *cancel_often(void *arg) {
     return NULL;
 }
 
-/* Cancelled at a hundred moments from another thread, the session still ends up where an undisturbed one does. */
+/* Cancelled at a hundred moments from another thread, the session still ends up where an undisturbed one
+ * does. */
 static void cancel_from_another_thread(test *t) {
     leat_model *m = small(t);
     leat_token tokens[60];
@@ -184,7 +186,8 @@ static void use_again(void *user, size_t done, size_t total) {
     leat_session **s = user;
     leat_token one = 1;
     (void)done, (void)total;
-    if (leat_session_eval(*s, &one, 1, NULL) != LEAT_E_BUSY || leat_session_rewind(*s, 0) != LEAT_E_BUSY) *s = NULL;
+    if (leat_session_eval(*s, &one, 1, NULL) != LEAT_E_BUSY || leat_session_rewind(*s, 0) != LEAT_E_BUSY)
+        *s = NULL;
 }
 
 static void one_owner_at_a_time(test *t) {
@@ -285,8 +288,10 @@ static void null_is_refused(test *t) {
     leat_model_close(NULL);
 }
 
-#define TESTS(X)                                                                                                       \
-    X(rewind_is_exact) X(context_is_a_limit) X(tokens_are_checked) X(parameters_are_checked)                           \
-    X(cancel_leaves_a_session_whole) X(cancel_from_another_thread) X(one_owner_at_a_time) X(sessions_share_a_model)     \
-    X(idle_sessions_sleep) X(null_is_refused)
+#define TESTS(X)                                                                                             \
+    X(rewind_is_exact)                                                                                       \
+    X(context_is_a_limit)                                                                                    \
+    X(tokens_are_checked) X(parameters_are_checked) X(cancel_leaves_a_session_whole)                         \
+        X(cancel_from_another_thread) X(one_owner_at_a_time) X(sessions_share_a_model)                       \
+            X(idle_sessions_sleep) X(null_is_refused)
 TEST_SUITE(TESTS)
