@@ -257,8 +257,9 @@ LEAT_API leat_status leat_session_open(leat_model *model, const leat_session_par
                                        leat_session **out, leat_error *e);
 LEAT_API void leat_session_close(leat_session *session);
 
-/* Called between steps of a long evaluation, from the thread that called leat_session_eval. */
-typedef void leat_progress_fn(void *user, size_t done, size_t total);
+/* Called between the steps of long work, from the thread that asked for it. False stops the work there: it ends with
+ * LEAT_E_CANCELLED. */
+typedef bool leat_progress_fn(void *user, size_t done, size_t total);
 
 /* Appends n tokens. Any n; a prompt is cut into batches of n_batch. On an error (token out of range, context
  * full, cancelled, file lost) the session is as before the call, but that a cancelled or failed evaluation

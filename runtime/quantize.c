@@ -282,7 +282,11 @@ leat_status quantize_file(const char *in_path, const char *out_path, const leat_
     if ((status = put_header(&j, e))) goto fail;
     for (size_t i = 0; i < j.in->n_tensors; i++) {
         if ((status = put_tensor(&j, i, e))) goto fail;
-        if (params->progress) params->progress(params->user, i + 1, j.in->n_tensors);
+        if (params->progress && !params->progress(params->user, i + 1, j.in->n_tensors)) {
+            status = error_set(e, LEAT_E_CANCELLED, "quantizing was stopped after %zu of %zu tensors", i + 1,
+                               j.in->n_tensors);
+            goto fail;
+        }
     }
     if (file_lost(file)) {
         status = error_set(e, LEAT_E_IO, "%.150s: the file shrank while it was read", in_path);

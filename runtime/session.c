@@ -143,7 +143,8 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
         s->length += batch;
         s->n_logits = n_out;
         done += batch;
-        if (progress) progress(user, done, n);
+        if (progress && !progress(user, done, n) && done < n)
+            return error_set(e, LEAT_E_CANCELLED, "evaluation was stopped after %zu of %zu tokens", done, n);
     }
     return LEAT_OK;
 }

@@ -40,10 +40,14 @@ int command_quantize(int argc, char **argv) {
             params.n_threads = thread_count(threads);
             params.progress = progress_update;
             params.user = &bar;
+            term_catch_signals(NULL); /* progress_update asks for the work to stop */
             progress_start(&bar, "quantizing", "tensors");
             leat_status result = leat_quantize(line.positionals[0], line.positionals[1], &params, &error);
             progress_end(&bar);
-            if (result) status = fail("%s", error.message);
+            if (result == LEAT_E_CANCELLED)
+                status = 128 + term_interrupted();
+            else if (result)
+                status = fail("%s", error.message);
         }
     }
     free(line.positionals);

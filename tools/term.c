@@ -130,16 +130,18 @@ void progress_start(progress *p, const char *what, const char *unit) {
     *p = (progress){what, unit, now, now, term_is_tty(STDERR_FILENO), false};
 }
 
-void progress_update(void *user, size_t done, size_t total) {
+bool progress_update(void *user, size_t done, size_t total) {
     progress *p = user;
     double now = term_seconds();
     /* Nobody wants a flicker for what is over at once, or more updates than the eye can follow. */
-    if (!p->enabled || now - p->start < 0.5 || (p->shown && now - p->last < 0.1) || !total) return;
+    if (!p->enabled || now - p->start < 0.5 || (p->shown && now - p->last < 0.1) || !total)
+        return !interrupted;
     p->last = now;
     p->shown = true;
     fprintf(stderr, "\r\033[K%s: %zu of %zu %s (%.0f %%), %.1f/s", p->what, done, total, p->unit,
             100.0 * (double)done / (double)total, (double)done / (now - p->start));
     fflush(stderr);
+    return !interrupted;
 }
 
 void progress_end(progress *p) {

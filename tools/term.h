@@ -47,7 +47,7 @@ typedef struct progress {
     bool enabled, shown;
 } progress;
 void progress_start(progress *p, const char *what, const char *unit);
-void progress_update(void *p, size_t done, size_t total); /* a leat_progress_fn */
+bool progress_update(void *p, size_t done, size_t total); /* a leat_progress_fn; stops on Ctrl-C */
 void progress_end(progress *p);
 
 /* SIGINT and SIGTERM: the first is noted and calls on_signal (async-signal-safe functions only), a second one

@@ -107,9 +107,30 @@ static void parameters_are_checked(test *t) {
     leat_model_close(m);
 }
 
-static void cancel_at(void *user, size_t done, size_t total) {
+static bool cancel_at(void *user, size_t done, size_t total) {
     leat_session **s = user;
     if (done < total) leat_session_cancel(*s);
+    return true;
+}
+
+static bool stop_after_two(void *user, size_t done, size_t total) {
+    (void)user, (void)total;
+    return done < 16;
+}
+
+static void progress_can_stop(test *t) {
+    leat_model *m = small(t);
+    leat_token tokens[60];
+    leat_error e;
+    fill_tokens(tokens, 60, VOCAB, 1);
+    leat_session *s = open_session(t, m, 64, 8, 2);
+    REQUIRE(t, s);
+    CHECK_EQ(t, leat_session_eval_progress(s, tokens, 60, stop_after_two, NULL, &e), LEAT_E_CANCELLED);
+    CHECK(t, strstr(e.message, "16 of 60"));
+    CHECK_EQ(t, leat_session_length(s), 16);
+    must(t, s, tokens + 16, 44);
+    leat_session_close(s);
+    leat_model_close(m);
 }
 
 static void cancel_leaves_a_session_whole(test *t) {
@@ -182,12 +203,13 @@ static void cancel_from_another_thread(test *t) {
     leat_model_close(m);
 }
 
-static void use_again(void *user, size_t done, size_t total) {
+static bool use_again(void *user, size_t done, size_t total) {
     leat_session **s = user;
     leat_token one = 1;
     (void)done, (void)total;
     if (leat_session_eval(*s, &one, 1, NULL) != LEAT_E_BUSY || leat_session_rewind(*s, 0) != LEAT_E_BUSY)
         *s = NULL;
+    return true;
 }
 
 static void one_owner_at_a_time(test *t) {
@@ -291,7 +313,7 @@ static void null_is_refused(test *t) {
 #define TESTS(X)                                                                                             \
     X(rewind_is_exact)                                                                                       \
     X(context_is_a_limit)                                                                                    \
-    X(tokens_are_checked) X(parameters_are_checked) X(cancel_leaves_a_session_whole)                         \
+    X(tokens_are_checked) X(parameters_are_checked) X(progress_can_stop) X(cancel_leaves_a_session_whole)                         \
         X(cancel_from_another_thread) X(one_owner_at_a_time) X(sessions_share_a_model)                       \
             X(idle_sessions_sleep) X(null_is_refused)
 TEST_SUITE(TESTS)

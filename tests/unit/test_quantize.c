@@ -169,17 +169,18 @@ static bool write_source(const char *path) {
 }
 
 typedef struct seen {
-    size_t calls, last, total;
+    size_t calls, last, total, stop_at;
     bool in_order;
 } seen;
 
-static void progress(void *user, size_t done, size_t total) {
+static bool progress(void *user, size_t done, size_t total) {
     seen *s = user;
     s->in_order =
         (s->calls == 0 || s->in_order) && done == s->last + 1 && (s->calls == 0 || total == s->total);
     s->calls++;
     s->last = done;
     s->total = total;
+    return s->calls != s->stop_at;
 }
 
 static void check_metadata(test *t, const gguf *in, const gguf *out) {
@@ -278,6 +279,15 @@ static void whole_file(test *t) {
     CHECK(t, again && n == first_n && memcmp(again, first, n) == 0);
     free(again);
     CHECK_EQ(t, folder_count(&f), 3); /* nothing left over */
+
+    leat_quantize_params stopped;
+    seen s = {.stop_at = 4};
+    leat_quantize_params_default(&stopped);
+    stopped.progress = progress;
+    stopped.user = &s;
+    CHECK_EQ(t, leat_quantize(folder_file(&f, "out.gguf"), folder_file(&f, "never.gguf"), &stopped, &e), LEAT_E_CANCELLED);
+    CHECK(t, strstr(e.message, "4 of 10 tensors") != NULL);
+    CHECK_EQ(t, folder_count(&f), 3);
     free(first);
     folder_remove(&f);
 }
