@@ -53,3 +53,9 @@ uint16_t f16_from_f32(float f) {
 float bf16_to_f32(uint16_t h) {
     return from_bits((uint32_t)h << 16);
 }
+
+uint16_t bf16_from_f32(float f) {
+    uint32_t u = to_bits(f);
+    if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40); /* NaN, made quiet */
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}

@@ -18,6 +18,11 @@
 /* decode: n values (a multiple of the block) to float32, bit-exact with the format's definition. */
 typedef void decode_fn(const void *w, float *y, size_t n);
 
+/* encode: n floats (a multiple of the block) to a row of a type, every bit of it as c/encode.c has it. Values
+ * of a block type share its fate: with one that is no finite number, or one too large for the scale's half
+ * precision, d is NaN or Inf, so that no wrong number comes out of it. */
+typedef void encode_fn(const float *x, void *w, size_t n);
+
 /* matvec: y[r] = row r of w . act, for n_rows rows of k values, row_bytes apart. The path of one token. */
 typedef void matvec_fn(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y);
 
@@ -45,9 +50,6 @@ typedef void silu_mul_fn(float *g, const float *u, size_t n);
 typedef void rope_pairs_fn(float *x, const float *cs, size_t n_dims);
 typedef void rope_halves_fn(float *x, const float *cs, size_t n_dims);
 
-/* Round to nearest even. */
-typedef void f32_to_f16_fn(const float *x, uint16_t *y, size_t n);
-
 /* Causal attention of one KV head, flash style: no buffer grows with n_keys. For token t < n_tokens and query
  * head h < n_heads: out[t][h] = softmax(scale * q[t][h] . K) V over keys 0 .. n_keys + t - 1 (token 0 sees
  * n_keys keys, each following token one more). The keys of all n_tokens are already in K and V. */
@@ -59,7 +61,7 @@ typedef struct attend_args {
     size_t q_stride, out_stride, k_stride, v_stride;
     size_t n_tokens, n_heads, n_keys;
     size_t head_dim_k, head_dim_v; /* 1 .. ATTEND_HEAD_DIM_MAX */
-    uint32_t k_format, v_format;   /* FORMAT_F32 or FORMAT_F16 */
+    uint32_t k_format, v_format;   /* E types of kernels.def; head sizes are multiples of their block */
     float scale;
     void *scratch; /* ATTEND_SCRATCH bytes, 64-byte aligned, private to the caller's thread */
 } attend_args;
@@ -79,6 +81,7 @@ typedef struct kernels {
     const char *isa; /* name of the highest set in use */
     /* by type id; NULL where we can't compute with that type */
     decode_fn *decode[FORMAT_COUNT];
+    encode_fn *encode[FORMAT_COUNT];
     matvec_fn *matvec[FORMAT_COUNT];
     unpack_fn *unpack[FORMAT_COUNT];
     /* by panel kind */
@@ -105,14 +108,18 @@ bool kernels_init(kernels *k, const char *isa);
 /* The i-th set of isa.def that this machine can run, in ascending order; NULL past the end. */
 const char *kernels_isa(size_t i);
 
-/* y_panel (m, panel_rows) = n_rows (<= panel_rows) rows of w . m activation rows; the path of many tokens. p
- * is scratch, c is 64-byte aligned, row t of the result starts at c + t * panel_rows. */
-void gemm_panel(const kernels *k, uint32_t format, const void *w, size_t row_bytes, size_t n_rows,
-                size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p, float *c);
+/* c (n_panels, m, panel_rows) = n_rows rows of w . m activation rows, n_panels = n_rows / panel_rows rounded
+ * up: row r of token t is at c[(r / panel_rows * m + t) * panel_rows + r % panel_rows]. The path of many
+ * tokens. p is scratch, c is 64-byte aligned; GEMM_PANELS panels at a time are best where there is work
+ * enough for all threads. */
+enum { GEMM_PANELS = 4 };
+void gemm_panels(const kernels *k, uint32_t format, const void *w, size_t row_bytes, size_t n_rows,
+                 size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p, float *c);
 
 /* IEEE half precision to float and back (nearest even), exact, NaN payloads kept. */
 float f16_to_f32(uint16_t h);
 uint16_t f16_from_f32(float f);
 float bf16_to_f32(uint16_t h);
+uint16_t bf16_from_f32(float f);
 
 #endif

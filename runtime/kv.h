@@ -12,7 +12,7 @@
 
 typedef struct kv_cache {
     size_t n_ctx, n_layer, n_head;
-    uint32_t k_format, v_format; /* FORMAT_F16 or FORMAT_F32 */
+    uint32_t k_format, v_format; /* any that encode writes; heads are whole blocks */
     size_t k_row, v_row;         /* bytes of one head's key or value at one position */
     char *k, *v;                 /* (n_layer, n_head, n_ctx, row) */
     size_t bytes;                /* reserved for both */

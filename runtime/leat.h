@@ -238,7 +238,18 @@ LEAT_API leat_str leat_decoder_finish(leat_decoder *d);
 
 typedef struct leat_session leat_session;
 
-typedef enum leat_kv_type { LEAT_KV_F16, LEAT_KV_F32 } leat_kv_type;
+/* How keys or values are kept. The quantized ones need head sizes that are multiples of 32. */
+typedef enum leat_kv_type {
+    LEAT_KV_F16,   /* 16 bits a value */
+    LEAT_KV_F32,   /* 32 */
+    LEAT_KV_BF16,  /* 16, the exponents of F32 */
+    LEAT_KV_Q8_0,  /* 8.5 */
+    LEAT_KV_Q4_0,  /* 4.5 */
+    LEAT_KV_Q5_0,  /* 5.5 */
+    LEAT_KV_IQ4_NL /* 4.5, more exact than Q4_0 */
+} leat_kv_type;
+/* "f16", "q8_0", ... of a leat_kv_type; NULL past the last. */
+LEAT_API const char *leat_kv_type_name(size_t type);
 
 typedef struct leat_session_params {
     uint32_t n_ctx;     /* tokens the cache can hold; 0: what the model was trained for */
@@ -257,8 +268,8 @@ LEAT_API leat_status leat_session_open(leat_model *model, const leat_session_par
                                        leat_session **out, leat_error *e);
 LEAT_API void leat_session_close(leat_session *session);
 
-/* Called between the steps of long work, from the thread that asked for it. False stops the work there: it ends with
- * LEAT_E_CANCELLED. */
+/* Called between the steps of long work, from the thread that asked for it. False stops the work there: it
+ * ends with LEAT_E_CANCELLED. */
 typedef bool leat_progress_fn(void *user, size_t done, size_t total);
 
 /* Appends n tokens. Any n; a prompt is cut into batches of n_batch. On an error (token out of range, context

@@ -27,34 +27,21 @@ enum {
 /* Of general.quantization_version: the layout of the blocks has been this one since 2023. */
 enum { QUANTIZATION_VERSION = 2 };
 
-size_t quantize_q8_0(const float *x, size_t n, void *blocks) {
-    block_q8_0 *out = blocks;
-    for (size_t i = 0; i < n; i += 32, out++) {
-        float max = 0;
-        uint32_t bad = 0;
-        for (size_t j = 0; j < 32; j++) {
-            float a = fabsf(x[i + j]);
-            max = a > max ? a : max;
-            bad |= !(a <= 3.4028234e38f);
-        }
-        float d = max / 127.0f, inverse = d > 0 ? 1.0f / d : 0.0f;
-        uint16_t half = f16_from_f32(d);
-        if (bad || (half & 0x7c00) == 0x7c00) {
-            size_t j = 0;
-            while (bad ? isfinite(x[i + j]) : fabsf(x[i + j]) < max) j++;
-            return i + j;
-        }
-        /* d is a denormal whose inverse overflows; as half precision it is zero, and so are the values */
-        if (!isfinite(inverse)) inverse = 0;
-        out->d = half;
-        for (size_t j = 0; j < 32; j++) {
-            /* roundf, said so that it vectorizes: |v| <= 127.0001, so the cast truncates exactly and so does
-             * the difference */
-            float v = x[i + j] * inverse, whole = (float)(int32_t)v, rest = v - whole;
-            whole += (float)(rest >= 0.5f) - (float)(rest <= -0.5f);
-            out->qs[j] = (int8_t)whole;
-        }
+/* Index of the value that spoiled a block: the first that is not finite, else the largest. */
+static size_t find_bad(const float *x) {
+    size_t largest = 0;
+    for (size_t i = 0; i < 32; i++) {
+        if (!isfinite(x[i])) return i;
+        if (fabsf(x[i]) > fabsf(x[largest])) largest = i;
     }
+    return largest;
+}
+
+size_t quantize_q8_0(const kernels *k, const float *x, size_t n, void *blocks) {
+    const block_q8_0 *out = blocks;
+    k->encode[FORMAT_Q8_0](x, blocks, n);
+    for (size_t i = 0; i < n; i += 32, out++)
+        if ((out->d & 0x7c00) == 0x7c00) return i + find_bad(x + i); /* Inf or NaN */
     return n;
 }
 
@@ -210,7 +197,7 @@ static void work(void *arg, uint32_t worker) {
         /* the rows of a tensor follow one another, and a chunk is whole blocks */
         b->j->k->decode[b->t->format](b->t->data + format_row_bytes(b->t->format, (size_t)at), x, n);
         if (b->quantize)
-            good = quantize_q8_0(x, n, b->j->blocks + format_row_bytes(FORMAT_Q8_0, chunk * CHUNK));
+            good = quantize_q8_0(b->j->k, x, n, b->j->blocks + format_row_bytes(FORMAT_Q8_0, chunk * CHUNK));
         else
             while (good < n && isfinite(x[good])) good++;
         uint64_t bad = atomic_load(&b->bad);

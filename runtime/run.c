@@ -169,12 +169,13 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_dims, size_t n_
     r->done = carve(a, r->stages_max, sizeof *r->done);
     r->tiles = carve(a, r->stages_max, sizeof *r->tiles);
     r->scratch = carve(a, r->n_workers, sizeof *r->scratch);
+    size_t pass = n_batch < PASS_TOKENS ? n_batch : PASS_TOKENS;
     for (uint32_t i = 0; i < r->n_workers; i++) {
         scratch s = {.row = carve(a, p->max_width, sizeof(float)),
                      .tile = carve(a, TILE_ROWS_MAX, sizeof(float)),
                      .panel = carve(a, 1, sizeof(panel)),
-                     .c = carve(a, n_batch, PANEL_ROWS_MAX * sizeof(float)),
-                     .c2 = carve(a, n_batch, PANEL_ROWS_MAX * sizeof(float)),
+                     .c = carve(a, pass, GEMM_PANELS * PANEL_ROWS_MAX * sizeof(float)),
+                     .c2 = carve(a, pass, GEMM_PANELS * PANEL_ROWS_MAX * sizeof(float)),
                      .attend = carve(a, 1, ATTEND_SCRATCH)};
         for (int kind = 0; kind < ACT_COUNT; kind++)
             if (p->max_act_cols[kind])
@@ -200,6 +201,7 @@ leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope,
     leat_status s = pool_open(n_threads, &r->pool, e);
     if (s) goto fail;
     r->n_workers = pool_size(r->pool);
+    r->run.n_workers = r->n_workers;
     r->bytes = runner_size(p, rope, n_batch, n_out_max, r->n_workers);
     r->memory = r->bytes == SIZE_MAX ? NULL : mem_alloc(r->bytes, 1);
     if (!r->memory) {

@@ -27,6 +27,38 @@ void leat_session_params_default(leat_session_params *p) {
     if (p) *p = (leat_session_params){.n_batch = N_BATCH_DEFAULT};
 }
 
+static const struct kv_type {
+    const char *name;
+    uint32_t format;
+} kv_types[] = {
+    [LEAT_KV_F16] = {"f16", FORMAT_F16},          [LEAT_KV_F32] = {"f32", FORMAT_F32},
+    [LEAT_KV_BF16] = {"bf16", FORMAT_BF16},       [LEAT_KV_Q8_0] = {"q8_0", FORMAT_Q8_0},
+    [LEAT_KV_Q4_0] = {"q4_0", FORMAT_Q4_0},       [LEAT_KV_Q5_0] = {"q5_0", FORMAT_Q5_0},
+    [LEAT_KV_IQ4_NL] = {"iq4_nl", FORMAT_IQ4_NL},
+};
+enum { N_KV_TYPES = sizeof kv_types / sizeof *kv_types };
+
+const char *leat_kv_type_name(size_t type) {
+    return type < N_KV_TYPES ? kv_types[type].name : NULL;
+}
+
+static uint32_t kv_format(leat_kv_type t) {
+    return kv_types[t].format;
+}
+
+/* A head is stored in whole blocks of its own, so that positions can be overwritten one by one. */
+static leat_status check_kv_type(const char *what, leat_kv_type type, uint32_t head_dim, leat_error *e) {
+    if ((unsigned)type >= N_KV_TYPES)
+        return error_set(e, LEAT_E_ARG, "the type of the cache for %s is %d, which is none that we know",
+                         what, (int)type);
+    uint32_t block = format_get(kv_format(type))->block_elems;
+    if (head_dim % block)
+        return error_set(e, LEAT_E_ARG,
+                         "%s can't be kept as %s: their head size is %u, which is no multiple of %u", what,
+                         kv_types[type].name, head_dim, block);
+    return LEAT_OK;
+}
+
 static leat_status check_params(const leat_model *m, leat_session_params *p, leat_error *e) {
     if (!m->arch) return error_set(e, LEAT_E_STATE, "the model was opened for its vocabulary only");
     if (!p->n_ctx) p->n_ctx = m->hp.n_ctx_train;
@@ -37,13 +69,9 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
     if (!p->n_threads) p->n_threads = os_threads_default();
     if (p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
-    if ((unsigned)p->k_type > LEAT_KV_F32 || (unsigned)p->v_type > LEAT_KV_F32)
-        return error_set(e, LEAT_E_ARG, "the type of the key/value cache is not f16 or f32");
-    return LEAT_OK;
-}
-
-static uint32_t kv_format(leat_kv_type t) {
-    return t == LEAT_KV_F32 ? FORMAT_F32 : FORMAT_F16;
+    leat_status st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
+    if (!st) st = check_kv_type("values", p->v_type, m->hp.head_dim_v, e);
+    return st;
 }
 
 /* Refuses what can't fit, and says what would. The weights count too: they are mapped, but a machine that

@@ -58,7 +58,7 @@ struct scratch {
     float *tile;           /* (TILE_ROWS_MAX) results on their way to the residual */
     char *act[ACT_COUNT];  /* one activation row of each form */
     panel *panel;
-    float *c, *c2;   /* (n_batch, PANEL_ROWS_MAX) products of a panel */
+    float *c, *c2;   /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
     void *attend;    /* ATTEND_SCRATCH bytes */
     bool non_finite; /* a logit was not a number */
 };
@@ -71,11 +71,12 @@ struct run {
     const kv_cache *kv;
     const int32_t *tokens; /* (n_tokens) */
     size_t n_tokens, pos;  /* pos: position of the first */
-    size_t n_out;          /* logits are wanted for the last n_out tokens */
-    float **buf;           /* (n_bufs) each (n_batch, buf_stride) */
-    char *act[ACT_COUNT];  /* (n_batch, act_row_bytes) of the present stage's input, many tokens */
-    float *cs;             /* (n_batch, n_dims / 2, 2) */
-    float *logits;         /* (n_out, n_vocab) */
+    size_t n_workers;
+    size_t n_out;         /* logits are wanted for the last n_out tokens */
+    float **buf;          /* (n_bufs) each (n_batch, buf_stride) */
+    char *act[ACT_COUNT]; /* (n_batch, act_row_bytes) of the present stage's input, many tokens */
+    float *cs;            /* (n_batch, n_dims / 2, 2) */
+    float *logits;        /* (n_out, n_vocab) */
 };
 
 /* Floats from one token's row of a buffer to the next: rows start on cache lines. */
@@ -86,7 +87,10 @@ static inline float *buf_row(const run *r, plan_buf b, size_t token) {
     return r->buf[b] + token * buf_stride(r->plan->buf_width[b]);
 }
 
-enum { TILE_ROWS_MAX = 1024 };
+enum {
+    TILE_ROWS_MAX = 1024, /* of a one-token tile */
+    PASS_TOKENS = 256     /* multiplied with a panel at once, so that their products stay in cache */
+};
 
 /* stage_one.c: the input of a stage is normed and quantized by every worker for itself (a microsecond, no
  * hand-off). */
@@ -101,6 +105,8 @@ stage_tile_fn prepare_tile, linear_many_tile, gated_many_tile, append_tile, atte
  * head. */
 void attention_append(const stage *s, const run *r, size_t token, size_t kv_head);
 void attention_rotate(const run *r, float *head, size_t token);
+/* Attention of the query heads that share a KV head, for tokens token .. token + n of the pass. */
+void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t token, size_t n);
 /* Tokens that a linear stage works on: all, or only those whose logits are wanted. */
 static inline size_t stage_first(const stage *s, const run *r) {
     return s->output ? r->n_tokens - r->n_out : 0;

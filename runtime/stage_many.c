@@ -45,65 +45,101 @@ static size_t panel_rows(const run *r, const weight *w) {
     return r->k->panel_rows[kernels_traits(w->format).panel];
 }
 
-/* c (n_tokens, panel_rows) = rows row .. row + n of m. */
-static void multiply(const run *r, scratch *w, const weight *m, size_t row, size_t n, size_t n_tokens,
+/* Rows of a tile: a few panels, unless that left some workers without any. Only who does what depends on it:
+ * each row's result is the same in any company. */
+static size_t tile_rows(const run *r, const weight *w) {
+    size_t rows = panel_rows(r, w), panels = tiles_of(w->n_rows, rows) / (4 * r->n_workers);
+    return rows * (panels < 1 ? 1 : panels > GEMM_PANELS ? GEMM_PANELS : panels);
+}
+
+/* c (panels, n, panel_rows) = rows row .. row + n_rows of m times the tokens t .. t + n of the stage's input.
+ */
+static void multiply(const run *r, scratch *w, const weight *m, size_t row, size_t n_rows, size_t t, size_t n,
                      float *c) {
     act_kind kind = kernels_traits(m->format).act;
-    gemm_panel(r->k, m->format, (const char *)m->data + row * m->row_bytes, m->row_bytes, n, m->n_cols,
-               r->act[kind], act_row_bytes(kind, m->n_cols), n_tokens, w->panel, c);
+    size_t stride = act_row_bytes(kind, m->n_cols);
+    gemm_panels(r->k, m->format, (const char *)m->data + row * m->row_bytes, m->row_bytes, n_rows, m->n_cols,
+                r->act[kind] + t * stride, stride, n, w->panel, c);
 }
 
 size_t linear_many_tiles(const stage *s, const run *r) {
     size_t tiles = 0, n = stage_count(s, r);
     if (n == 0 || (n == 1 && s->output)) return 0;
     for (uint32_t p = 0; p < s->n_parts; p++)
-        tiles += tiles_of(s->part[p].w.n_rows, panel_rows(r, &s->part[p].w));
+        tiles += tiles_of(s->part[p].w.n_rows, tile_rows(r, &s->part[p].w));
     return tiles;
+}
+
+/* One token's part of one panel: product c to the buffer or the logits. False if a logit is not finite. */
+static bool deliver(const stage *s, const stage_part *part, const float *c, size_t row, size_t n,
+                    float *out) {
+    float check = 0.0f;
+    if (part->bias)
+        for (size_t i = 0; i < n; i++) out[i] = (s->add ? out[i] : 0.0f) + (c[i] + part->bias[row + i]);
+    else if (s->add)
+        for (size_t i = 0; i < n; i++) out[i] += c[i];
+    else
+        memcpy(out, c, n * sizeof *out);
+    if (s->output)
+        for (size_t i = 0; i < n; i++) check += c[i] - c[i]; /* NaN unless all are finite */
+    return check == 0.0f;
 }
 
 void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     size_t n_tokens = stage_count(s, r), rows, part_tiles;
     const stage_part *part = s->part;
     for (;; part++, tile -= part_tiles) {
-        rows = panel_rows(r, &part->w);
+        rows = tile_rows(r, &part->w);
         part_tiles = tiles_of(part->w.n_rows, rows);
         if (tile < part_tiles) break;
     }
-    size_t row = tile * rows, n = part->w.n_rows - row;
-    if (n > rows) n = rows;
-    multiply(r, w, &part->w, row, n, n_tokens, w->c);
-    float check = 0.0f;
-    for (size_t t = 0; t < n_tokens; t++) {
-        const float *c = w->c + t * rows;
-        float *out = s->output ? r->logits + t * part->w.n_rows + row : buf_row(r, part->out, t) + row;
-        for (size_t i = 0; i < n; i++) {
-            float y = part->bias ? c[i] + part->bias[row + i] : c[i];
-            out[i] = s->add ? out[i] + y : y;
-        }
-        if (s->output)
-            for (size_t i = 0; i < n; i++) check += c[i] - c[i]; /* NaN unless all are finite */
+    size_t first = tile * rows, end = first + rows < part->w.n_rows ? first + rows : part->w.n_rows;
+    size_t height = panel_rows(r, &part->w);
+    for (size_t t0 = 0; t0 < n_tokens; t0 += PASS_TOKENS) {
+        size_t n = n_tokens - t0 < PASS_TOKENS ? n_tokens - t0 : PASS_TOKENS;
+        const float *c = w->c;
+        multiply(r, w, &part->w, first, end - first, t0, n, w->c);
+        for (size_t row = first; row < end; row += height)
+            for (size_t t = t0; t < t0 + n; t++, c += height) {
+                float *out =
+                    s->output ? r->logits + t * part->w.n_rows + row : buf_row(r, part->out, t) + row;
+                if (!deliver(s, part, c, row, end - row < height ? end - row : height, out))
+                    w->non_finite = true;
+            }
     }
-    if (check != 0.0f) w->non_finite = true;
 }
 
 size_t gated_many_tiles(const stage *s, const run *r) {
-    return tiles_of(s->part[0].w.n_rows, panel_rows(r, &s->part[0].w));
+    return tiles_of(s->part[0].w.n_rows, tile_rows(r, &s->part[0].w));
+}
+
+/* Results of some panels to the rows of a buffer. */
+static void scatter(const run *r, plan_buf out, const float *c, size_t first, size_t end, size_t height,
+                    size_t t0, size_t n) {
+    for (size_t row = first; row < end; row += height)
+        for (size_t t = t0; t < t0 + n; t++, c += height)
+            memcpy(buf_row(r, out, t) + row, c, (end - row < height ? end - row : height) * sizeof *c);
 }
 
 void gated_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const weight *gate = &s->part[0].w, *up = &s->part[1].w;
-    size_t rows = panel_rows(r, gate), row = tile * rows, n = gate->n_rows - row;
-    if (n > rows) n = rows;
-    multiply(r, w, gate, row, n, r->n_tokens, w->c);
-    /* `up` may be of another type, with another height of panel: cover the same rows panel by panel */
-    size_t up_rows = panel_rows(r, up);
-    for (size_t done = 0; done < n; done += up_rows) {
-        size_t part = n - done < up_rows ? n - done : up_rows;
-        multiply(r, w, up, row + done, part, r->n_tokens, w->c2);
-        for (size_t t = 0; t < r->n_tokens; t++) {
-            float *g = w->c + t * rows + done;
-            r->k->silu_mul(g, w->c2 + t * up_rows, part);
-            memcpy(buf_row(r, s->part[0].out, t) + row + done, g, part * sizeof *g);
+    size_t rows = tile_rows(r, gate), first = tile * rows,
+           end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
+    size_t height = panel_rows(r, gate), up_height = panel_rows(r, up);
+    for (size_t t0 = 0; t0 < r->n_tokens; t0 += PASS_TOKENS) {
+        size_t n = r->n_tokens - t0 < PASS_TOKENS ? r->n_tokens - t0 : PASS_TOKENS;
+        multiply(r, w, gate, first, end - first, t0, n, w->c);
+        multiply(r, w, up, first, end - first, t0, n, w->c2);
+        if (height == up_height) {
+            r->k->silu_mul(w->c, w->c2, tiles_of(end - first, height) * height * n);
+            scatter(r, s->part[0].out, w->c, first, end, height, t0, n);
+        } else { /* two types whose panels differ in height: meet in the output buffer */
+            scatter(r, s->part[0].out, w->c, first, end, height, t0, n);
+            for (size_t row = first; row < end; row += up_height)
+                for (size_t t = 0; t < n; t++)
+                    r->k->silu_mul(buf_row(r, s->part[0].out, t0 + t) + row,
+                                   w->c2 + ((row - first) / up_height * n + t) * up_height,
+                                   end - row < up_height ? end - row : up_height);
         }
     }
 }
@@ -136,27 +172,7 @@ size_t attention_many_tiles(const stage *s, const run *r) {
 }
 
 void attention_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
-    const plan_attention_step *a = &s->attention;
-    const hparams *hp = r->plan->hp;
-    size_t heads = hp->n_head / hp->n_head_kv, each = attention_tokens(hp),
-           blocks = tiles_of(r->n_tokens, each);
+    size_t each = attention_tokens(r->plan->hp), blocks = tiles_of(r->n_tokens, each);
     size_t kv_head = tile / blocks, t = tile % blocks * each, n = r->n_tokens - t;
-    if (n > each) n = each;
-    r->k->attend(&(attend_args){.q = buf_row(r, a->q, t) + kv_head * heads * hp->head_dim_k,
-                                .out = buf_row(r, a->out, t) + kv_head * heads * hp->head_dim_v,
-                                .k = kv_key(r->kv, a->layer, kv_head, 0),
-                                .v = kv_value(r->kv, a->layer, kv_head, 0),
-                                .q_stride = buf_stride(r->plan->buf_width[a->q]),
-                                .out_stride = buf_stride(r->plan->buf_width[a->out]),
-                                .k_stride = r->kv->k_row,
-                                .v_stride = r->kv->v_row,
-                                .n_tokens = n,
-                                .n_heads = heads,
-                                .n_keys = r->pos + t + 1,
-                                .head_dim_k = hp->head_dim_k,
-                                .head_dim_v = hp->head_dim_v,
-                                .k_format = r->kv->k_format,
-                                .v_format = r->kv->v_format,
-                                .scale = a->scale,
-                                .scratch = w->attend});
+    attention_attend(s, r, w, kv_head, t, n < each ? n : each);
 }

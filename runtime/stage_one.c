@@ -99,21 +99,14 @@ void attention_rotate(const run *r, float *head, size_t token) {
         r->k->rope_halves(head, cs, dims);
 }
 
-static void store(const run *r, const float *x, void *to, uint32_t format, size_t n) {
-    if (format == FORMAT_F16)
-        r->k->f32_to_f16(x, to, n);
-    else
-        memcpy(to, x, n * sizeof *x);
-}
-
 void attention_append(const stage *s, const run *r, size_t token, size_t kv_head) {
     const plan_attention_step *a = &s->attention;
     const hparams *hp = r->plan->hp;
     float *k = buf_row(r, a->k, token) + kv_head * hp->head_dim_k;
     const float *v = buf_row(r, a->v, token) + kv_head * hp->head_dim_v;
     attention_rotate(r, k, token);
-    store(r, k, kv_key(r->kv, a->layer, kv_head, r->pos + token), r->kv->k_format, hp->head_dim_k);
-    store(r, v, kv_value(r->kv, a->layer, kv_head, r->pos + token), r->kv->v_format, hp->head_dim_v);
+    r->k->encode[r->kv->k_format](k, kv_key(r->kv, a->layer, kv_head, r->pos + token), hp->head_dim_k);
+    r->k->encode[r->kv->v_format](v, kv_value(r->kv, a->layer, kv_head, r->pos + token), hp->head_dim_v);
 }
 
 size_t attention_one_tiles(const stage *s, const run *r) {
@@ -121,28 +114,34 @@ size_t attention_one_tiles(const stage *s, const run *r) {
     return r->plan->hp->n_head_kv;
 }
 
-void attention_one_tile(const stage *s, const run *r, scratch *w, size_t kv_head) {
+void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t token, size_t n) {
     const plan_attention_step *a = &s->attention;
     const hparams *hp = r->plan->hp;
     size_t heads = hp->n_head / hp->n_head_kv;
-    float *q = buf_row(r, a->q, 0) + kv_head * heads * hp->head_dim_k;
-    attention_append(s, r, 0, kv_head);
-    for (size_t h = 0; h < heads; h++) attention_rotate(r, q + h * hp->head_dim_k, 0);
-    r->k->attend(&(attend_args){.q = q,
-                                .out = buf_row(r, a->out, 0) + kv_head * heads * hp->head_dim_v,
+    r->k->attend(&(attend_args){.q = buf_row(r, a->q, token) + kv_head * heads * hp->head_dim_k,
+                                .out = buf_row(r, a->out, token) + kv_head * heads * hp->head_dim_v,
                                 .k = kv_key(r->kv, a->layer, kv_head, 0),
                                 .v = kv_value(r->kv, a->layer, kv_head, 0),
-                                .q_stride = heads * hp->head_dim_k,
-                                .out_stride = heads * hp->head_dim_v,
+                                .q_stride = buf_stride(r->plan->buf_width[a->q]),
+                                .out_stride = buf_stride(r->plan->buf_width[a->out]),
                                 .k_stride = r->kv->k_row,
                                 .v_stride = r->kv->v_row,
-                                .n_tokens = 1,
+                                .n_tokens = n,
                                 .n_heads = heads,
-                                .n_keys = r->pos + 1,
+                                .n_keys = r->pos + token + 1,
                                 .head_dim_k = hp->head_dim_k,
                                 .head_dim_v = hp->head_dim_v,
                                 .k_format = r->kv->k_format,
                                 .v_format = r->kv->v_format,
                                 .scale = a->scale,
                                 .scratch = w->attend});
+}
+
+void attention_one_tile(const stage *s, const run *r, scratch *w, size_t kv_head) {
+    const hparams *hp = r->plan->hp;
+    size_t heads = hp->n_head / hp->n_head_kv;
+    float *q = buf_row(r, s->attention.q, 0) + kv_head * heads * hp->head_dim_k;
+    attention_append(s, r, 0, kv_head);
+    for (size_t h = 0; h < heads; h++) attention_rotate(r, q + h * hp->head_dim_k, 0);
+    attention_attend(s, r, w, kv_head, 0, 1);
 }

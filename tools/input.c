@@ -154,6 +154,12 @@ int parse_ids(const char *command, const char *name, const char *list, leat_toke
     }
 }
 
+leat_kv_type cache_type(const char *name) {
+    for (size_t i = 0; leat_kv_type_name(i); i++)
+        if (!strcmp(name, leat_kv_type_name(i))) return (leat_kv_type)i;
+    return LEAT_KV_F16; /* not reached: options.c has checked the word */
+}
+
 unsigned thread_count(long long threads) {
     return threads > 0 ? (unsigned)threads : 0;
 }

@@ -33,6 +33,9 @@ int tokenize_text(const leat_model *model, const char *text, size_t n, unsigned 
  * bits. */
 int parse_ids(const char *command, const char *name, const char *list, leat_token **tokens, size_t *count);
 
+/* The type that a choice of CACHE_TYPES (options.h) names. */
+leat_kv_type cache_type(const char *name);
+
 /* Threads for leat_session_params from what -t says. */
 unsigned thread_count(long long threads);
 

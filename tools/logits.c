@@ -111,8 +111,8 @@ static int run_logits(const logits_options *o, const leat_token *tokens, size_t 
     params.n_ctx = (uint32_t)count;
     params.n_batch = (uint32_t)((size_t)o->batch < count ? (size_t)o->batch : count);
     params.n_threads = thread_count(o->threads);
-    params.k_type = strcmp(o->cache_k, "f32") ? LEAT_KV_F16 : LEAT_KV_F32;
-    params.v_type = strcmp(o->cache_v, "f32") ? LEAT_KV_F16 : LEAT_KV_F32;
+    params.k_type = cache_type(o->cache_k);
+    params.v_type = cache_type(o->cache_v);
     params.logits_all = true;
     if (leat_session_open(model, &params, &session, &error)) {
         status = fail("%s", error.message);

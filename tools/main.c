@@ -19,6 +19,7 @@ static const struct {
     const char *about;
 } commands[] = {
     {"run", command_run, "complete a text"},
+    {"bench", command_bench, "measure how fast models run, and how near to the memory's speed"},
     {"info", command_info, "show what is in a model file"},
     {"tokenize", command_tokenize, "turn text into token ids"},
     {"detokenize", command_detokenize, "turn token ids into text"},

@@ -47,15 +47,17 @@ typedef struct command_line {
     { "-t --threads", "N", "threads; -1: what this process may use (-1)", OPTION_INT, (p), -1, 1024, NULL }
 #define OPTION_BATCH(p)                                                                                      \
     { "-b --batch-size", "N", "prompt tokens evaluated at once (512)", OPTION_INT, (p), 1, 2048, NULL }
+#define CACHE_TYPES      "f32|f16|bf16|q8_0|q4_0|q5_0|iq4_nl"
+#define CACHE_TYPES_HELP "f32, f16, bf16, q8_0, q4_0, q5_0 or iq4_nl (f16)"
 #define OPTION_CACHE_K(p)                                                                                    \
     {                                                                                                        \
-        "-ctk --cache-type-k", "TYPE", "f16 or f32: keys in the cache (f16)", OPTION_CHOICE, (p), 0, 0,      \
-            "f16|f32"                                                                                        \
+        "-ctk --cache-type-k", "TYPE", "keys in the cache: " CACHE_TYPES_HELP, OPTION_CHOICE, (p), 0, 0,     \
+            CACHE_TYPES                                                                                      \
     }
 #define OPTION_CACHE_V(p)                                                                                    \
     {                                                                                                        \
-        "-ctv --cache-type-v", "TYPE", "f16 or f32: values in the cache (f16)", OPTION_CHOICE, (p), 0, 0,    \
-            "f16|f32"                                                                                        \
+        "-ctv --cache-type-v", "TYPE", "values in the cache: " CACHE_TYPES_HELP, OPTION_CHOICE, (p), 0, 0,   \
+            CACHE_TYPES                                                                                      \
     }
 #define OPTION_ISA(p)                                                                                        \
     { "--isa", "NAME", "run as a lesser CPU (also LEAT_ISA=NAME)", OPTION_TEXT, (p), 0, 0, NULL }

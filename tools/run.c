@@ -109,8 +109,8 @@ static int open_session(generation *g, const run_options *o) {
     params.n_ctx = context_size(o, &info, g->n_prompt);
     params.n_batch = (uint32_t)o->batch;
     params.n_threads = thread_count(o->threads);
-    params.k_type = strcmp(o->cache_k, "f32") ? LEAT_KV_F16 : LEAT_KV_F32;
-    params.v_type = strcmp(o->cache_v, "f32") ? LEAT_KV_F16 : LEAT_KV_F32;
+    params.k_type = cache_type(o->cache_k);
+    params.v_type = cache_type(o->cache_v);
     uint32_t n_ctx = params.n_ctx ? params.n_ctx : info.n_ctx_train;
     if (g->n_prompt > n_ctx)
         return fail("the prompt has %zu tokens, but the context holds %u: shorten it or raise -c (this model "

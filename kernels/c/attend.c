@@ -5,24 +5,18 @@
 #include "c.h"
 
 #include <math.h>
-#include <string.h>
 
-/* Element i of a row of K or V. */
-static float element(const void *row, uint32_t format, size_t i) {
-    if (format == FORMAT_F16) {
-        uint16_t h;
-        memcpy(&h, (const char *)row + i * sizeof h, sizeof h);
-        return f16_to_f32(h);
-    }
-    float f;
-    memcpy(&f, (const char *)row + i * sizeof f, sizeof f);
-    return f;
-}
+/* By type; those that can be kept. */
+static decode_fn *const decoders[FORMAT_COUNT] = {
+#define E(name, NAME) [FORMAT_##NAME] = decode_##name##_c,
+#include "kernels/kernels.def"
+#undef E
+};
 
 static float score(const attend_args *a, const float *q, size_t key) {
-    const char *k = (const char *)a->k + key * a->k_stride;
-    float sum = 0;
-    for (size_t i = 0; i < a->head_dim_k; i++) sum += q[i] * element(k, a->k_format, i);
+    float k[ATTEND_HEAD_DIM_MAX], sum = 0;
+    decoders[a->k_format]((const char *)a->k + key * a->k_stride, k, a->head_dim_k);
+    for (size_t i = 0; i < a->head_dim_k; i++) sum += q[i] * k[i];
     return sum * a->scale;
 }
 
@@ -31,8 +25,7 @@ static void attend_row(const attend_args *a, const float *q, size_t n_keys, floa
     float maximum = -INFINITY, total = 0;
     for (size_t i = 0; i < a->head_dim_v; i++) out[i] = 0;
     for (size_t key = 0; key < n_keys; key++) {
-        const char *v = (const char *)a->v + key * a->v_stride;
-        float s = score(a, q, key);
+        float v[ATTEND_HEAD_DIM_MAX], s = score(a, q, key);
         if (s > maximum) {
             float shrink = expf(maximum - s);
             total *= shrink;
@@ -41,7 +34,8 @@ static void attend_row(const attend_args *a, const float *q, size_t n_keys, floa
         }
         float weight = expf(s - maximum);
         total += weight;
-        for (size_t i = 0; i < a->head_dim_v; i++) out[i] += weight * element(v, a->v_format, i);
+        decoders[a->v_format]((const char *)a->v + key * a->v_stride, v, a->head_dim_v);
+        for (size_t i = 0; i < a->head_dim_v; i++) out[i] += weight * v[i];
     }
     for (size_t i = 0; i < a->head_dim_v; i++) out[i] /= total;
 }

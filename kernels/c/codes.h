@@ -3,7 +3,7 @@
  * these, so that the bit layout of a type is written down once. What a value is, in terms of its code q and
  * the block's scales:
  *
- *     Q4_0 Q5_0 Q8_0   d * q             Q4_K Q5_K   d * sc[j] * q - dmin * mn[j], sub-block j of 32 values
+ *     Q4_0 Q5_0 Q8_0   d * q, IQ4_NL too Q4_K Q5_K   d * sc[j] * q - dmin * mn[j], sub-block j of 32 values
  *     Q4_1 Q5_1        d * q + m         Q6_K        d * scales[j] * q,            sub-block j of 16 values
  */
 #ifndef LEAT_KERNELS_C_CODES_H
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "kernels/blocks.h"
+#include "kernels/codebooks.h"
 
 /* 16 bytes hold 32 codes of four bits: the low halves are the first 16. */
 static inline void codes_nibbles(const uint8_t *qs, int8_t *q) {
@@ -49,6 +50,12 @@ static inline void codes_q5_0(const block_q5_0 *b, int8_t *q) {
 static inline void codes_q5_1(const block_q5_1 *b, int8_t *q) {
     codes_nibbles(b->qs, q);
     codes_fifth_bits(b->qh, q);
+}
+
+/* Not the codes but the integers of the codebook that they stand for. */
+static inline void codes_iq4_nl(const block_iq4_nl *b, int8_t *q) {
+    codes_nibbles(b->qs, q);
+    for (int i = 0; i < 32; i++) q[i] = iq4_nl_codebook[q[i]];
 }
 
 static inline void codes_q8_0(const block_q8_0 *b, int8_t *q) {

@@ -33,6 +33,7 @@ void decode_bf16_c(const void *w, float *y, size_t n) {
 DECODE_32(q4_0)
 DECODE_32(q5_0)
 DECODE_32(q8_0)
+DECODE_32(iq4_nl)
 
 /* d * q + m */
 #define DECODE_32_MIN(name)                                                                                  \

@@ -8,6 +8,8 @@ void kernels_init_c(kernels *k) {
     k->decode[FORMAT_##NAME] = decode_##name##_c;                                                            \
     k->matvec[FORMAT_##NAME] = matvec_##name##_c;                                                            \
     k->unpack[FORMAT_##NAME] = unpack_##name##_c;
+#define D(name, NAME) k->decode[FORMAT_##NAME] = decode_##name##_c;
+#define E(name, NAME) k->encode[FORMAT_##NAME] = encode_##name##_c;
 #define P(name, KIND)                                                                                        \
     k->panel_mul[KIND] = panel_mul_##name##_c;                                                               \
     k->panel_rows[KIND] = ROWS;                                                                              \
@@ -15,6 +17,8 @@ void kernels_init_c(kernels *k) {
 #define O(name) k->name = name##_c;
 #include "kernels/kernels.def"
 #undef W
+#undef D
+#undef E
 #undef P
 #undef O
 }

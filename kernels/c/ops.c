@@ -104,7 +104,3 @@ void rope_pairs_c(float *x, const float *cs, size_t n_dims) {
 void rope_halves_c(float *x, const float *cs, size_t n_dims) {
     for (size_t i = 0; i < n_dims / 2; i++) rotate(&x[i], &x[i + n_dims / 2], &cs[2 * i]);
 }
-
-void f32_to_f16_c(const float *x, uint16_t *y, size_t n) {
-    for (size_t i = 0; i < n; i++) y[i] = f16_from_f32(x[i]);
-}

@@ -40,7 +40,7 @@ static void wrong_usage(test *t) {
         {"run --temp nan", "--temp needs a number"},
         {"run --temp=-1", "--temp must be"},
         {"run --top-p 2", "--top-p must be 0 to 1"},
-        {"run -ctk q8", "-ctk must be one of f16|f32"},
+        {"run -ctk q8", "-ctk must be one of f32|f16|bf16|q8_0|q4_0|q5_0|iq4_nl"},
         {"run --stats=1", "--stats takes no value"},
         {"run model.gguf", "a prompt is missing"},
         {"run a.gguf b.gguf -p x", "unexpected \"b.gguf\""},
@@ -132,6 +132,23 @@ static void stdout_is_the_text(test *t) {
 }
 
 /* The prompt is the same however it comes. */
+/* Keys and values apart, every type by its name; and the text of a model with a cache of 8 bits is a text. */
+static void cache_types(test *t) {
+    static const char *const types[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q5_0", "iq4_nl"};
+    enum { N = sizeof types / sizeof *types };
+    for (size_t i = 0; i < N; i++) {
+        char arguments[128];
+        output o;
+        snprintf(arguments, sizeof arguments,
+                 "run -p 'Once upon a time' -n 8 --temp 0 -ctk %s --cache-type-v %s", types[i],
+                 types[(i + 3) % N]);
+        REQUIRE(t, leat_run(&o, NULL, arguments));
+        if (o.status || !o.out_size || o.err_size)
+            TEST_FAIL(t, "%s: status %d, %s", arguments, o.status, o.err);
+        program_free(&o);
+    }
+}
+
 static void prompt_sources(test *t) {
     output o;
     REQUIRE(
@@ -288,11 +305,7 @@ static void progress_is_erased(test *t) {
     X(failures)                                                                                              \
     X(help_and_version)                                                                                      \
     X(stdout_is_the_text)                                                                                    \
-    X(prompt_sources)                                                                                        \
-    X(streams_that_fail)                                                                                     \
-    X(info_pages)                                                                                            \
-    X(hostile_metadata)                                                                                      \
-    X(tokens_and_back)                                                                                       \
-    X(terminal_and_interrupt)                                                                                \
-    X(progress_is_erased)
+    X(cache_types)                                                                                           \
+    X(prompt_sources) X(streams_that_fail) X(info_pages) X(hostile_metadata) X(tokens_and_back)              \
+        X(terminal_and_interrupt) X(progress_is_erased)
 TEST_SUITE(TESTS)

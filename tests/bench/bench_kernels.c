@@ -1,4 +1,4 @@
-/* How fast the kernels are, one line each: matvec in GB/s of weights streamed from memory, and gemm_panel in
+/* How fast the kernels are, one line each: matvec in GB/s of weights streamed from memory, and gemm_panels in
  * GOP/s with the weights of one panel in cache and 512 tokens, on one thread, for every type of kernels.def
  * on every instruction set of this machine. Each matvec is followed by a plain read of the same memory, so
  * that the percentage compares two numbers taken a moment apart. A program for people, not a test: it judges
@@ -107,7 +107,7 @@ static void bench_gemm(const kernels *k, const struct type *type, const options 
     do {
         size_t row = passes * rows % GEMM_ROWS;
         double start = now();
-        gemm_panel(k, type->format, b->w + row * row_bytes, row_bytes, rows, K, b->act, stride, TOKENS, b->p,
+        gemm_panels(k, type->format, b->w + row * row_bytes, row_bytes, rows, K, b->act, stride, TOKENS, b->p,
                    b->c);
         double rate = 2.0 * K * TOKENS * (double)rows / (now() - start) * 1e-9;
         if (rate > best) best = rate;

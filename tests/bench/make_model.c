@@ -2,9 +2,15 @@
  *
  *     make_model OUT.gguf SHAPE TYPE [key=value ...]
  *
- * SHAPE is a name below, TYPE a tensor type ("q4_0") for all matrices. key=value changes the shape: n_vocab,
- * n_ctx, n_embd, n_layer, n_ff, n_head, n_head_kv, head_dim, tied (0 or 1), seed, and value_type,
- * output_type, embed_type, biased. */
+ * SHAPE is a name below, TYPE a tensor type ("q4_0") for all matrices or a mix: "q4_k_m" and "q5_k_m" have
+ * attn_v, ffn_down and the output matrix (or the embedding that serves as one) in Q6_K. llama.cpp's mixes of
+ * that name do so in half of the layers only, so these are a little larger. key=value changes the shape:
+ * n_vocab, n_ctx, n_embd, n_layer, n_ff, n_head, n_head_kv, head_dim, tied (0 or 1), seed, and value_type,
+ * output_type, embed_type, biased.
+ *
+ * Where rows do not divide into the blocks of 256 of a K type (135m: 576 wide), matrices take the type that
+ * llama.cpp falls back to: Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K. Here that is ffn_down too, which
+ * llama.cpp would leave a K type when the feed-forward width allows. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +72,25 @@ static const struct {
       .head_dim = 128}},
 };
 
+static const struct {
+    const char *name;
+    uint32_t format, finer; /* finer: attn_v, ffn_down, output */
+} mixes[] = {
+    {"q4_k_m", FORMAT_Q4_K, FORMAT_Q6_K},
+    {"q5_k_m", FORMAT_Q5_K, FORMAT_Q6_K},
+};
+
+/* The type for rows of `columns`. */
+static uint32_t fitting(uint32_t format, uint32_t columns) {
+    if (format_row_bytes(format, columns)) return format;
+    switch (format) {
+    case FORMAT_Q4_K: return FORMAT_Q5_0;
+    case FORMAT_Q5_K: return FORMAT_Q5_1;
+    case FORMAT_Q6_K: return FORMAT_Q8_0;
+    default: return format; /* refused when it is written */
+    }
+}
+
 static int usage(void) {
     fprintf(stderr, "usage: make_model OUT.gguf SHAPE TYPE [key=value ...]; shapes:");
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) fprintf(stderr, " %s", shapes[i].name);
@@ -103,18 +128,28 @@ static bool set(random_model *m, const char *arg) {
 int main(int argc, char **argv) {
     if (argc < 4) return usage();
     random_model m = {0};
-    int type = format_find(argv[3]);
+    int type = format_find(argv[3]), finer = type;
+    for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++)
+        if (!strcmp(argv[3], mixes[i].name)) {
+            type = (int)mixes[i].format;
+            finer = (int)mixes[i].finer;
+        }
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (!strcmp(argv[2], shapes[i].name)) m = shapes[i].m;
     if (!m.n_embd || type < 0) return usage();
     m.arch = "llama";
     m.seed = 1;
-    m.format = m.value_format = m.output_format = m.embed_format = (uint32_t)type;
+    m.format = m.embed_format = (uint32_t)type;
+    m.value_format = m.output_format = (uint32_t)finer;
     for (int i = 4; i < argc; i++)
         if (!set(&m, argv[i])) {
             fprintf(stderr, "make_model: what is %s?\n", argv[i]);
             return 2;
         }
+    m.format = fitting(fitting(m.format, m.n_embd), m.n_head * m.head_dim);
+    m.value_format = fitting(fitting(m.value_format, m.n_embd), m.n_ff);
+    m.output_format = fitting(m.output_format, m.n_embd);
+    m.embed_format = fitting(m.embed_format, m.n_embd);
     leat_error e = {LEAT_OK, ""};
     if (random_model_write(&m, argv[1], &e)) {
         fprintf(stderr, "make_model: %s\n", e.message);

@@ -55,9 +55,9 @@ static void exports_equal_ggml(test *t) {
     static const struct {
         const char *name;
         uint32_t format;
-    } rows[] = {{"f16", FORMAT_F16},   {"bf16", FORMAT_BF16}, {"q8_0", FORMAT_Q8_0}, {"q4_0", FORMAT_Q4_0},
-                {"q4_1", FORMAT_Q4_1}, {"q5_0", FORMAT_Q5_0}, {"q5_1", FORMAT_Q5_1}, {"q4_K", FORMAT_Q4_K},
-                {"q5_K", FORMAT_Q5_K}, {"q6_K", FORMAT_Q6_K}};
+    } rows[] = {{"f16", FORMAT_F16},   {"bf16", FORMAT_BF16}, {"q8_0", FORMAT_Q8_0},    {"q4_0", FORMAT_Q4_0},
+                {"q4_1", FORMAT_Q4_1}, {"q5_0", FORMAT_Q5_0}, {"q5_1", FORMAT_Q5_1},    {"q4_K", FORMAT_Q4_K},
+                {"q5_K", FORMAT_Q5_K}, {"q6_K", FORMAT_Q6_K}, {"iq4_nl", FORMAT_IQ4_NL}};
     size_t compared = 0;
     if (access(GOLDEN "source.f32", R_OK)) SKIP(t, "no golden data beside the project (../shared/formats)");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -17,32 +17,29 @@ typedef struct problem {
 typedef struct arena {
     fenced q, k, v;
     output scratch;
+    kernels reference;
 } arena;
 
 /* Rows of K or V as floats, DIM_MAX apart. */
 typedef float rows_f32[KEYS_MAX][DIM_MAX];
 
-static void to_floats(const void *rows, size_t stride, uint32_t format, size_t n, size_t dim, rows_f32 out) {
-    for (size_t row = 0; row < n; row++) {
-        const void *p = (const char *)rows + row * stride;
-        for (size_t i = 0; i < dim; i++)
-            out[row][i] = format == FORMAT_F16 ? f16_to_f32(((const uint16_t *)p)[i]) : ((const float *)p)[i];
-    }
+static void to_floats(const kernels *c, const void *rows, size_t stride, uint32_t format, size_t n,
+                      size_t dim, rows_f32 out) {
+    for (size_t row = 0; row < n; row++) c->decode[format]((const char *)rows + row * stride, out[row], dim);
 }
 
 /* n rows of random numbers at the end of an area, what lies between them NaN. */
-static void *random_rows(rng *r, const fenced *area, uint32_t format, size_t n, size_t dim, size_t stride,
-                         float size) {
-    size_t element = format == FORMAT_F16 ? 2 : 4, bytes = stride * (n - 1) + dim * element;
+static void *random_rows(rng *r, const kernels *c, const fenced *area, uint32_t format, size_t n, size_t dim,
+                         size_t stride, float size) {
+    size_t bytes = stride * (n - 1) + format_row_bytes(format, dim);
     char *rows = fenced_end(area, bytes);
+    float *x = malloc(dim * sizeof *x);
     memset(rows, 0xff, bytes);
-    for (size_t row = 0; row < n; row++)
-        for (size_t i = 0; i < dim; i++) {
-            float v = rng_float(r) * size;
-            uint16_t h = f16_from_f32(v);
-            memcpy(rows + row * stride + i * element, format == FORMAT_F16 ? (void *)&h : (void *)&v,
-                   element);
-        }
+    for (size_t row = 0; row < n && x; row++) {
+        for (size_t i = 0; i < dim; i++) x[i] = rng_float(r) * size;
+        c->encode[format](x, rows + row * stride, dim);
+    }
+    free(x);
     return rows;
 }
 
@@ -100,19 +97,22 @@ static void check_row(test *t, const char *isa, const problem *p, const attend_a
         double error = fabs(got - value[i] / s.total);
         if (!(error <= bound))
             TEST_FAIL(t,
-                      "attend on %s, %zu tokens, %zu heads, %zu keys, dims %zu %zu, types %u %u: token %zu, "
+                      "attend on %s, %zu tokens, %zu heads, %zu keys, dims %zu %zu, %s and %s: token %zu, "
                       "head %zu, [%zu] is %.9g, not %.9g (%.2g > %.2g)",
-                      isa, p->n_tokens, p->n_heads, p->n_keys, p->dim_k, p->dim_v, p->k_format, p->v_format,
-                      token, head, i, got, value[i] / s.total, error, bound);
+                      isa, p->n_tokens, p->n_heads, p->n_keys, p->dim_k, p->dim_v,
+                      format_get(p->k_format)->name, format_get(p->v_format)->name, token, head, i, got,
+                      value[i] / s.total, error, bound);
     }
 }
 
+/* The reference writes and reads the rows: what matters here is the sum made of them. */
 static void check_attend(test *t, const kernels *table, rng *r, const problem *p, const arena *m) {
+    const kernels *c = &m->reference;
     size_t n_kv = p->n_keys + p->n_tokens - 1;
     attend_args a = {.q_stride = p->n_heads * p->dim_k + p->gap,
                      .out_stride = p->n_heads * p->dim_v + p->gap,
-                     .k_stride = p->dim_k * (p->k_format == FORMAT_F16 ? 2 : 4) + p->gap * 4,
-                     .v_stride = p->dim_v * (p->v_format == FORMAT_F16 ? 2 : 4) + p->gap * 4,
+                     .k_stride = format_row_bytes(p->k_format, p->dim_k) + p->gap * 4,
+                     .v_stride = format_row_bytes(p->v_format, p->dim_v) + p->gap * 4,
                      .n_tokens = p->n_tokens,
                      .n_heads = p->n_heads,
                      .n_keys = p->n_keys,
@@ -122,16 +122,16 @@ static void check_attend(test *t, const kernels *table, rng *r, const problem *p
                      .v_format = p->v_format,
                      .scale = 1 / sqrtf((float)p->dim_k),
                      .scratch = m->scratch.p};
-    a.q = random_rows(r, &m->q, FORMAT_F32, p->n_tokens, p->n_heads * p->dim_k, a.q_stride * 4, p->q_size);
-    a.k = random_rows(r, &m->k, p->k_format, n_kv, p->dim_k, a.k_stride, 2);
-    a.v = random_rows(r, &m->v, p->v_format, n_kv, p->dim_v, a.v_stride, 1);
+    a.q = random_rows(r, c, &m->q, FORMAT_F32, p->n_tokens, p->n_heads * p->dim_k, a.q_stride * 4, p->q_size);
+    a.k = random_rows(r, c, &m->k, p->k_format, n_kv, p->dim_k, a.k_stride, 2);
+    a.v = random_rows(r, c, &m->v, p->v_format, n_kv, p->dim_v, a.v_stride, 1);
     memset(a.scratch, 0xff, ATTEND_SCRATCH);
     output out = output_new((a.out_stride * (p->n_tokens - 1) + p->n_heads * p->dim_v) * sizeof(float));
     a.out = out.p;
     table->attend(&a);
     static rows_f32 k, v;
-    to_floats(a.k, a.k_stride, p->k_format, n_kv, p->dim_k, k);
-    to_floats(a.v, a.v_stride, p->v_format, n_kv, p->dim_v, v);
+    to_floats(c, a.k, a.k_stride, p->k_format, n_kv, p->dim_k, k);
+    to_floats(c, a.v, a.v_stride, p->v_format, n_kv, p->dim_v, v);
     for (size_t token = 0; token < p->n_tokens; token++) {
         for (size_t head = 0; head < p->n_heads; head++) check_row(t, table->isa, p, &a, k, v, token, head);
         const unsigned char *gap =
@@ -145,6 +145,36 @@ static void check_attend(test *t, const kernels *table, rng *r, const problem *p
     if (!output_intact(&out)) TEST_FAIL(t, "attend on %s writes outside out", table->isa);
     if (!output_intact(&m->scratch)) TEST_FAIL(t, "attend on %s writes outside scratch", table->isa);
     output_free(&out);
+}
+
+/* Every pair of types that can be kept, streamed and in tiles, with head sizes that are whole blocks. */
+static void check_pairs(test *t, const kernels *table, const arena *m) {
+    static const uint32_t formats[] = {
+#define E(name, NAME) FORMAT_##NAME,
+#include "kernels/kernels.def"
+#undef E
+    };
+    enum { N = sizeof formats / sizeof *formats };
+    static const size_t dims[] = {32, 64, 96, 128, 160, 256, 512}, heads[] = {1, 2, 3, 4, 7, 8, 12, 24};
+    rng r = rng_seed(7);
+    size_t turn = 0;
+    for (size_t pair = 0; pair < N * N; pair++)
+        for (size_t h = 0; h < sizeof heads / sizeof *heads; h++, turn++) {
+            size_t dim = dims[turn % 5];
+            problem p = {
+                1 + turn % 2,      heads[h],          1 + turn * 37 % 140,        dim, turn % 3 ? dim : 64,
+                formats[pair / N], formats[pair % N], turn % 2 * (1 + turn % 16), 2};
+            check_attend(t, table, &r, &p, m);
+        }
+    for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
+        for (size_t f = 0; f < N; f++) {
+            problem p = {1 + d * 2, 4, 70 + f, dims[d], dims[d], formats[f], formats[f], 0, 2};
+            check_attend(t, table, &r, &p, m);
+        }
+    for (size_t dim = 1; dim <= 40; dim++) { /* bfloat16 has no blocks: every tail */
+        problem p = {1 + dim % 2, 5, 67, dim, 41 - dim, FORMAT_BF16, FORMAT_BF16, 1, 2};
+        check_attend(t, table, &r, &p, m);
+    }
 }
 
 static void check_table(test *t, const kernels *table, const arena *m) {
@@ -188,10 +218,17 @@ static void check_table(test *t, const kernels *table, const arena *m) {
 static void attend_is_near_the_oracle(test *t) {
     kernels tables[ISA_MAX];
     size_t n_tables = tables_of_this_machine(tables);
-    arena m = {fenced_map(ATTEND_ROWS_MAX * DIM_MAX * 8), fenced_map(KEYS_MAX * (DIM_MAX + 32) * 4),
-               fenced_map(KEYS_MAX * (DIM_MAX + 32) * 4), output_new(ATTEND_SCRATCH)};
+    arena m = {fenced_map(ATTEND_ROWS_MAX * DIM_MAX * 8),
+               fenced_map(KEYS_MAX * (DIM_MAX + 32) * 4),
+               fenced_map(KEYS_MAX * (DIM_MAX + 32) * 4),
+               output_new(ATTEND_SCRATCH),
+               {0}};
+    REQUIRE(t, kernels_init(&m.reference, "c"));
     for (size_t i = 0; i < n_tables; i++)
-        if (!i || tables[i].attend != tables[i - 1].attend) check_table(t, &tables[i], &m);
+        if (!i || tables[i].attend != tables[i - 1].attend) {
+            check_table(t, &tables[i], &m);
+            check_pairs(t, &tables[i], &m);
+        }
     fenced_unmap(&m.q);
     fenced_unmap(&m.k);
     fenced_unmap(&m.v);

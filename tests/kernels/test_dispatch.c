@@ -26,10 +26,14 @@ static void every_set_has_every_kernel(test *t) {
 #define W(name, NAME, act, panel)                                                                            \
     CHECK(t, k.decode[FORMAT_##NAME] && k.matvec[FORMAT_##NAME] && k.unpack[FORMAT_##NAME]);
 #define P(name, KIND) CHECK(t, k.panel_mul[KIND] && k.panel_rows[KIND] && k.panel_tokens[KIND]);
+#define D(name, NAME) CHECK(t, k.decode[FORMAT_##NAME] != NULL);
+#define E(name, NAME) CHECK(t, k.decode[FORMAT_##NAME] && k.encode[FORMAT_##NAME]);
 #define O(name)       CHECK(t, k.name != NULL);
 #include "kernels/kernels.def"
 #undef W
 #undef P
+#undef D
+#undef E
 #undef O
     }
 }

@@ -1,4 +1,4 @@
-/* Conformance of the path of many tokens: unpack and panel_mul, which belong together, and gemm_panel around
+/* Conformance of the path of many tokens: unpack and panel_mul, which belong together, and gemm_panels around
  * them. Every type of kernels.def on every instruction set of this machine, against the oracle. */
 #include <math.h>
 #include <stdlib.h>
@@ -102,9 +102,9 @@ static void check_gemm(test *t, const kernels *table, const product *q, panel *p
     size_t rows = table->panel_rows[q->type->panel];
     output c = output_new(q->m * rows * sizeof(float));
     memset(p, 0xff, sizeof *p);
-    gemm_panel(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
+    gemm_panels(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
                c.p);
-    check_results(t, table, q, rows, c.p, NULL, "gemm_panel");
+    check_results(t, table, q, rows, c.p, NULL, "gemm_panels");
     if (!output_intact(&c))
         TEST_FAIL(t, "panel_mul of %s on %s writes outside c, %zu tokens", q->type->name, table->isa, q->m);
     output_free(&c);
@@ -134,14 +134,14 @@ static void check_row_alone(test *t, const kernels *table, const product *q, pan
     size_t rows = table->panel_rows[q->type->panel];
     output all = output_new(q->m * rows * sizeof(float)), one = output_new(q->m * rows * sizeof(float));
     size_t last = q->n_rows - 1;
-    gemm_panel(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
+    gemm_panels(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
                all.p);
-    gemm_panel(table, q->type->format, q->w + last * q->w_stride, q->w_stride, 1, q->k, q->act, q->act_stride,
+    gemm_panels(table, q->type->format, q->w + last * q->w_stride, q->w_stride, 1, q->k, q->act, q->act_stride,
                q->m, p, one.p);
     for (size_t token = 0; token < q->m; token++) {
         float together = ((float *)all.p)[token * rows + last], alone = ((float *)one.p)[token * rows];
         if (!same_float(together, alone))
-            TEST_FAIL(t, "gemm_panel of %s on %s, k %zu: row %zu of token %zu is %a, alone %a", q->type->name,
+            TEST_FAIL(t, "gemm_panels of %s on %s, k %zu: row %zu of token %zu is %a, alone %a", q->type->name,
                       table->isa, q->k, last, token, (double)together, (double)alone);
     }
     output_free(&all);
@@ -219,7 +219,7 @@ static void panels_are_near_the_oracle(test *t) {
     arena_free(&a);
 }
 
-/* What gemm_panel and its callers rely on: c stays 64-byte aligned from tile to tile, and panels fit. */
+/* What gemm_panels and its callers rely on: c stays 64-byte aligned from tile to tile, and panels fit. */
 static void panel_sizes_are_usable(test *t) {
     kernels tables[ISA_MAX];
     size_t n_tables = tables_of_this_machine(tables);
@@ -238,7 +238,7 @@ static void no_tokens_is_no_work(test *t) {
     float w = 1, c = 5;
     panel *p = aligned_alloc(64, sizeof *p);
     REQUIRE(t, p);
-    gemm_panel(&k, FORMAT_F32, &w, 4, 1, 1, NULL, 0, 0, p, &c);
+    gemm_panels(&k, FORMAT_F32, &w, 4, 1, 1, NULL, 0, 0, p, &c);
     CHECK(t, c == 5);
     free(p);
 }

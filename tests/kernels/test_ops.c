@@ -1,4 +1,4 @@
-/* Conformance of the operations that are no products with weights: quantizing and f32_to_f16 to the bit, the
+/* Conformance of the operations that are no products with weights: quantizing to the bit, the
  * others within derived bounds of a long double calculation. */
 #include <math.h>
 #include <stdlib.h>
@@ -255,38 +255,6 @@ static void rope_halves_is_near_the_oracle(test *t) {
     FOR_EACH_NEW(rope_halves, table, below) check_rope(t, table, table->rope_halves, 1, 0, "rope_halves");
 }
 
-/* ---- f32_to_f16 ---- */
-
-static void check_to_f16(test *t, const kernels *table, const float *x, size_t n) {
-    output y = output_new(n * sizeof(uint16_t));
-    table->f32_to_f16(x, y.p, n);
-    for (size_t i = 0; i < n; i++) {
-        unsigned got = ((uint16_t *)y.p)[i], expected = f16_from_f32(x[i]);
-        if (got != expected)
-            TEST_FAIL(t, "f32_to_f16 on %s: %a is %04x, not %04x", table->isa, (double)x[i], got, expected);
-    }
-    if (!output_intact(&y)) TEST_FAIL(t, "f32_to_f16 on %s writes outside y, n %zu", table->isa, n);
-    output_free(&y);
-}
-
-static void f32_to_f16_has_the_bits_of_c(test *t) {
-    enum { N = 1 << 16 };
-    fenced in = fenced_map(N * sizeof(float));
-    FOR_EACH_NEW(f32_to_f16, table, below) {
-        rng r = rng_seed(5);
-        float *x = fenced_end(&in, N * sizeof *x);
-        for (uint32_t h = 0; h < N; h++) x[h] = f16_to_f32((uint16_t)h);
-        check_to_f16(t, table, x, N);
-        for (uint32_t h = 0; h < N - 1; h++)
-            x[h] = x[h] / 2 + x[h + 1] / 2; /* halfway, where neighbours are finite */
-        check_to_f16(t, table, x, N);
-        rng_fill(&r, x, N * sizeof *x);
-        check_to_f16(t, table, x, N);
-        for (size_t n = 0; n <= 70; n++) check_to_f16(t, table, fenced_end(&in, n * sizeof *x), n);
-    }
-    fenced_unmap(&in);
-}
-
 #define TESTS(X)                                                                                             \
     X(quantize_q8_32_has_the_bits_of_c)                                                                      \
     X(quantize_q8_256_has_the_bits_of_c)                                                                     \
@@ -295,6 +263,5 @@ static void f32_to_f16_has_the_bits_of_c(test *t) {
     X(rms_norm_is_near_the_oracle)                                                                           \
     X(silu_mul_is_near_the_oracle)                                                                           \
     X(rope_pairs_is_near_the_oracle)                                                                         \
-    X(rope_halves_is_near_the_oracle)                                                                        \
-    X(f32_to_f16_has_the_bits_of_c)
+    X(rope_halves_is_near_the_oracle)
 TEST_SUITE(TESTS)

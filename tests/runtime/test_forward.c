@@ -25,8 +25,8 @@ static bool eval(test *t, leat_session *s, const leat_token *tokens, size_t n) {
 }
 
 /* Logits of the last of n tokens, evaluated in batches of `batch`; zeros after a failed check. */
-static void last_logits(test *t, leat_model *m, leat_kv_type kv, size_t n, uint32_t batch, uint32_t threads,
-                        float *out, size_t n_vocab) {
+static void logits_of_types(test *t, leat_model *m, leat_kv_type k, leat_kv_type v, size_t n, uint32_t batch,
+                            uint32_t threads, float *out, size_t n_vocab) {
     leat_token tokens[N];
     memset(out, 0, n_vocab * sizeof *out);
     fill_tokens(tokens, n, (uint32_t)n_vocab, 7);
@@ -36,10 +36,16 @@ static void last_logits(test *t, leat_model *m, leat_kv_type kv, size_t n, uint3
     p.n_ctx = 64;
     p.n_batch = batch;
     p.n_threads = threads;
-    p.k_type = p.v_type = kv;
+    p.k_type = k;
+    p.v_type = v;
     if (m && leat_session_open(m, &p, &s, NULL)) TEST_FAIL(t, "no session");
     if (s && eval(t, s, tokens, n)) memcpy(out, leat_session_logits(s, 0), n_vocab * sizeof *out);
     leat_session_close(s);
+}
+
+static void last_logits(test *t, leat_model *m, leat_kv_type kv, size_t n, uint32_t batch, uint32_t threads,
+                        float *out, size_t n_vocab) {
+    logits_of_types(t, m, kv, kv, n, batch, threads, out, n_vocab);
 }
 
 /* Int8 activations cost about 5e-3 of a vector's length per product (a uniform error of half a step of
@@ -123,6 +129,53 @@ static void threads_change_no_bit(test *t) {
     }
 }
 
+/* What a type of the cache costs in logits: two to three times its relative error on such numbers
+ * (test_encode.c measures that), of which a seldom token may see more. */
+static double cache_bound(leat_kv_type type) {
+    switch (type) {
+    case LEAT_KV_F32: return 1e-6;
+    case LEAT_KV_F16: return 1e-3;
+    case LEAT_KV_BF16: return 5e-3;
+    case LEAT_KV_Q8_0: return 0.015;
+    case LEAT_KV_Q5_0: return 0.12;
+    default: return 0.24;
+    }
+}
+
+static void check_cache(test *t, leat_model *model, const char *isa, leat_kv_type k, leat_kv_type v,
+                        size_t n_vocab, const float *want) {
+    float got[300], again[300];
+    for (uint32_t batch = 1; batch <= N; batch += N - 1) {
+        logits_of_types(t, model, k, v, N, batch, 1, got, n_vocab);
+        double e = relative_error(got, want, n_vocab);
+        if (!(e < cache_bound(k) + cache_bound(v)))
+            TEST_FAIL(t, "%s with %s on %s, batches of %u: error %g", leat_kv_type_name(k),
+                      leat_kv_type_name(v), isa, batch, e);
+        if (k != v) continue;
+        logits_of_types(t, model, k, v, N, batch, 2, again, n_vocab);
+        if (memcmp(got, again, n_vocab * sizeof *got))
+            TEST_FAIL(t, "%s on %s, batches of %u: threads change bits", leat_kv_type_name(k), isa, batch);
+    }
+}
+
+/* Cache types are near float32, token by token and as a batch, and threads change no bit: every type on every
+ * set of instructions, every pair on the best. */
+static void cache_types_are_close(test *t) {
+    random_model m = random_model_small(FORMAT_F32);
+    float want[300];
+    size_t n_types = 0;
+    while (leat_kv_type_name(n_types)) n_types++;
+    for (size_t isa = 0; leat_isa(isa); isa++) {
+        leat_model *model = open_random(t, &m, leat_isa(isa));
+        last_logits(t, model, LEAT_KV_F32, N, N, 1, want, m.n_vocab);
+        for (size_t k = 0; k < n_types; k++)
+            for (size_t v = 0; v < n_types; v++)
+                if (k == v || !leat_isa(isa + 1))
+                    check_cache(t, model, leat_isa(isa), (leat_kv_type)k, (leat_kv_type)v, m.n_vocab, want);
+        leat_model_close(model);
+    }
+}
+
 /* A shape that no vector length likes: odd head size, heads shared by three, sizes that are no multiple of a
  * block. */
 static void odd_shapes(test *t) {
@@ -186,5 +239,6 @@ static void all_logits(test *t) {
 }
 
 #define TESTS(X)                                                                                             \
-    X(agrees_with_reference) X(batches_agree) X(threads_change_no_bit) X(odd_shapes) X(all_logits)
+    X(agrees_with_reference)                                                                                 \
+    X(batches_agree) X(threads_change_no_bit) X(cache_types_are_close) X(odd_shapes) X(all_logits)
 TEST_SUITE(TESTS)

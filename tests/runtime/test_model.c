@@ -104,9 +104,11 @@ typedef struct maker {
 /* The row's own form of a key, or false when it has none. */
 static bool changed(maker *k, const char *key) {
     const row *r = k->r;
-    int32_t ints[2] = {(int32_t)r->value, (int32_t)r->value2};
-    float floats[2] = {(float)r->value, (float)r->value2};
     if (strcmp(key, r->name)) return false;
+    const float floats[2] = {(float)r->value, (float)r->value2};
+    int32_t ints[2] = {0};
+    if (r->change == AS_I32S)
+        for (int i = 0; i < 2; i++) ints[i] = (int32_t)(i ? r->value2 : r->value);
     switch (r->change) {
     case AS_U32: build_u32(k->b, key, (uint32_t)r->value); return true;
     case AS_F32: build_f32(k->b, key, (float)r->value); return true;

@@ -84,6 +84,50 @@ static void tokens_are_checked(test *t) {
     leat_model_close(m);
 }
 
+/* Blocks of 32 can't hold a head of 10; what has no blocks can. */
+static void heads_are_whole_blocks(test *t) {
+    random_model shape = random_model_small(FORMAT_F32);
+    shape.head_dim = 10;
+    leat_model *m = open_random(t, &shape, NULL);
+    for (size_t type = 0; leat_kv_type_name(type); type++) {
+        leat_session_params p;
+        leat_session *s = NULL;
+        leat_error e = {LEAT_OK, ""};
+        leat_session_params_default(&p);
+        p.n_ctx = 8;
+        p.v_type = (leat_kv_type)type;
+        leat_status st = leat_session_open(m, &p, &s, &e);
+        CHECK_EQ(t, st, strchr(leat_kv_type_name(type), '_') ? LEAT_E_ARG : LEAT_OK);
+        if (st) CHECK(t, strstr(e.message, leat_kv_type_name(type)) && strstr(e.message, "head size is 10"));
+        leat_session_close(s);
+    }
+    leat_model_close(m);
+}
+
+/* What a session says it holds follows its cache: values of 2 layers, 2 heads and 64 dimensions. */
+static void bytes_follow_the_cache(test *t) {
+    static const size_t bits[] = {
+        [LEAT_KV_F16] = 160, [LEAT_KV_F32] = 320, [LEAT_KV_BF16] = 160, [LEAT_KV_Q8_0] = 85,
+        [LEAT_KV_Q4_0] = 45, [LEAT_KV_Q5_0] = 55, [LEAT_KV_IQ4_NL] = 45}; /* tenths */
+    leat_model *m = small(t);
+    uint64_t base = 0;
+    for (size_t type = 0; leat_kv_type_name(type); type++) {
+        leat_session_params p;
+        leat_session *s = NULL;
+        leat_session_params_default(&p);
+        p.n_ctx = 128;
+        p.n_threads = 1;
+        p.k_type = LEAT_KV_Q5_0;
+        p.v_type = (leat_kv_type)type;
+        REQUIRE(t, !leat_session_open(m, &p, &s, NULL));
+        uint64_t values = 2 * 2 * 64 * 128 * bits[type] / 80;
+        if (!type) base = leat_session_bytes(s) - values;
+        CHECK_EQ(t, leat_session_bytes(s), base + values);
+        leat_session_close(s);
+    }
+    leat_model_close(m);
+}
+
 static void parameters_are_checked(test *t) {
     leat_model *m = small(t);
     leat_session *s = NULL;
@@ -98,8 +142,15 @@ static void parameters_are_checked(test *t) {
     CHECK_EQ(t, leat_session_open(m, &p, &s, &e), LEAT_E_ARG);
     CHECK(t, !s && strstr(e.message, "n_threads"));
     p.n_threads = 1;
+    CHECK(t, leat_kv_type_name(6) && !leat_kv_type_name(7));
     p.k_type = (leat_kv_type)7;
     CHECK_EQ(t, leat_session_open(m, &p, &s, &e), LEAT_E_ARG);
+    CHECK(t, !s && strstr(e.message, "keys"));
+    p.k_type = LEAT_KV_F16;
+    p.v_type = (leat_kv_type)-1;
+    CHECK_EQ(t, leat_session_open(m, &p, &s, &e), LEAT_E_ARG);
+    CHECK(t, !s && strstr(e.message, "values"));
+    p.v_type = LEAT_KV_F16;
     p.k_type = LEAT_KV_F32;
     p.n_ctx = UINT32_MAX; /* 4 G tokens x 4 KiB: refused with what would fit */
     CHECK_EQ(t, leat_session_open(m, &p, &s, &e), LEAT_E_NOMEM);
@@ -313,7 +364,9 @@ static void null_is_refused(test *t) {
 #define TESTS(X)                                                                                             \
     X(rewind_is_exact)                                                                                       \
     X(context_is_a_limit)                                                                                    \
-    X(tokens_are_checked) X(parameters_are_checked) X(progress_can_stop) X(cancel_leaves_a_session_whole)                         \
-        X(cancel_from_another_thread) X(one_owner_at_a_time) X(sessions_share_a_model)                       \
-            X(idle_sessions_sleep) X(null_is_refused)
+    X(tokens_are_checked)                                                                                    \
+    X(parameters_are_checked)                                                                                \
+    X(heads_are_whole_blocks) X(bytes_follow_the_cache) X(progress_can_stop)                                 \
+        X(cancel_leaves_a_session_whole) X(cancel_from_another_thread) X(one_owner_at_a_time)                \
+            X(sessions_share_a_model) X(idle_sessions_sleep) X(null_is_refused)
 TEST_SUITE(TESTS)

@@ -18,6 +18,10 @@
 #undef W
 #undef P
 #undef O
+decode_fn decode_f16_avx2, decode_bf16_avx2, decode_q8_0_avx2, decode_q4_0_avx2, decode_q5_0_avx2,
+    decode_iq4_nl_avx2;
+encode_fn encode_f16_avx2, encode_bf16_avx2, encode_q8_0_avx2, encode_q4_0_avx2, encode_q5_0_avx2,
+    encode_iq4_nl_avx2;
 
 /* Kernels are templates: one body, compiled for constant arguments. That needs inlining at any size. */
 #define INLINE static inline __attribute__((always_inline))

@@ -17,4 +17,17 @@ void kernels_init_avx2(kernels *k) {
 #undef W
 #undef P
 #undef O
+
+    k->decode[FORMAT_F16] = decode_f16_avx2;
+    k->decode[FORMAT_BF16] = decode_bf16_avx2;
+    k->decode[FORMAT_Q8_0] = decode_q8_0_avx2;
+    k->decode[FORMAT_Q4_0] = decode_q4_0_avx2;
+    k->decode[FORMAT_Q5_0] = decode_q5_0_avx2;
+    k->decode[FORMAT_IQ4_NL] = decode_iq4_nl_avx2;
+    k->encode[FORMAT_F16] = encode_f16_avx2;
+    k->encode[FORMAT_BF16] = encode_bf16_avx2;
+    k->encode[FORMAT_Q8_0] = encode_q8_0_avx2;
+    k->encode[FORMAT_Q4_0] = encode_q4_0_avx2;
+    k->encode[FORMAT_Q5_0] = encode_q5_0_avx2;
+    k->encode[FORMAT_IQ4_NL] = encode_iq4_nl_avx2;
 }

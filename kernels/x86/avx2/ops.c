@@ -1,5 +1,5 @@
-/* What a layer needs beside products and attention: activation rows, normalisation, SiLU, rotary embedding,
- * half precision. Called through the kernel table only. Vectors of any length; their last values are done one
+/* What a layer needs beside products and attention: activation rows, normalisation, SiLU, rotary embedding.
+ * Called through the kernel table only. Vectors of any length; their last values are done one
  * by one or with a mask, so that nothing is read or written beyond them. */
 #include "exp.h"
 
@@ -172,16 +172,4 @@ void rope_halves_avx2(float *x, const float *cs, size_t n_dims) {
         _mm256_storeu_ps(x + half + i, _mm256_fmadd_ps(a, sines, _mm256_mul_ps(b, cosines)));
     }
     for (; i < half; i++) rotate(&x[i], &x[half + i], &cs[2 * i]);
-}
-
-/* ---- half precision
- * ------------------------------------------------------------------------------------------- */
-
-void f32_to_f16_avx2(const float *x, uint16_t *y, size_t n) {
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm_storeu_si128(
-            (__m128i *)(void *)(y + i),
-            _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-    for (; i < n; i++) y[i] = _cvtss_sh(x[i], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }

@@ -1,5 +1,5 @@
 /* panel_mul for the five kinds of panel that unpack.c makes; avx2.h has their layout. Called through the
- * kernel table only, by gemm_panel, with up to 12 tokens that are read where they lie.
+ * kernel table only, by gemm_panels, with up to 12 tokens that are read where they lie.
  *
  * The tile is 16 rows x 3 tokens: six accumulators of int16, six of float or int32, two vectors of weights
  * and a broadcast make 15 registers of 16. Tiles of one and two tokens take what is left over. A tile does

@@ -1,6 +1,6 @@
 /* unpack for every computable type: the columns k0 .. k0 + kc of up to 16 weight rows become the panel that
  * panel_mul.c reads; avx2.h has its layout. Rows are turned into columns 8 x 16 bytes at a time. Called
- * through the kernel table only, by gemm_panel. Rows that do not exist are never touched: row 0 is read in
+ * through the kernel table only, by gemm_panels. Rows that do not exist are never touched: row 0 is read in
  * their place and given scales of zero. */
 #include "avx2.h"
 

@@ -47,15 +47,31 @@ static void attend_finish(const attend_args *a, const attend_state *s) {
     }
 }
 
+attend_rows attend_rows_decoded(const void *p, size_t stride, size_t key0, size_t n, uint32_t format,
+                                size_t dim, float *to, size_t ld) {
+    static decode_fn *const decoders[FORMAT_COUNT] = {[FORMAT_BF16] = decode_bf16_avx512,
+                                                      [FORMAT_Q8_0] = decode_q8_0_avx512,
+                                                      [FORMAT_Q4_0] = decode_q4_0_avx512,
+                                                      [FORMAT_Q5_0] = decode_q5_0_avx512,
+                                                      [FORMAT_IQ4_NL] = decode_iq4_nl_avx512};
+    const char *row = (const char *)p + key0 * stride;
+    for (size_t key = 0; key < n; key++, row += stride) {
+        const uintptr_t ahead = (uintptr_t)row + 16 * stride;
+        for (size_t i = 0; i < stride; i += 64) _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
+        decoders[format](row, to + key * ld, dim);
+    }
+    return (attend_rows){(const char *)to, ld * sizeof(float), false};
+}
+
 /* K of up to 64 keys, transposed: k[head_dim_k][64]; keys that are missing are zero. */
-VEC_INLINE void transpose_k(const attend_args *a, const attend_state *s, size_t key0, size_t n,
+VEC_INLINE void transpose_k(const attend_args *a, const attend_state *s, attend_rows from, size_t n,
                             uint32_t format) {
     for (size_t key = 0; key < n; key += 16) {
         for (size_t i = 0; i < a->head_dim_k; i += 16) {
             __mmask16 m = vec_mask16(a->head_dim_k - i);
             __m512 in[16];
             for (size_t j = 0; j < 16; j++) {
-                const char *row = (const char *)a->k + (key0 + key + j) * a->k_stride;
+                const char *row = from.p + (key + j) * from.stride;
                 in[j] = key + j < n ? vec_load_float_part(row, i, m, format) : _mm512_setzero_ps();
             }
             vec_transpose_16x16(in, s->k + i * ATTEND_KEYS + key, ATTEND_KEYS);
@@ -71,6 +87,29 @@ VEC_INLINE void convert_v(const attend_args *a, const attend_state *s, size_t ke
         for (size_t i = 0; i < s->ldo; i += 16)
             _mm512_store_ps(s->v + key * s->ldo + i,
                             vec_load_float_part(row, i, vec_mask16(a->head_dim_v - i), format));
+    }
+}
+
+static void load_k(const attend_args *a, const attend_state *s, size_t key0, size_t n) {
+    if (a->k_format == FORMAT_F16)
+        transpose_k(a, s, attend_rows_cached(a->k, a->k_stride, key0), n, FORMAT_F16);
+    else if (a->k_format == FORMAT_F32)
+        transpose_k(a, s, attend_rows_cached(a->k, a->k_stride, key0), n, FORMAT_F32);
+    else
+        transpose_k(a, s,
+                    attend_rows_decoded(a->k, a->k_stride, key0, n, a->k_format, a->head_dim_k, s->v, s->ldq),
+                    n, FORMAT_F32);
+}
+
+static void load_v(const attend_args *a, const attend_state *s, size_t key0, size_t n) {
+    if (a->v_format == FORMAT_F16) {
+        convert_v(a, s, key0, n, FORMAT_F16);
+    } else if (a->v_format == FORMAT_F32) {
+        convert_v(a, s, key0, n, FORMAT_F32);
+    } else {
+        attend_rows_decoded(a->v, a->v_stride, key0, n, a->v_format, a->head_dim_v, s->v, s->ldo);
+        for (size_t key = 0; key < n; key++)
+            for (size_t i = a->head_dim_v; i < s->ldo; i++) s->v[key * s->ldo + i] = 0;
     }
 }
 
@@ -167,14 +206,8 @@ static void attend_tiles(const attend_args *a) {
     size_t n_keys = a->n_keys + a->n_tokens - 1;
     for (size_t key0 = 0; key0 < n_keys; key0 += ATTEND_KEYS) {
         size_t n = n_keys - key0 < ATTEND_KEYS ? n_keys - key0 : ATTEND_KEYS;
-        if (a->k_format == FORMAT_F16)
-            transpose_k(a, &s, key0, n, FORMAT_F16);
-        else
-            transpose_k(a, &s, key0, n, FORMAT_F32);
-        if (a->v_format == FORMAT_F16)
-            convert_v(a, &s, key0, n, FORMAT_F16);
-        else
-            convert_v(a, &s, key0, n, FORMAT_F32);
+        load_k(a, &s, key0, n);
+        load_v(a, &s, key0, n);
 
         /* the first token that sees this block, and its first row rounded down to a tile */
         size_t first = key0 < a->n_keys ? 0 : (key0 - a->n_keys + 1) * a->n_heads;
@@ -199,11 +232,9 @@ static void attend_tiles(const attend_args *a) {
     attend_finish(a, &s);
 }
 
-/* Below this many query rows streaming is cheaper than transposing K. */
-enum { STREAM_ROWS = 12 };
-
 void attend_avx512(const attend_args *a) {
-    if (a->n_tokens * a->n_heads > STREAM_ROWS) {
+    /* with few query rows streaming is cheaper than transposing K */
+    if (a->n_tokens * a->n_heads > ATTEND_STREAM_ROWS) {
         attend_tiles(a);
         return;
     }

@@ -16,12 +16,28 @@ typedef struct attend_state {
     float *sum;      /* (n_rows, 16), 16 partial sums of the weights */
     float *max;      /* (n_rows), largest score so far, -Inf before the first key */
     float *shrink;   /* (n_rows), what o has to be multiplied with before the current block is added */
-    float *k,
-        *v;   /* one block of keys each: (head_dim_k, 64) and (64, ldo); partial products when streaming */
-    float *p; /* (rows of a group, 64), scores and then weights of the current block */
+    float *k, *v;    /* one block of keys each: (head_dim_k, 64) and (64, ldo), which K is decoded to before;
+                        partial    products when streaming */
+    float
+        *p; /* (rows of a group, 64), scores and then weights of the current block; all rows when streaming */
 } attend_state;
 
-enum { ATTEND_STREAM_GROUP = 4 };
+/* Rows of K or V from the first key of a block on: where the caller has them, with the rows of other keys
+ * behind them, or decoded. */
+typedef struct attend_rows {
+    const char *p;
+    size_t stride;
+    bool cached;
+} attend_rows;
+
+VEC_INLINE attend_rows attend_rows_cached(const void *p, size_t stride, size_t key0) {
+    return (attend_rows){(const char *)p + key0 * stride, stride, true};
+}
+/* n rows of dim values to floats, ld floats apart. Not for F32 and F16. */
+attend_rows attend_rows_decoded(const void *p, size_t stride, size_t key0, size_t n, uint32_t format,
+                                size_t dim, float *to, size_t ld);
+
+enum { ATTEND_STREAM_GROUP = 4, ATTEND_STREAM_ROWS = 12 }; /* rows to stream together, and in all */
 void attend_stream(const attend_args *a, const attend_state *s);
 
 /* Scores p[64] of row r into weights; keys from n_visible on get weight zero. */

@@ -1,6 +1,9 @@
 /* Attention for few query rows: decode. Bound by reading K and V, so both are read once per group of four
- * rows, straight from the cache of keys, and converted in registers. Called by attend.c. */
+ * rows, straight from the cache of keys, and converted in registers: F32, F16 and Q8_0. Of other types a
+ * block of keys is decoded to floats first. Called by attend.c. */
 #include "attend.h"
+
+#include "kernels/blocks.h"
 
 /* Row r of a group of n, from rows 0 .. 3. */
 #define EACH_ROW(X) X(0) X(1) X(2) X(3)
@@ -23,17 +26,25 @@ VEC_INLINE __m512 sum_rows_16(const float *v) {
     return _mm512_add_ps(_mm512_shuffle_f32x4(a, c, 0x88), _mm512_shuffle_f32x4(a, c, 0xDD));
 }
 
-/* p (rows, 64) = q . K for keys key0 .. key0 + n. Asks for the next block's K and this block's V meanwhile.
+/* Values at .. at + 16 of a block of Q8_0. */
+VEC_INLINE __m512 load_q8_0(const char *block, size_t at) {
+    const __m512 d = _mm512_set1_ps(_cvtsh_ss(vec_load_u16(block)));
+    const __m128i q = _mm_loadu_si128((const void *)(block + offsetof(block_q8_0, qs) + at));
+    return _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q)));
+}
+
+/* p (rows, 64) = q . K for the n keys from key0 on. Asks for the next block's K and this block's V meanwhile.
  */
-VEC_INLINE void stream_scores(const attend_args *a, const attend_state *s, const float *q, size_t key0,
-                              size_t n, const int rows, uint32_t format) {
+VEC_INLINE void stream_scores(const attend_args *a, const attend_state *s, size_t r, attend_rows from,
+                              size_t key0, size_t n, const int rows, uint32_t format) {
+    const float *q = s->q + r * s->ldq;
     const size_t full = a->head_dim_k / 16 * 16;
     const __mmask16 rest = vec_mask16(a->head_dim_k - full);
-    const size_t k_bytes = a->head_dim_k * (format == FORMAT_F16 ? 2 : 4);
-    const size_t v_bytes = a->head_dim_v * (a->v_format == FORMAT_F16 ? 2 : 4);
-    for (size_t key = 0; key < n; key++) {
-        const char *k = (const char *)a->k + (key0 + key) * a->k_stride;
-        const uintptr_t k_next = (uintptr_t)k + ATTEND_KEYS * a->k_stride;
+    const size_t k_bytes = from.cached ? format_row_bytes(format, a->head_dim_k) : 0;
+    const size_t v_bytes = format_row_bytes(a->v_format, a->head_dim_v);
+    const char *k = from.p;
+    for (size_t key = 0; key < n; key++, k += from.stride) {
+        const uintptr_t k_next = (uintptr_t)k + ATTEND_KEYS * from.stride;
         const uintptr_t v = (uintptr_t)a->v + (key0 + key) * a->v_stride;
         for (size_t i = 0; i < k_bytes; i += 64) _mm_prefetch((const char *)(k_next + i), _MM_HINT_T0);
         for (size_t i = 0; i < v_bytes; i += 64) _mm_prefetch((const char *)(v + i), _MM_HINT_T0);
@@ -41,13 +52,22 @@ VEC_INLINE void stream_scores(const attend_args *a, const attend_state *s, const
 #define MUL(r)                                                                                               \
     if (r < rows) s##r = _mm512_fmadd_ps(x, _mm512_load_ps(q + (r)*s->ldq + i), s##r);
         size_t i = 0;
-        for (; i < full; i += 16) {
-            const __m512 x = vec_load_float(k, i, format);
-            EACH_ROW(MUL)
-        }
-        if (rest) {
-            const __m512 x = vec_load_float_part(k, i, rest, format);
-            EACH_ROW(MUL)
+        if (format == FORMAT_Q8_0) {
+            for (const char *block = k; i < full; block += sizeof(block_q8_0)) {
+                for (size_t at = 0; at < 32; at += 16, i += 16) {
+                    const __m512 x = load_q8_0(block, at);
+                    EACH_ROW(MUL)
+                }
+            }
+        } else {
+            for (; i < full; i += 16) {
+                const __m512 x = vec_load_float(k, i, format);
+                EACH_ROW(MUL)
+            }
+            if (rest) {
+                const __m512 x = vec_load_float_part(k, i, rest, format);
+                EACH_ROW(MUL)
+            }
         }
 #undef MUL
 #define STORE(r)                                                                                             \
@@ -57,15 +77,16 @@ VEC_INLINE void stream_scores(const attend_args *a, const attend_state *s, const
     }
     /* of a last group of less than 16 keys, the missing ones have stale but initialised sums, which softmax
      * masks */
-    for (size_t r = 0; r < (size_t)rows; r++)
+    for (size_t j = 0; j < (size_t)rows; j++)
         for (size_t key = 0; key < n; key += 16)
-            _mm512_store_ps(s->p + r * ATTEND_KEYS + key, sum_rows_16(s->k + (r * ATTEND_KEYS + key) * 16));
+            _mm512_store_ps(s->p + (r + j) * ATTEND_KEYS + key,
+                            sum_rows_16(s->k + (j * ATTEND_KEYS + key) * 16));
 }
 
 /* o (rows, columns i .. i + 16 * width) = shrink * o + p . V; width 1 takes a mask of its columns. */
-VEC_INLINE void stream_values(const attend_args *a, const float *p, const float *shrink, size_t key0,
-                              size_t n, size_t i, float *o, size_t ldo, const int rows, const int width,
-                              __mmask16 m, uint32_t format) {
+VEC_INLINE void stream_values(const float *p, const float *shrink, attend_rows from, size_t n, size_t i,
+                              float *o, size_t ldo, const int rows, const int width, __mmask16 m,
+                              uint32_t format) {
 #define LOAD(r)                                                                                              \
     __m512 x##r = _mm512_set1_ps(r < rows ? shrink[r] : 0), o##r##0 = x##r, o##r##1 = x##r, o##r##2 = x##r,  \
            o##r##3 = x##r;                                                                                   \
@@ -77,11 +98,21 @@ VEC_INLINE void stream_values(const attend_args *a, const float *p, const float 
     }
     EACH_ROW(LOAD)
 #undef LOAD
-    const char *v = (const char *)a->v + key0 * a->v_stride;
-    for (size_t key = 0; key < n; key++, v += a->v_stride) {
-        __m512 v0 = width == 4 ? vec_load_float(v, i, format) : vec_load_float_part(v, i, m, format);
-        __m512 v1 = v0, v2 = v0, v3 = v0;
-        if (width == 4) {
+    /* the block of Q8_0 that holds column i; four vectors are two whole blocks */
+    const char *v = from.p + (format == FORMAT_Q8_0 ? i / 32 * sizeof(block_q8_0) : 0);
+    const size_t at = width == 4 ? 0 : i % 32;
+    for (size_t key = 0; key < n; key++, v += from.stride) {
+        __m512 v0, v1, v2, v3;
+        if (format == FORMAT_Q8_0)
+            v0 = load_q8_0(v, at);
+        else
+            v0 = width == 4 ? vec_load_float(v, i, format) : vec_load_float_part(v, i, m, format);
+        v1 = v2 = v3 = v0;
+        if (width == 4 && format == FORMAT_Q8_0) {
+            v1 = load_q8_0(v, 16);
+            v2 = load_q8_0(v + sizeof(block_q8_0), 0);
+            v3 = load_q8_0(v + sizeof(block_q8_0), 16);
+        } else if (width == 4) {
             v1 = vec_load_float(v, i + 16, format);
             v2 = vec_load_float(v, i + 32, format);
             v3 = vec_load_float(v, i + 48, format);
@@ -111,64 +142,87 @@ VEC_INLINE void stream_values(const attend_args *a, const float *p, const float 
 #undef STORE
 }
 
-/* One block of keys for rows r .. r + rows of the call. */
-VEC_INLINE void stream_block(const attend_args *a, const attend_state *s, size_t r, size_t key0, size_t n,
-                             const int rows) {
-    const float *q = s->q + r * s->ldq;
-    float *o = s->o + r * s->ldo;
+/* Rows r .. r + rows of the call and one block of keys: their weights, and what these make of V. */
+VEC_INLINE void stream_weights(const attend_args *a, const attend_state *s, size_t r, attend_rows from,
+                               size_t key0, size_t n, const int rows) {
     if (a->k_format == FORMAT_F16)
-        stream_scores(a, s, q, key0, n, rows, FORMAT_F16);
+        stream_scores(a, s, r, from, key0, n, rows, FORMAT_F16);
+    else if (a->k_format == FORMAT_Q8_0)
+        stream_scores(a, s, r, from, key0, n, rows, FORMAT_Q8_0);
     else
-        stream_scores(a, s, q, key0, n, rows, FORMAT_F32);
+        stream_scores(a, s, r, from, key0, n, rows, FORMAT_F32);
     for (size_t j = 0; j < (size_t)rows; j++) {
         size_t row = r + j < s->n_rows ? r + j : s->n_rows - 1;
         size_t limit = a->n_keys + row / a->n_heads;
         size_t visible = limit <= key0 ? 0 : limit - key0 < n ? limit - key0 : n;
-        attend_softmax(s, r + j, s->p + j * ATTEND_KEYS, visible);
-    }
-    const float *p = s->p, *shrink = s->shrink + r;
-    size_t i = 0;
-    for (; i + 64 <= a->head_dim_v; i += 64) {
-        if (a->v_format == FORMAT_F16)
-            stream_values(a, p, shrink, key0, n, i, o, s->ldo, rows, 4, 0, FORMAT_F16);
-        else
-            stream_values(a, p, shrink, key0, n, i, o, s->ldo, rows, 4, 0, FORMAT_F32);
-    }
-    for (; i < a->head_dim_v; i += 16) {
-        __mmask16 m = vec_mask16(a->head_dim_v - i);
-        if (a->v_format == FORMAT_F16)
-            stream_values(a, p, shrink, key0, n, i, o, s->ldo, rows, 1, m, FORMAT_F16);
-        else
-            stream_values(a, p, shrink, key0, n, i, o, s->ldo, rows, 1, m, FORMAT_F32);
+        attend_softmax(s, r + j, s->p + (r + j) * ATTEND_KEYS, visible);
     }
 }
 
+VEC_INLINE void stream_sums(const attend_args *a, const attend_state *s, size_t r, attend_rows from,
+                            size_t key0, size_t n, const int rows) {
+    const float *p = s->p + r * ATTEND_KEYS, *shrink = s->shrink + r;
+    float *o = s->o + r * s->ldo;
+    size_t i = 0;
+    (void)key0;
+#define COLUMNS(width, m)                                                                                    \
+    if (a->v_format == FORMAT_F16)                                                                           \
+        stream_values(p, shrink, from, n, i, o, s->ldo, rows, width, m, FORMAT_F16);                         \
+    else if (a->v_format == FORMAT_Q8_0)                                                                     \
+        stream_values(p, shrink, from, n, i, o, s->ldo, rows, width, m, FORMAT_Q8_0);                        \
+    else                                                                                                     \
+        stream_values(p, shrink, from, n, i, o, s->ldo, rows, width, m, FORMAT_F32);
+    for (; i + 64 <= a->head_dim_v; i += 64) {
+        COLUMNS(4, 0)
+    }
+    for (; i < a->head_dim_v; i += 16) {
+        COLUMNS(1, vec_mask16(a->head_dim_v - i))
+    }
+#undef COLUMNS
+}
+
 /* The sizes of a group that are worth code of their own: one head per KV head, two, and up to four. */
-static void block_1(const attend_args *a, const attend_state *s, size_t r, size_t key0, size_t n) {
-    stream_block(a, s, r, key0, n, 1);
+typedef void group_fn(const attend_args *a, const attend_state *s, size_t r, attend_rows from, size_t key0,
+                      size_t n);
+#define GROUP_FN(what, rows)                                                                                 \
+    static void what##_##rows(const attend_args *a, const attend_state *s, size_t r, attend_rows from,       \
+                              size_t key0, size_t n) {                                                       \
+        what(a, s, r, from, key0, n, rows);                                                                  \
+    }
+GROUP_FN(stream_weights, 1)
+GROUP_FN(stream_weights, 2)
+GROUP_FN(stream_weights, 4)
+GROUP_FN(stream_sums, 1)
+GROUP_FN(stream_sums, 2)
+GROUP_FN(stream_sums, 4)
+
+static void each_group(group_fn *one, group_fn *two, group_fn *four, const attend_args *a,
+                       const attend_state *s, attend_rows from, size_t key0, size_t n) {
+    for (size_t r = 0; r < s->n_rows; r += ATTEND_STREAM_GROUP) {
+        group_fn *group = s->n_rows - r == 1 ? one : s->n_rows - r == 2 ? two : four;
+        group(a, s, r, from, key0, n);
+    }
 }
-static void block_2(const attend_args *a, const attend_state *s, size_t r, size_t key0, size_t n) {
-    stream_block(a, s, r, key0, n, 2);
-}
-static void block_4(const attend_args *a, const attend_state *s, size_t r, size_t key0, size_t n) {
-    stream_block(a, s, r, key0, n, 4);
+
+static bool streams(uint32_t format) {
+    return format == FORMAT_F32 || format == FORMAT_F16 || format == FORMAT_Q8_0;
 }
 
 void attend_stream(const attend_args *a, const attend_state *s) {
     size_t n_keys = a->n_keys + a->n_tokens - 1;
     for (size_t i = 0; i < ATTEND_STREAM_GROUP * 16 * ATTEND_KEYS; i += 16)
         _mm512_store_ps(s->k + i, _mm512_setzero_ps());
-    for (size_t i = 0; i < ATTEND_STREAM_GROUP * ATTEND_KEYS; i += 16)
+    for (size_t i = 0; i < ATTEND_STREAM_ROWS * ATTEND_KEYS; i += 16)
         _mm512_store_ps(s->p + i, _mm512_setzero_ps());
     for (size_t key0 = 0; key0 < n_keys; key0 += ATTEND_KEYS) {
         size_t n = n_keys - key0 < ATTEND_KEYS ? n_keys - key0 : ATTEND_KEYS;
-        for (size_t r = 0; r < s->n_rows; r += ATTEND_STREAM_GROUP) {
-            if (s->n_rows - r == 1)
-                block_1(a, s, r, key0, n);
-            else if (s->n_rows - r == 2)
-                block_2(a, s, r, key0, n);
-            else
-                block_4(a, s, r, key0, n);
-        }
+        attend_rows k = streams(a->k_format) ? attend_rows_cached(a->k, a->k_stride, key0)
+                                             : attend_rows_decoded(a->k, a->k_stride, key0, n, a->k_format,
+                                                                   a->head_dim_k, s->v, s->ldq);
+        each_group(stream_weights_1, stream_weights_2, stream_weights_4, a, s, k, key0, n);
+        attend_rows v = streams(a->v_format) ? attend_rows_cached(a->v, a->v_stride, key0)
+                                             : attend_rows_decoded(a->v, a->v_stride, key0, n, a->v_format,
+                                                                   a->head_dim_v, s->v, s->ldo);
+        each_group(stream_sums_1, stream_sums_2, stream_sums_4, a, s, v, key0, n);
     }
 }

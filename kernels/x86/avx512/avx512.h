@@ -4,6 +4,8 @@
 
 #include "kernels/kernels.h"
 
+decode_fn decode_f16_avx512, decode_bf16_avx512, decode_q8_0_avx512, decode_q4_0_avx512, decode_q5_0_avx512,
+    decode_iq4_nl_avx512;
 matvec_fn matvec_f32_avx512, matvec_f16_avx512, matvec_bf16_avx512;
 unpack_fn unpack_f32_avx512, unpack_f16_avx512, unpack_bf16_avx512;
 panel_mul_fn panel_mul_f32_avx512;
@@ -15,7 +17,6 @@ rms_norm_fn rms_norm_avx512;
 silu_mul_fn silu_mul_avx512;
 rope_pairs_fn rope_pairs_avx512;
 rope_halves_fn rope_halves_avx512;
-f32_to_f16_fn f32_to_f16_avx512;
 attend_fn attend_avx512;
 
 #endif

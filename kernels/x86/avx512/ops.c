@@ -1,5 +1,4 @@
-/* The elementwise work of a layer: norms, activation functions, rotary embedding, conversion to half and to
- * int8. Loads and stores at a remainder are masked; nothing beyond n is read or written. */
+/* The elementwise work of a layer: norms, activation functions, rotary embedding, conversion to int8. Loads and stores at a remainder are masked; nothing beyond n is read or written. */
 #include "avx512.h"
 #include "vec.h"
 
@@ -58,14 +57,6 @@ void rope_halves_avx512(float *x, const float *cs, size_t n_dims) {
         __m512 a = _mm512_maskz_loadu_ps(m, x + i), b = _mm512_maskz_loadu_ps(m, x + half + i);
         _mm512_mask_storeu_ps(x + i, m, _mm512_fmsub_ps(a, c, _mm512_mul_ps(b, s)));
         _mm512_mask_storeu_ps(x + half + i, m, _mm512_fmadd_ps(b, c, _mm512_mul_ps(a, s)));
-    }
-}
-
-void f32_to_f16_avx512(const float *x, uint16_t *y, size_t n) {
-    for (size_t i = 0; i < n; i += 16) {
-        __mmask16 m = vec_mask16(n - i);
-        __m512 v = _mm512_maskz_loadu_ps(m, x + i);
-        _mm256_mask_storeu_epi16(y + i, m, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
     }
 }
 

@@ -6,10 +6,9 @@
 #include "avx512vnni.h"
 #include "kernels/x86/avx512/vec.h"
 
-/* Token t in a section of the activations, from running pointers into the rows of tokens 0 and 3 (name##0,
- * name##3): six addresses from one stride register. */
-#define TOKEN(name, t)       (((t) < 3 ? name##0 : name##3) + (size_t)((t) % 3) * stride)
-#define ADVANCE(name, bytes) (name##0 += (bytes), name##3 += (bytes))
+/* Token t at an offset into its row. Six row pointers and one running offset per section: every load is base
+ * + index with a constant, so nothing but the offsets moves and no address needs a register of its own. */
+#define TOKEN(offset, t) (row##t + (offset))
 
 VEC_INLINE __m512i broadcast_i32(const char *p) {
     __m512i v = _mm512_set1_epi32(vec_load_i32(p));
@@ -41,21 +40,25 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
     const int mins_32 = kind == PANEL_Q8_32_MIN, mins_256 = kind == PANEL_Q8_256_MIN;
     const int zero_point = !mins_32 && !mins_256, scale_32 = kind == PANEL_Q8_32 || mins_32;
     const size_t fold = kind == PANEL_Q8_256_16 ? 16 : 32;
-    const size_t d_at = act_d_at(k) + k0 / (scale_32 ? 32 : 256) * 4;
-    const size_t z_at = fold == 16 ? act_z16_at(k) + k0 / 16 * 4 : act_z32_at(k) + k0 / 32 * 4;
-    /* a pointer to token 3 exists only where the token does */
-    const char *q0 = act + k0, *q3 = q0 + (n > 3 ? 3 * stride : 0);
-    const char *d0 = q0 - k0 + d_at, *d3 = q3 - k0 + d_at, *z0 = q0 - k0 + z_at, *z3 = q3 - k0 + z_at;
-    const char *ds0 = q0 - k0 + act_ds_at(k) + k0 / 8, *ds3 = q3 - k0 + act_ds_at(k) + k0 / 8;
+    size_t q = k0, d = act_d_at(k) + k0 / (scale_32 ? 32 : 256) * 4, ds = act_ds_at(k) + k0 / 8;
+    size_t z = fold == 16 ? act_z16_at(k) + k0 / 16 * 4 : act_z32_at(k) + k0 / 32 * 4;
+    /* a pointer to a token exists only where the token does */
+#define ROW(t) const char *row##t = act + (t < n ? t : 0) * stride;
+    VEC_EACH6(ROW)
     const uint8_t *w = p->w;
     const float *scale = p->scale, *min = p->min;
 
-#define ZERO(t) __m512 f##t = _mm512_setzero_ps(), g##t = _mm512_setzero_ps();
+/* The same columns of the next tile's tokens, which come from the second-level cache at best: rows are too
+ * far apart for the hardware to guess. Only a full tile has another behind it, as a rule. */
+#define AHEAD(t) _mm_prefetch(TOKEN(q + 6 * stride, t), _MM_HINT_T0);
+#define ZERO(t)  __m512 f##t = _mm512_setzero_ps(), g##t = _mm512_setzero_ps();
     VEC_EACH6(ZERO)
     for (const uint8_t *end = w + kc * 32; w < end; w += fold * 32, scale += 32) {
 #define START(t)                                                                                             \
     __m512i a##t = zero_point && t < n ? broadcast_i32(TOKEN(z, t)) : _mm512_setzero_si512(), b##t = a##t;
+        __asm__("" : "+r"(q)); /* or the compiler keeps sums of offsets in registers it has not got */
         VEC_EACH6(START)
+        if (n == 6) VEC_EACH6(AHEAD)
         COLUMNS(0);
         COLUMNS(1);
         COLUMNS(2);
@@ -87,17 +90,17 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
     }
             VEC_EACH6(SUBTRACT)
             min += 32;
-            ADVANCE(ds, 4);
+            ds += 4;
         }
-        ADVANCE(q, fold);
-        if (zero_point) ADVANCE(z, 4);
-        if (scale_32) ADVANCE(d, 4);
+        q += fold;
+        z += 4;
+        if (scale_32) d += 4;
     }
 
     if (mins_256) {
         /* pairs of minima (aux) times pairs of sums of 32, then dmin, which is in min: one float step for the
          * superblock */
-        const char *s0 = act + act_s32_at(k) + k0 / 16, *s3 = s0 + (n > 3 ? 3 * stride : 0);
+        const size_t s = act_s32_at(k) + k0 / 16;
         const __m512 m0 = _mm512_load_ps(p->min), m1 = _mm512_load_ps(p->min + 16);
 #define PAIRS(t, i)                                                                                          \
     do {                                                                                                     \
@@ -121,9 +124,9 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
 #define STORE(t)                                                                                             \
     if (t < n) {                                                                                             \
         __m512 x = _mm512_load_ps(c + 32 * t), y = _mm512_load_ps(c + 32 * t + 16);                          \
-        const __m512 d = scale_32 ? _mm512_setzero_ps() : broadcast_f32(TOKEN(d, t));                        \
-        x = scale_32 ? _mm512_add_ps(f##t, x) : _mm512_fmadd_ps(f##t, d, x);                                 \
-        y = scale_32 ? _mm512_add_ps(g##t, y) : _mm512_fmadd_ps(g##t, d, y);                                 \
+        const __m512 x256 = scale_32 ? _mm512_setzero_ps() : broadcast_f32(TOKEN(d, t));                     \
+        x = scale_32 ? _mm512_add_ps(f##t, x) : _mm512_fmadd_ps(f##t, x256, x);                              \
+        y = scale_32 ? _mm512_add_ps(g##t, y) : _mm512_fmadd_ps(g##t, x256, y);                              \
         _mm512_store_ps(c + 32 * t, x);                                                                      \
         _mm512_store_ps(c + 32 * t + 16, y);                                                                 \
     }

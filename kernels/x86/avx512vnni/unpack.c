@@ -13,11 +13,12 @@
 
 enum { ROWS = 32, VECTOR_ROWS = 16 };
 
-/* Where the columns of up to 32 rows start, and how far ahead the next panel has been asked for. */
+/* Where the columns of up to 32 rows start, and which row's following columns are to be asked for next. */
 typedef struct source {
     const uint8_t *p;
     size_t stride; /* times 15 must fit an int: gathers use 32-bit offsets */
-    uintptr_t ahead;
+    const uint8_t *next;
+    size_t next_stride;
 } source;
 
 /* A panel with rows missing is unpacked from a copy of its columns in which they are zero: 32 rows of at most
@@ -30,9 +31,9 @@ _Static_assert(sizeof(block_q8_0) * PANEL_K / 32 <= 320 && sizeof(block_q6_k) <=
 
 VEC_INLINE source panel_source(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t at, size_t bytes,
                                partial *t) {
-    /* While this panel is multiplied the next one, 32 rows on, can come from memory: as many bytes as this
-     * call consumes, from the corresponding part of what it will read. */
-    source s = {w + at, row_bytes, (uintptr_t)w + ROWS * row_bytes + ROWS * at};
+    /* While this panel is multiplied, the columns that come after its own in the same rows can come from
+     * memory: they are unpacked next but for the other panels of the group (gemm.c). */
+    source s = {w + at, row_bytes, w + at + bytes, row_bytes};
     if (n_rows == ROWS) return s;
     memset(t, 0, sizeof *t);
     for (size_t r = 0; r < n_rows; r++) memcpy(t->bytes[r], w + r * row_bytes + at, bytes);
@@ -41,9 +42,10 @@ VEC_INLINE source panel_source(const uint8_t *w, size_t row_bytes, size_t n_rows
     return s;
 }
 
-VEC_INLINE void prefetch_next(source *s, const size_t bytes) {
-    for (const uintptr_t end = s->ahead + bytes; s->ahead < end; s->ahead += 64)
-        _mm_prefetch((const char *)s->ahead, _MM_HINT_T1);
+/* The next `bytes` of so many rows. A panel asks for 32 rows in the course of its unpacking. */
+VEC_INLINE void prefetch_rows(source *s, const size_t rows, const size_t bytes) {
+    for (size_t r = 0; r < rows; r++, s->next += s->next_stride)
+        for (size_t i = 0; i < bytes + 63; i += 64) _mm_prefetch((const char *)s->next + i, _MM_HINT_T1);
 }
 
 /* 16 bytes at p, stride apart, of 16 rows: t[j] holds dword j of rows 0 .. 15. */
@@ -103,7 +105,7 @@ VEC_INLINE void unpack_nibbles(source s, size_t kc, panel *p, const size_t block
         const uint8_t *at = s.p;
         for (size_t b = 0; b < kc / 32; b++, at += block) {
             __m512i t[4];
-            prefetch_next(&s, VECTOR_ROWS * block);
+            prefetch_rows(&s, 2, PANEL_K / 32 * block);
             load_dwords(at + qs, s.stride, t);
             const __m512i bits = qh ? gather(at + qh, s.stride) : nibble;
 #define PUT(j)                                                                                               \
@@ -148,7 +150,7 @@ void unpack_q8_0_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size
     for (size_t half = 0; half < ROWS; half += VECTOR_ROWS, s.p += VECTOR_ROWS * s.stride) {
         const uint8_t *at = s.p;
         for (size_t b = 0; b < kc / 32; b++, at += B) {
-            prefetch_next(&s, VECTOR_ROWS * B);
+            prefetch_rows(&s, 2, PANEL_K / 32 * B);
             for (size_t u = 0; u < 2; u++) {
                 __m512i t[4];
                 load_dwords(at + QS + 16 * u, s.stride, t);
@@ -218,7 +220,7 @@ VEC_INLINE void unpack_q45_k(source s, panel *p, const size_t block, const size_
                              _mm512_setzero_si512()};
             if (five) load_dwords(s.p + qh + 16 * u, s.stride, th);
 #define PAIR_OF_SUBBLOCKS(i)                                                                                 \
-    prefetch_next(&s, VECTOR_ROWS / 8 * block);                                                              \
+    prefetch_rows(&s, 2, block);                                                                             \
     unpack_pair_k(s.p + qs, s.stride, half, p, i, u, th, five);
             VEC_EACH4(PAIR_OF_SUBBLOCKS)
 #undef PAIR_OF_SUBBLOCKS
@@ -261,7 +263,7 @@ void unpack_q6_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size
              */
             const size_t h = i / 2, v = i % 2, at = (128 * h + 16 * v) / 4;
             __m512i a[4], b[4], top[4];
-            prefetch_next(&s, VECTOR_ROWS * B / 4);
+            prefetch_rows(&s, 4, B);
             load_dwords(s.p + 64 * h + 16 * v, s.stride, a);
             load_dwords(s.p + 64 * h + 16 * v + 32, s.stride, b);
             load_dwords(s.p + QH + 32 * h + 16 * v, s.stride, top);
