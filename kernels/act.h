@@ -27,6 +27,8 @@ typedef enum act_kind { ACT_F32, ACT_Q8_32, ACT_Q8_256, ACT_COUNT } act_kind;
 
 #define ACT_TINY 0x1p-119f
 
+#define ACT_MAGIC 0x4B400000 /* the bits of 12582912.0f, 1.5 * 2^23 */
+
 #define ACT_ALIGN64(n) (((size_t)(n) + 63) & ~(size_t)63)
 
 /* Byte offsets of the sections of a quantized row of k values; q is at 0. */
@@ -55,11 +57,17 @@ static inline size_t act_s16_at(size_t k) {
 static inline size_t act_s32_at(size_t k) {
     return act_s16_at(k) + ACT_ALIGN64(k / 16 * 2);
 }
+/* int32_t m32[k / 32]: ACT_MAGIC plus z32. Products are added to it as integers; what comes out, taken as the
+ * bits of a float, is 12582912 + the sum, exactly while that is below 2^22, so one fma takes it to a scaled
+ * float. */
+static inline size_t act_m32_at(size_t k) {
+    return act_s32_at(k) + ACT_ALIGN64(k / 32 * 2);
+}
 
 /* Bytes of one row; also the smallest stride between rows. Rows start at multiples of 64 bytes. */
 static inline size_t act_row_bytes(act_kind kind, size_t k) {
     if (kind == ACT_F32) return ACT_ALIGN64(k * 4) + 64;
-    return act_s32_at(k) + ACT_ALIGN64(k / 32 * 2) + 64;
+    return act_m32_at(k) + ACT_ALIGN64(k / 32 * 4) + 64;
 }
 
 static inline const int8_t *act_q(const void *row) {
@@ -76,6 +84,9 @@ static inline const int32_t *act_z32(const void *row, size_t k) {
 }
 static inline const int32_t *act_z16(const void *row, size_t k) {
     return (const int32_t *)((const char *)row + act_z16_at(k));
+}
+static inline const int32_t *act_m32(const void *row, size_t k) {
+    return (const int32_t *)((const char *)row + act_m32_at(k));
 }
 static inline const int16_t *act_s16(const void *row, size_t k) {
     return (const int16_t *)((const char *)row + act_s16_at(k));

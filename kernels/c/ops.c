@@ -53,6 +53,7 @@ static void quantize(const float *x, size_t k, size_t group, void *row) {
     int8_t *q = row;
     float *d = section(row, act_d_at(k)), *ds = section(row, act_ds_at(k));
     int32_t *z32 = section(row, act_z32_at(k)), *z16 = section(row, act_z16_at(k));
+    int32_t *m32 = section(row, act_m32_at(k));
     int16_t *s16 = section(row, act_s16_at(k)), *s32 = section(row, act_s32_at(k));
 
     for (size_t g = 0; g < k / group; g++) d[g] = quantize_group(x + g * group, group, q + g * group);
@@ -65,6 +66,7 @@ static void quantize(const float *x, size_t k, size_t group, void *row) {
         int sum = sum_i8(q + 32 * i, 32);
         s32[i] = (int16_t)sum;
         z32[i] = -128 * sum;
+        m32[i] = ACT_MAGIC + z32[i];
         ds[i] = d[32 * i / group] * (float)sum;
     }
 }

@@ -32,6 +32,7 @@ static void check_same_row(test *t, const char *isa, size_t k, size_t group, int
                     {"ds", act_ds_at(k), k / 32 * 4},
                     {"z32", act_z32_at(k), k / 32 * 4},
                     {"z16", act_z16_at(k), k / 16 * 4},
+                    {"m32", act_m32_at(k), k / 32 * 4},
                     {"s16", act_s16_at(k), k / 16 * 2},
                     {"s32", act_s32_at(k), k / 32 * 2}};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
@@ -64,6 +65,7 @@ static void check_definition(test *t, const float *x, size_t k, size_t group, co
         int sum = act_s16(row, k)[2 * i] + act_s16(row, k)[2 * i + 1];
         CHECK_EQ(t, act_s32(row, k)[i], sum);
         CHECK_EQ(t, act_z32(row, k)[i], -128 * sum);
+        CHECK_EQ(t, act_m32(row, k)[i], ACT_MAGIC - 128 * sum);
         CHECK(t, act_ds(row, k)[i] == act_d(row, k)[32 * i / group] * (float)sum);
     }
 }

@@ -70,6 +70,7 @@ INLINE void quantize(const float *x, size_t k, void *row, size_t group) {
     int8_t *q = row;
     float *d = (float *)(void *)(at + act_d_at(k)), *ds = (float *)(void *)(at + act_ds_at(k));
     int32_t *z32 = (int32_t *)(void *)(at + act_z32_at(k)), *z16 = (int32_t *)(void *)(at + act_z16_at(k));
+    int32_t *m32 = (int32_t *)(void *)(at + act_m32_at(k));
     int16_t *s16 = (int16_t *)(void *)(at + act_s16_at(k)), *s32 = (int16_t *)(void *)(at + act_s32_at(k));
     for (size_t g = 0; g < k / group; g++) {
         float inverse;
@@ -83,6 +84,7 @@ INLINE void quantize(const float *x, size_t k, void *row, size_t group) {
             z16[2 * i] = -128 * sum[0];
             z16[2 * i + 1] = -128 * sum[1];
             z32[i] = -128 * (sum[0] + sum[1]);
+            m32[i] = ACT_MAGIC + z32[i];
             ds[i] = d[g] * (float)(sum[0] + sum[1]);
         }
     }

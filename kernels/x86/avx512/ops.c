@@ -1,4 +1,5 @@
-/* The elementwise work of a layer: norms, activation functions, rotary embedding, conversion to int8. Loads and stores at a remainder are masked; nothing beyond n is read or written. */
+/* The elementwise work of a layer: norms, activation functions, rotary embedding, conversion to int8. Loads
+ * and stores at a remainder are masked; nothing beyond n is read or written. */
 #include "avx512.h"
 #include "vec.h"
 
@@ -111,7 +112,10 @@ static void write_sums(void *row, size_t k, size_t group) {
         __m128 ds = _mm_mul_ps(_mm_setr_ps(d0, d1, 0, 0), _mm_cvtepi32_ps(s32));
         const __m128i zero = _mm_setzero_si128();
         _mm_mask_storeu_ps(base + act_ds_at(k) + i / 8, m32, ds);
-        _mm_mask_storeu_epi32(base + act_z32_at(k) + i / 8, m32, _mm_sub_epi32(zero, _mm_slli_epi32(s32, 7)));
+        const __m128i z32 = _mm_sub_epi32(zero, _mm_slli_epi32(s32, 7));
+        _mm_mask_storeu_epi32(base + act_z32_at(k) + i / 8, m32, z32);
+        _mm_mask_storeu_epi32(base + act_m32_at(k) + i / 8, m32,
+                              _mm_add_epi32(z32, _mm_set1_epi32(ACT_MAGIC)));
         _mm_mask_storeu_epi32(base + act_z16_at(k) + i / 4, m16, _mm_sub_epi32(zero, _mm_slli_epi32(s16, 7)));
         _mm_mask_storeu_epi16(base + act_s16_at(k) + i / 8, m16, _mm_packs_epi32(s16, zero));
         _mm_mask_storeu_epi16(base + act_s32_at(k) + i / 16, m32, _mm_packs_epi32(s32, zero));

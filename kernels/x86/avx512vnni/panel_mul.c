@@ -41,7 +41,8 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
     const int zero_point = !mins_32 && !mins_256, scale_32 = kind == PANEL_Q8_32 || mins_32;
     const size_t fold = kind == PANEL_Q8_256_16 ? 16 : 32;
     size_t q = k0, d = act_d_at(k) + k0 / (scale_32 ? 32 : 256) * 4, ds = act_ds_at(k) + k0 / 8;
-    size_t z = fold == 16 ? act_z16_at(k) + k0 / 16 * 4 : act_z32_at(k) + k0 / 32 * 4;
+    size_t z = fold == 16 ? act_z16_at(k) + k0 / 16 * 4 : act_m32_at(k) + k0 / 32 * 4;
+    const int32_t *unmagic = p->aux; /* floats, in the kinds of ACT_Q8_32 */
     /* a pointer to a token exists only where the token does */
 #define ROW(t) const char *row##t = act + (t < n ? t : 0) * stride;
     VEC_EACH6(ROW)
@@ -55,7 +56,10 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
     VEC_EACH6(ZERO)
     for (const uint8_t *end = w + kc * 32; w < end; w += fold * 32, scale += 32) {
 #define START(t)                                                                                             \
-    __m512i a##t = zero_point && t < n ? broadcast_i32(TOKEN(z, t)) : _mm512_setzero_si512(), b##t = a##t;
+    __m512i a##t = zero_point && t < n ? broadcast_i32(TOKEN(z, t))                                          \
+                   : mins_32           ? _mm512_set1_epi32(ACT_MAGIC)                                        \
+                                       : _mm512_setzero_si512(),                                                       \
+            b##t = a##t;
         __asm__("" : "+r"(q)); /* or the compiler keeps sums of offsets in registers it has not got */
         VEC_EACH6(START)
         if (n == 6) VEC_EACH6(AHEAD)
@@ -70,11 +74,13 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
             COLUMNS(7);
         }
         const __m512 s0 = _mm512_load_ps(scale), s1 = _mm512_load_ps(scale + 16);
+        const __m512 u0 = _mm512_load_ps((const void *)unmagic),
+                     u1 = _mm512_load_ps((const void *)(unmagic + 16));
 #define ADD(t)                                                                                               \
     if (t < n && scale_32) {                                                                                 \
         const __m512 x = broadcast_f32(TOKEN(d, t));                                                         \
-        f##t = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(a##t), s0), x, f##t);                        \
-        g##t = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(b##t), s1), x, g##t);                        \
+        f##t = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(a##t), s0, u0), x, f##t);                 \
+        g##t = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(b##t), s1, u1), x, g##t);                 \
     } else if (t < n) {                                                                                      \
         f##t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a##t), s0, f##t);                                          \
         g##t = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b##t), s1, g##t);                                          \
@@ -94,6 +100,7 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
         }
         q += fold;
         z += 4;
+        unmagic += 32;
         if (scale_32) d += 4;
     }
 

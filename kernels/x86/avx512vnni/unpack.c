@@ -5,8 +5,8 @@
  * Kinds with a zero point (Q8_32, Q8_256_16) have the quants at the top of the byte, whatever their width:
  * the zero point is 128 for all of them, and the scale is divided by the power of two. Kinds with minima have
  * plain quants; PANEL_Q8_256_MIN keeps dmin in min[0][32] and the integer minima as pairs of words in
- * aux[4][32]. Rows beyond n_rows are made of zero bytes, which have scale 0. Overridden together with
- * panel_mul.c. */
+ * aux[4][32]; the kinds of ACT_Q8_32 keep there what goes with the magic number of act.h. Rows beyond n_rows
+ * are made of zero bytes, which have scale 0. Overridden together with panel_mul.c. */
 #include "kernels/blocks.h"
 #include "avx512vnni.h"
 #include "stream.h"
@@ -87,6 +87,14 @@ VEC_INLINE void put(panel *p, size_t at, size_t half, __m512i v) {
     _mm512_store_si512(p->w + (at * ROWS + half) * 4, v);
 }
 
+/* The scale s of a block of 32, and in aux what takes the magic number away from a sum: -12582912 * s. That
+ * is exact, as s has the 11 bits of a half float and the factor two, and so is fma(12582912 + n, s, it), but
+ * for the one rounding that n * s has too. */
+VEC_INLINE void put_scale(panel *p, size_t block, size_t half, __m512 s) {
+    _mm512_store_ps(p->scale + block * ROWS + half, s);
+    _mm512_store_ps((void *)(p->aux + block * ROWS + half), _mm512_mul_ps(s, _mm512_set1_ps(-12582912.0f)));
+}
+
 /* Fifth bits 4 * j .. 4 * j + 3 of the number in each dword, at bit `to` of its four bytes. A quadword holds
  * the numbers of two rows; the bits of the neighbour that a multishift brings along lie elsewhere in the
  * byte. */
@@ -120,8 +128,7 @@ VEC_INLINE void unpack_nibbles(source s, size_t kc, panel *p, const size_t block
             VEC_EACH4(PUT)
 #undef PUT
             const __m512i d = gather(at, s.stride);
-            _mm512_store_ps(p->scale + b * ROWS + half,
-                            _mm512_mul_ps(low_half(d), _mm512_set1_ps(1.0f / (float)(1 << up))));
+            put_scale(p, b, half, _mm512_mul_ps(low_half(d), _mm512_set1_ps(1.0f / (float)(1 << up))));
             if (min)
                 _mm512_store_ps(p->min + b * ROWS + half,
                                 _mm512_sub_ps(_mm512_setzero_ps(), low_half(_mm512_srli_epi32(d, 16))));
@@ -158,7 +165,7 @@ void unpack_q8_0_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size
                 VEC_EACH4(PUT)
 #undef PUT
             }
-            _mm512_store_ps(p->scale + b * ROWS + half, low_half(gather(at, s.stride)));
+            put_scale(p, b, half, low_half(gather(at, s.stride)));
         }
     }
 }
