@@ -8,11 +8,12 @@
 
 enum { GROUP = 4, GROUP_K = 32 * GROUP };
 
-/* What a row adds up: lanes of scale * dot product, and minima * sum of activations, one lane per block of a
- * group. */
+/* What a row adds up: lanes of scale * dot product, and, one lane per block of a group, what multiplies the
+ * sum of the block's activations: its minimum, or the scale where there is a zero point to take back at the
+ * end of the row. */
 typedef struct sums {
     __m512 dot;
-    __m128 min;
+    __m128 rest;
 } sums;
 
 /* The activations of one group. d and ds are zero where blocks are missing. */
@@ -52,19 +53,13 @@ VEC_INLINE __m512 spread_lanes(__m128 v) {
     return _mm512_permutexvar_ps(lanes, _mm512_castps128_ps512(v));
 }
 
-/* (low - zero, high - zero) . activations. Low nibbles meet the first half of each block, high nibbles the
- * second: of two vectors of activations (blocks 0, 1 and 2, 3) the even and the odd 128-bit lanes. The zero
- * point is taken back from the very element that has its products: what cancels does so in integers, not
- * later between float lanes. */
-VEC_INLINE __m512i dot_halves(__m512i low, __m512i high, const int8_t *q, const int zero) {
+/* Low nibbles meet the first half of each block of activations, high nibbles the second: of two vectors
+ * (blocks 0, 1 and 2, 3) the even and the odd 128-bit lanes. */
+VEC_INLINE __m512i dot_halves(__m512i low, __m512i high, const int8_t *q) {
     __m512i a = _mm512_loadu_si512(q), b = _mm512_loadu_si512(q + 64);
     __m512i first = _mm512_shuffle_i64x2(a, b, 0x88), second = _mm512_shuffle_i64x2(a, b, 0xDD);
     __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), low, first);
-    dot = _mm512_dpbusd_epi32(dot, high, second);
-    if (!zero) return dot;
-    const __m512i z = _mm512_set1_epi8((char)zero);
-    __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), z, first);
-    return _mm512_sub_epi32(dot, _mm512_dpbusd_epi32(sum, z, second));
+    return _mm512_dpbusd_epi32(dot, high, second);
 }
 
 VEC_INLINE void add_dot(sums *s, __m512i dot, __m128 scale) {
@@ -84,7 +79,7 @@ VEC_INLINE __m512i fifth_bits(__m512i qh, const int first) {
  * with a load of its own), another the scales together, and, where blocks have them, the minima after the
  * scales. */
 VEC_INLINE void step_q4(const uint8_t *p, const group *g, sums *s, const size_t block, const size_t qs,
-                        const int zero) {
+                        const int minima) {
     const __m128i byte = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i lanes = _mm512_mullo_epi16(_mm512_setr_epi64(0, 0, 0x0001000100010001, 0x0001000100010001,
                                                                0x0002000200020002, 0x0002000200020002, 0, 0),
@@ -101,45 +96,44 @@ VEC_INLINE void step_q4(const uint8_t *p, const group *g, sums *s, const size_t 
     __m512i low = _mm512_and_si512(v, low4), high = _mm512_and_si512(_mm512_srli_epi16(v, 4), low4);
     __m256 d =
         _mm256_cvtph_ps(_mm512_castsi512_si128(_mm512_permutexvar_epi8(_mm512_castsi128_si512(halves), raw)));
-    add_dot(s, dot_halves(low, high, g->q, zero), _mm_mul_ps(_mm256_castps256_ps128(d), g->d));
-    if (!zero) s->min = _mm_fmadd_ps(_mm256_extractf128_ps(d, 1), g->ds, s->min);
+    add_dot(s, dot_halves(low, high, g->q), _mm_mul_ps(_mm256_castps256_ps128(d), g->d));
+    s->rest = _mm_fmadd_ps(minima ? _mm256_extractf128_ps(d, 1) : _mm256_castps256_ps128(d), g->ds, s->rest);
 }
 
 VEC_INLINE void step_q5(const uint8_t *p, const group *g, sums *s, const size_t block, const size_t qs,
-                        const size_t qh, const int zero) {
+                        const size_t qh, const int minima) {
     const __m512i low4 = _mm512_set1_epi8(0x0F), bit4 = _mm512_set1_epi8(0x10);
     __m512i v = four_lanes(p + qs, block), bits = four_dwords(p + qh, block);
     __m512i low = vec_or_masked(_mm512_and_si512(v, low4), fifth_bits(bits, 0), bit4);
     __m512i high = vec_or_masked(_mm512_and_si512(_mm512_srli_epi16(v, 4), low4), fifth_bits(bits, 16), bit4);
-    add_dot(s, dot_halves(low, high, g->q, zero), _mm_mul_ps(four_halves(p, block), g->d));
+    __m128 d = four_halves(p, block);
+    add_dot(s, dot_halves(low, high, g->q), _mm_mul_ps(d, g->d));
+    s->rest = _mm_fmadd_ps(minima ? four_halves(p + sizeof(uint16_t), block) : d, g->ds, s->rest);
 }
 
 VEC_INLINE void step_q4_0(const uint8_t *p, const group *g, sums *s) {
-    step_q4(p, g, s, sizeof(block_q4_0), offsetof(block_q4_0, qs), 8);
+    step_q4(p, g, s, sizeof(block_q4_0), offsetof(block_q4_0, qs), 0);
 }
 
 VEC_INLINE void step_q4_1(const uint8_t *p, const group *g, sums *s) {
-    step_q4(p, g, s, sizeof(block_q4_1), offsetof(block_q4_1, qs), 0);
+    step_q4(p, g, s, sizeof(block_q4_1), offsetof(block_q4_1, qs), 1);
 }
 
 VEC_INLINE void step_q5_0(const uint8_t *p, const group *g, sums *s) {
-    step_q5(p, g, s, sizeof(block_q5_0), offsetof(block_q5_0, qs), offsetof(block_q5_0, qh), 16);
+    step_q5(p, g, s, sizeof(block_q5_0), offsetof(block_q5_0, qs), offsetof(block_q5_0, qh), 0);
 }
 
 VEC_INLINE void step_q5_1(const uint8_t *p, const group *g, sums *s) {
-    step_q5(p, g, s, sizeof(block_q5_1), offsetof(block_q5_1, qs), offsetof(block_q5_1, qh), 0);
-    s->min = _mm_fmadd_ps(four_halves(p + offsetof(block_q5_1, m), sizeof(block_q5_1)), g->ds, s->min);
+    step_q5(p, g, s, sizeof(block_q5_1), offsetof(block_q5_1, qs), offsetof(block_q5_1, qh), 1);
 }
 
-/* Two blocks, u and u + 1 of the group. The unsigned operand is |w| and the activation takes its sign. */
+/* Two blocks, u and u + 1 of the group. The unsigned operand is w + 128. */
 VEC_INLINE void pair_q8_0(const uint8_t *p, const int8_t *q, __m512 scale, sums *s) {
     enum { B = sizeof(block_q8_0), QS = offsetof(block_q8_0, qs) };
     __m512i w = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const void *)(p + QS))),
                                    _mm256_loadu_si256((const void *)(p + B + QS)), 1);
-    const __m512i zero = _mm512_setzero_si512();
-    __m512i a = _mm512_loadu_si512(q);
-    a = _mm512_mask_sub_epi8(a, _mm512_movepi8_mask(w), zero, a);
-    __m512i dot = _mm512_dpbusd_epi32(zero, _mm512_abs_epi8(w), a);
+    w = _mm512_xor_si512(w, _mm512_set1_epi8((char)0x80));
+    __m512i dot = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, _mm512_loadu_si512(q));
     s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, s->dot);
 }
 
@@ -147,7 +141,9 @@ VEC_INLINE void step_q8_0(const uint8_t *p, const group *g, sums *s) {
     enum { B = sizeof(block_q8_0) };
     const __m512i first = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     const __m512i second = _mm512_setr_epi32(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    const __m512 scale = _mm512_castps128_ps512(_mm_mul_ps(four_halves(p, B), g->d));
+    const __m128 d = four_halves(p, B);
+    const __m512 scale = _mm512_castps128_ps512(_mm_mul_ps(d, g->d));
+    s->rest = _mm_fmadd_ps(d, g->ds, s->rest);
     pair_q8_0(p, g->q, _mm512_permutexvar_ps(first, scale), s);
     pair_q8_0(p + 2 * B, g->q + 64, _mm512_permutexvar_ps(second, scale), s);
 }
@@ -161,7 +157,7 @@ VEC_INLINE void copy_tail(uint8_t to[192], const uint8_t *p, size_t bytes) {
 }
 
 VEC_INLINE void matvec(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
-                       const size_t block, step_fn *step) {
+                       const size_t block, step_fn *step, const float rest) {
     const size_t n_blocks = k / 32;
     const float *d = act_d(act, k), *ds = act_ds(act, k);
     stream ahead = (uintptr_t)w;
@@ -186,17 +182,18 @@ VEC_INLINE void matvec(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t
             g.ds = _mm_maskz_loadu_ps(m, ds + b);
             step(tail, &g, &s);
         }
-        y[r] = vec_sum16(s.dot) + vec_sum4(s.min);
+        y[r] = vec_sum16(s.dot) + rest * vec_sum4(s.rest);
     }
 }
 
-#define MATVEC(name)                                                                                         \
+/* rest: what the sums of activations count for: minus the zero point, or one for minima. */
+#define MATVEC(name, rest)                                                                                   \
     void matvec_##name##_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k,                \
                                     const void *act, float *y) {                                             \
-        matvec(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), step_##name);                          \
+        matvec(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), step_##name, rest);                    \
     }
-MATVEC(q4_0)
-MATVEC(q4_1)
-MATVEC(q5_0)
-MATVEC(q5_1)
-MATVEC(q8_0)
+MATVEC(q4_0, -8.0f)
+MATVEC(q4_1, 1.0f)
+MATVEC(q5_0, -16.0f)
+MATVEC(q5_1, 1.0f)
+MATVEC(q8_0, -128.0f)
