@@ -108,7 +108,7 @@ static void bench_gemm(const kernels *k, const struct type *type, const options 
         size_t row = passes * rows % GEMM_ROWS;
         double start = now();
         gemm_panels(k, type->format, b->w + row * row_bytes, row_bytes, rows, K, b->act, stride, TOKENS, b->p,
-                   b->c);
+                    b->c);
         double rate = 2.0 * K * TOKENS * (double)rows / (now() - start) * 1e-9;
         if (rate > best) best = rate;
         passes++;

@@ -299,6 +299,6 @@ static void equals_ggml(test *t) {
 #define TESTS(X)                                                                                             \
     X(every_set_has_the_bits_of_c)                                                                           \
     X(decoding_has_the_bits_of_c)                                                                            \
-    X(values_come_back) X(errors_are_as_small_as_the_type_allows) X(known_blocks) X(no_number_from_none)     \
-        X(equals_ggml)
+    X(values_come_back)                                                                                      \
+    X(errors_are_as_small_as_the_type_allows) X(known_blocks) X(no_number_from_none) X(equals_ggml)
 TEST_SUITE(TESTS)

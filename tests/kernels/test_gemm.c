@@ -103,7 +103,7 @@ static void check_gemm(test *t, const kernels *table, const product *q, panel *p
     output c = output_new(q->m * rows * sizeof(float));
     memset(p, 0xff, sizeof *p);
     gemm_panels(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
-               c.p);
+                c.p);
     check_results(t, table, q, rows, c.p, NULL, "gemm_panels");
     if (!output_intact(&c))
         TEST_FAIL(t, "panel_mul of %s on %s writes outside c, %zu tokens", q->type->name, table->isa, q->m);
@@ -135,14 +135,14 @@ static void check_row_alone(test *t, const kernels *table, const product *q, pan
     output all = output_new(q->m * rows * sizeof(float)), one = output_new(q->m * rows * sizeof(float));
     size_t last = q->n_rows - 1;
     gemm_panels(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
-               all.p);
-    gemm_panels(table, q->type->format, q->w + last * q->w_stride, q->w_stride, 1, q->k, q->act, q->act_stride,
-               q->m, p, one.p);
+                all.p);
+    gemm_panels(table, q->type->format, q->w + last * q->w_stride, q->w_stride, 1, q->k, q->act,
+                q->act_stride, q->m, p, one.p);
     for (size_t token = 0; token < q->m; token++) {
         float together = ((float *)all.p)[token * rows + last], alone = ((float *)one.p)[token * rows];
         if (!same_float(together, alone))
-            TEST_FAIL(t, "gemm_panels of %s on %s, k %zu: row %zu of token %zu is %a, alone %a", q->type->name,
-                      table->isa, q->k, last, token, (double)together, (double)alone);
+            TEST_FAIL(t, "gemm_panels of %s on %s, k %zu: row %zu of token %zu is %a, alone %a",
+                      q->type->name, table->isa, q->k, last, token, (double)together, (double)alone);
     }
     output_free(&all);
     output_free(&one);

@@ -292,7 +292,8 @@ static void whole_file(test *t) {
     leat_quantize_params_default(&stopped);
     stopped.progress = progress;
     stopped.user = &s;
-    CHECK_EQ(t, leat_quantize(folder_file(&f, "out.gguf"), folder_file(&f, "never.gguf"), &stopped, &e), LEAT_E_CANCELLED);
+    CHECK_EQ(t, leat_quantize(folder_file(&f, "out.gguf"), folder_file(&f, "never.gguf"), &stopped, &e),
+             LEAT_E_CANCELLED);
     CHECK(t, strstr(e.message, "4 of 10 tensors") != NULL);
     CHECK_EQ(t, folder_count(&f), 3);
     free(first);
