@@ -307,6 +307,6 @@ static void progress_is_erased(test *t) {
     X(stdout_is_the_text)                                                                                    \
     X(cache_types)                                                                                           \
     X(prompt_sources)                                                                                        \
-    X(streams_that_fail) X(info_pages) X(hostile_metadata) X(tokens_and_back) X(terminal_and_interrupt)      \
-        X(progress_is_erased)
+    X(streams_that_fail)                                                                                     \
+    X(info_pages) X(hostile_metadata) X(tokens_and_back) X(terminal_and_interrupt) X(progress_is_erased)
 TEST_SUITE(TESTS)

@@ -367,7 +367,9 @@ static void null_is_refused(test *t) {
     X(tokens_are_checked)                                                                                    \
     X(parameters_are_checked)                                                                                \
     X(heads_are_whole_blocks)                                                                                \
-    X(bytes_follow_the_cache) X(progress_can_stop) X(cancel_leaves_a_session_whole)                          \
-        X(cancel_from_another_thread) X(one_owner_at_a_time) X(sessions_share_a_model)                       \
-            X(idle_sessions_sleep) X(null_is_refused)
+    X(bytes_follow_the_cache)                                                                                \
+    X(progress_can_stop)                                                                                     \
+    X(cancel_leaves_a_session_whole)                                                                         \
+    X(cancel_from_another_thread)                                                                            \
+    X(one_owner_at_a_time) X(sessions_share_a_model) X(idle_sessions_sleep) X(null_is_refused)
 TEST_SUITE(TESTS)
