@@ -18,6 +18,7 @@ uint32_t cpu_flags(void) {
     enum { L1C_FMA = 1 << 12, L1C_OSXSAVE = 1 << 27, L1C_AVX = 1 << 28, L1C_F16C = 1 << 29 };
     enum { L7B_AVX2 = 1 << 5, L7B_AVX512F = 1 << 16, L7B_AVX512DQ = 1 << 17, L7B_AVX512BW = 1 << 30 };
     enum { L7C_VBMI = 1 << 1, L7C_VBMI2 = 1 << 6, L7C_VNNI = 1 << 11 };
+    enum { L71A_AVX_VNNI = 1 << 4 };
     const uint32_t l7b_avx512vl = 1u << 31;
     const uint32_t l7b_avx512 = L7B_AVX512F | L7B_AVX512DQ | L7B_AVX512BW | l7b_avx512vl;
     const uint64_t ymm = 0x06, zmm = 0xe6;
@@ -32,6 +33,11 @@ uint32_t cpu_flags(void) {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return flags;
     if (b & L7B_AVX2) flags |= CPU_AVX2;
     const uint32_t base = CPU_AVX2 | CPU_FMA | CPU_F16C;
+    /* a is the highest subleaf there is; asking for subleaf 1 overwrites the others */
+    uint32_t a1 = 0, b1, c1, d1;
+    if (a >= 1 && __get_cpuid_count(7, 1, &a1, &b1, &c1, &d1) && (flags & base) == base &&
+        (a1 & L71A_AVX_VNNI))
+        flags |= CPU_AVX_VNNI;
     if ((flags & base) != base || (b & l7b_avx512) != l7b_avx512 || (state & zmm) != zmm) return flags;
     flags |= CPU_AVX512;
     if (c & L7C_VNNI) flags |= CPU_AVX512_VNNI;

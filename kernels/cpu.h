@@ -13,6 +13,7 @@ enum {
     CPU_AVX512 = 1 << 3,      /* F, BW, VL and DQ together, and all of the above */
     CPU_AVX512_VNNI = 1 << 4, /* vpdpbusd and relatives */
     CPU_AVX512_VBMI = 1 << 5, /* VBMI and VBMI2 together */
+    CPU_AVX_VNNI = 1 << 6,    /* vpdpbusd and relatives on ymm, in their VEX form; implies AVX2 */
 };
 
 /* Only what both the CPU has and the operating system saves on a context switch. 0 on an unknown

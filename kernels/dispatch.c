@@ -42,7 +42,10 @@ const char *kernels_isa(size_t i) {
 }
 
 bool kernels_init(kernels *k, const char *name) {
-    uint32_t flags = cpu_flags();
+    return kernels_init_for(k, name, cpu_flags());
+}
+
+bool kernels_init_for(kernels *k, const char *name, uint32_t flags) {
     size_t highest = N_SETS;
     for (size_t s = 0; s < N_SETS; s++)
         if (runs_here(&sets[s], flags) && (!name || !strcmp(name, sets[s].name))) highest = s;

@@ -105,6 +105,10 @@ weight_traits kernels_traits(uint32_t format);
  * false, table untouched, when the name is unknown or the machine lacks it. */
 bool kernels_init(kernels *k, const char *isa);
 
+/* The same for a machine whose CPU has these flags (cpu.h). Its kernels are to be called on such a machine
+ * only. */
+bool kernels_init_for(kernels *k, const char *isa, uint32_t cpu_flags);
+
 /* The i-th set of isa.def that this machine can run, in ascending order; NULL past the end. */
 const char *kernels_isa(size_t i);
 

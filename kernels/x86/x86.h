@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 
 void kernels_init_avx2(kernels *k);
+void kernels_init_avxvnni(kernels *k);
 void kernels_init_avx512(kernels *k);
 void kernels_init_avx512vnni(kernels *k);
 

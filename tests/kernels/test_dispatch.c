@@ -76,6 +76,7 @@ static void traits_are_those_of_kernels_def(test *t) {
 static void flags_are_consistent(test *t) {
     uint32_t flags = cpu_flags(), base = CPU_AVX2 | CPU_FMA | CPU_F16C;
     CHECK(t, !(flags & CPU_AVX512) || (flags & base) == base);
+    CHECK(t, !(flags & CPU_AVX_VNNI) || (flags & base) == base);
     CHECK(t, !(flags & (CPU_AVX512_VNNI | CPU_AVX512_VBMI)) || (flags & CPU_AVX512));
 #if defined(__x86_64__) && defined(__GNUC__)
     __builtin_cpu_init();
@@ -85,11 +86,48 @@ static void flags_are_consistent(test *t) {
 #endif
 }
 
+/* On a CPU with a higher set but not all below it, the missing ones are passed over: their kernels are not in
+ * the table, those of the sets around them are. */
+static void a_missing_set_is_passed_over(test *t) {
+#if defined(__x86_64__)
+    const uint32_t avx2 = CPU_AVX2 | CPU_FMA | CPU_F16C, avx512 = avx2 | CPU_AVX512;
+    const uint32_t server = avx512 | CPU_AVX512_VNNI | CPU_AVX512_VBMI;
+    kernels plain, client, old, ice_lake, newest;
+    REQUIRE(t, kernels_init_for(&plain, NULL, avx2));
+    REQUIRE(t, kernels_init_for(&client, NULL, avx2 | CPU_AVX_VNNI));
+    REQUIRE(t, kernels_init_for(&old, NULL, avx512));
+    REQUIRE(t, kernels_init_for(&ice_lake, NULL, server));
+    REQUIRE(t, kernels_init_for(&newest, NULL, server | CPU_AVX_VNNI));
+    CHECK_STR(t, plain.isa, "avx2");
+    CHECK_STR(t, client.isa, "avxvnni");
+    CHECK_STR(t, old.isa, "avx512");
+    CHECK_STR(t, ice_lake.isa, "avx512vnni");
+    CHECK_STR(t, newest.isa, "avx512vnni");
+    CHECK(t, client.matvec[FORMAT_Q4_0] != plain.matvec[FORMAT_Q4_0]);
+    CHECK(t, client.matvec[FORMAT_F16] == plain.matvec[FORMAT_F16]);
+    CHECK(t, old.matvec[FORMAT_Q4_0] == plain.matvec[FORMAT_Q4_0]);
+    CHECK(t, old.panel_mul[PANEL_Q8_32] == plain.panel_mul[PANEL_Q8_32]);
+    CHECK(t, ice_lake.matvec[FORMAT_Q4_0] == newest.matvec[FORMAT_Q4_0]);
+    CHECK(t, ice_lake.panel_mul[PANEL_Q8_32] == newest.panel_mul[PANEL_Q8_32]);
+
+    kernels k;
+    CHECK(t, !kernels_init_for(&k, "avxvnni", server));
+    CHECK(t, !kernels_init_for(&k, "avxvnni", CPU_AVX_VNNI)); /* every flag a set needs */
+    REQUIRE(t, kernels_init_for(&k, "avx512", server | CPU_AVX_VNNI));
+    CHECK(t, k.matvec[FORMAT_Q4_0] == client.matvec[FORMAT_Q4_0]); /* lower sets that the machine has */
+    REQUIRE(t, kernels_init_for(&k, NULL, 0));
+    CHECK_STR(t, k.isa, "c");
+#else
+    (void)t;
+#endif
+}
+
 #define TESTS(X)                                                                                             \
     X(c_comes_first_and_names_are_those_of_isa_def)                                                          \
     X(every_set_has_every_kernel)                                                                            \
     X(the_default_is_the_highest)                                                                            \
     X(what_it_does_not_know_is_refused)                                                                      \
+    X(a_missing_set_is_passed_over)                                                                          \
     X(traits_are_those_of_kernels_def)                                                                       \
     X(flags_are_consistent)
 TEST_SUITE(TESTS)

@@ -1,6 +1,7 @@
 /* What the files of this folder share: the declarations of its kernels, the panel layout that unpack.c writes
- * and panel_mul.c reads, and small vector helpers. Included by this folder only. Everything is compiled with
- * AVX2, FMA and F16C, so nothing of it may be called (or inlined) outside the kernel table. */
+ * and panel_mul.c reads, and small vector helpers. Included by this folder and, for the helpers, by avxvnni.
+ * Everything is compiled with AVX2, FMA and F16C, so nothing of it may be called (or inlined) outside the
+ * kernel table. */
 #ifndef LEAT_KERNELS_X86_AVX2_AVX2_H
 #define LEAT_KERNELS_X86_AVX2_AVX2_H
 
@@ -33,11 +34,13 @@ encode_fn encode_f16_avx2, encode_bf16_avx2, encode_q8_0_avx2, encode_q4_0_avx2,
  * as the type has them, four columns of a row side by side: w[k / 4][16][4]. vpmaddubsw leaves two int16 sums
  * per row, and codes this small allow several of those to be added before vpmaddwd widens them: 4 bits: 8 * 2
  * * 15 * 127 = 30480, 32 columns    5 bits: 4 * 2 * 31 * 127 = 31496, 16 columns 6 bits: 2 * 2 * 63 * 127 =
- * 32004, 8 columns 8 bits allow none, and for Q8_0 w is an int16 panel instead, two columns of a row side by
- * side: w16[k / 2][16][2].
+ * 32004, 8 columns. 8 bits allow none. A weight of Q8_0 is kept as its magnitude and, in a second table after
+ * the first, a byte of ones where it is negative. With s that byte, q ^ s is q or -1 - q, so that
+ * |w| * (q ^ s) is w * q less |w| where w is negative: their sum over 32 columns, in aux, makes up for it.
  *
  *     PANEL_F32         f[k][16]
  *     PANEL_Q8_32       scale[k / 32][16], divided by the factor of zero_point_factor() below
+ *                       Q8_0: aux[k / 32][16], the sum of magnitudes of negative weights
  *     PANEL_Q8_32_MIN   scale[k / 32][16], min[k / 32][16], to be added
  *     PANEL_Q8_256_MIN  scale[16] = d, min[16] = dmin, and integers in aux (int16 pairs):
  *                       [8][16] the scale of a sub-block twice, [4][16] the minima of two sub-blocks
@@ -46,6 +49,7 @@ encode_fn encode_f16_avx2, encode_bf16_avx2, encode_q8_0_avx2, encode_q4_0_avx2,
 enum {
     ROWS = 16,
     TOKENS = 12,                 /* per call of panel_mul: four tiles of three tokens, or two of six floats */
+    W_SIGNS = PANEL_K / 4,       /* groups of four columns: where the second table of w starts, Q8_0 */
     AUX_MINS = 8 * ROWS,         /* where the second table of aux starts, PANEL_Q8_256_MIN */
     AUX_SCALE_PAIRS = 16 * ROWS, /* and PANEL_Q8_256_16 */
     AUX_BITS = PANEL_K / 16 * PANEL_ROWS_MAX - 1 /* bits of a code, where panels of a kind differ in that */

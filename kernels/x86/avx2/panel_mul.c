@@ -45,6 +45,12 @@ INLINE const void *bytes_after(const void *p, size_t n) {
  * are then more than there are registers. */
 #define KEEP_IN_REGISTER(x) __asm__("" : "+x"(x))
 
+/* The same columns of the tile after this one: rows of activations are too far apart for the hardware to
+ * guess. */
+INLINE void prefetch_tile(const int8_t *q, size_t stride, int n) {
+    for (int t = 0; t < n; t++) _mm_prefetch((const char *)q + (size_t)(n + t) * stride, _MM_HINT_T0);
+}
+
 /* ---- sums of int16
  * -------------------------------------------------------------------------------------------- */
 
@@ -156,6 +162,7 @@ INLINE void mul_32(const panel *p, tokens a, float *c, int n, int bits, bool has
     for (size_t b = 0; b < a.kc / 32; b++, q += 32, w += 32 * ROWS) {
         const float *scale = p->scale + ROWS * b;
         tile_i s;
+        prefetch_tile(q, a.stride, n);
         if (bits == 4) {
             dot_32(&s, w, q, a.stride, n);
             fold(&f, &s, factor, scale, d + b, z32 + b, a.stride, n);
@@ -173,59 +180,47 @@ INLINE void mul_32(const panel *p, tokens a, float *c, int n, int bits, bool has
 /* ---- 8 bits
  * --------------------------------------------------------------------------------------------------- */
 
-/* Activations of a tile as int16. With vpmaddwd on pairs, 32 products cost two multiplications and two
- * additions, which run on three ports. The sign trick of matvec_q8_0 costs four operations too (vpsignb,
- * vpmaddubsw, vpmaddwd, vpaddd), three of them on two ports; planes of four bits cost as much again. */
-typedef struct words {
-    _Alignas(32) int16_t q[TILE][PANEL_K];
-} words;
-
-INLINE void widen_token(int16_t *x, const int8_t *q, size_t n) {
-    for (size_t i = 0; i < n; i += 16)
-        _mm256_store_si256((__m256i *)(void *)(x + i), _mm256_cvtepi8_epi16(load128(q + i)));
-}
-
-INLINE void dot_words_token(pair_i *s, __m256i w_lo, __m256i w_hi, const int16_t *q, bool first) {
+/* |w| * (q ^ sign): four operations for 32 products, two of them on any port. int16 pairs take as many
+ * (vpmaddwd and vpaddd, twice), and twice the loads; planes of four bits take a little more. Two products are
+ * at most 2 * 128 * 128, and that only below zero. */
+INLINE void dot_signed_token(pair_i *s, __m256i w_lo, __m256i w_hi, const uint8_t *signs, const void *q) {
+    const __m256i ones = _mm256_set1_epi16(1);
     __m256i x = broadcast32(q);
-    __m256i lo = _mm256_madd_epi16(w_lo, x), hi = _mm256_madd_epi16(w_hi, x);
-    s->lo = first ? lo : _mm256_add_epi32(s->lo, lo);
-    s->hi = first ? hi : _mm256_add_epi32(s->hi, hi);
+    __m256i lo = _mm256_maddubs_epi16(w_lo, _mm256_xor_si256(x, load_panel(signs)));
+    __m256i hi = _mm256_maddubs_epi16(w_hi, _mm256_xor_si256(x, load_panel(signs + 32)));
+    s->lo = _mm256_add_epi32(s->lo, _mm256_madd_epi16(lo, ones));
+    s->hi = _mm256_add_epi32(s->hi, _mm256_madd_epi16(hi, ones));
     KEEP_IN_REGISTER(s->lo);
     KEEP_IN_REGISTER(s->hi);
 }
 
-/* Two columns, summed in int32. */
-INLINE void dot_2_words(tile_i *s, const uint8_t *w, const int16_t *q, int n, bool first) {
+INLINE void dot_4_signed(tile_i *s, const uint8_t *w, const int8_t *q, size_t stride, int n) {
+    const uint8_t *signs = w + 4 * ROWS * W_SIGNS;
     __m256i lo = load_panel(w), hi = load_panel(w + 32);
-    dot_words_token(&s->t0, lo, hi, q, first);
-    if (n > 1) dot_words_token(&s->t1, lo, hi, q + PANEL_K, first);
-    if (n > 2) dot_words_token(&s->t2, lo, hi, q + 2 * PANEL_K, first);
+    dot_signed_token(&s->t0, lo, hi, signs, q);
+    if (n > 1) dot_signed_token(&s->t1, lo, hi, signs, q + stride);
+    if (n > 2) dot_signed_token(&s->t2, lo, hi, signs, q + 2 * stride);
 }
 
-INLINE void dot_8_words(tile_i *s, const uint8_t *w, const int16_t *q, int n, bool first) {
-    dot_2_words(s, w, q, n, first);
-    dot_2_words(s, w + 4 * ROWS, q + 2, n, false);
-    dot_2_words(s, w + 8 * ROWS, q + 4, n, false);
-    dot_2_words(s, w + 12 * ROWS, q + 6, n, false);
+INLINE void dot_16_signed(tile_i *s, const uint8_t *w, const int8_t *q, size_t stride, int n) {
+    dot_4_signed(s, w, q, stride, n);
+    dot_4_signed(s, w + 4 * ROWS, q + 4, stride, n);
+    dot_4_signed(s, w + 8 * ROWS, q + 8, stride, n);
+    dot_4_signed(s, w + 12 * ROWS, q + 12, stride, n);
 }
 
 INLINE void mul_8(const panel *p, tokens a, float *c, int n) {
-    const int8_t *bytes = act_q(a.act) + a.k0;
+    const int8_t *q = act_q(a.act) + a.k0;
     const float *d = act_d(a.act, a.k) + a.k0 / 32;
     const uint8_t *w = p->w;
-    words x;
-    widen_token(x.q[0], bytes, a.kc);
-    if (n > 1) widen_token(x.q[1], bytes + a.stride, a.kc);
-    if (n > 2) widen_token(x.q[2], bytes + 2 * a.stride, a.kc);
-    const int16_t *q = x.q[0];
     tile_f f = no_sums();
-    for (size_t b = 0; b < a.kc / 32; b++, q += 32, w += 64 * ROWS) {
+    for (size_t b = 0; b < a.kc / 32; b++, q += 32, w += 32 * ROWS) {
         const float *scale = p->scale + ROWS * b;
-        tile_i s;
-        dot_8_words(&s, w, q, n, true);
-        dot_8_words(&s, w + 16 * ROWS, q + 8, n, false);
-        dot_8_words(&s, w + 32 * ROWS, q + 16, n, false);
-        dot_8_words(&s, w + 48 * ROWS, q + 24, n, false);
+        const pair_i start = {load_panel(p->aux + ROWS * b), load_panel(p->aux + ROWS * b + 8)};
+        tile_i s = {start, start, start};
+        prefetch_tile(q, a.stride, n);
+        dot_16_signed(&s, w, q, a.stride, n);
+        dot_16_signed(&s, w + 16 * ROWS, q + 16, a.stride, n);
         scale_token(&f.t0, s.t0.lo, s.t0.hi, scale, d + b);
         if (n > 1) scale_token(&f.t1, s.t1.lo, s.t1.hi, scale, bytes_after(d + b, a.stride));
         if (n > 2) scale_token(&f.t2, s.t2.lo, s.t2.hi, scale, bytes_after(d + b, 2 * a.stride));
@@ -297,6 +292,7 @@ INLINE void mul_256_min(const panel *p, tokens a, float *c, int n, int bits) {
     const int32_t *scale = p->aux;
     tile_i total = no_totals(), s;
     for (size_t b = 0; b < 8; b++, q += 32, w += 32 * ROWS, scale += ROWS) {
+        prefetch_tile(q, a.stride, n);
         if (bits == 4) {
             dot_32(&s, w, q, a.stride, n);
             fold_integer(&total, &s, scale, n);
@@ -329,6 +325,7 @@ INLINE void mul_256_16(const panel *p, tokens a, float *c, int n) {
     if (n > 1) times_minus_32(&total.t1);
     if (n > 2) times_minus_32(&total.t2);
     for (size_t b = 0; b < 16; b++, q += 16, w += 16 * ROWS, scale += ROWS) {
+        if (b % 2 == 0) prefetch_tile(q, a.stride, n);
         dot_8(&s, w, q, a.stride, n);
         fold_integer(&total, &s, scale, n);
         dot_8(&s, w + 8 * ROWS, q + 8, a.stride, n);

@@ -1,0 +1,26 @@
+/* Enters the AVX-VNNI kernels into the table: every int8 weight type. Called by dispatch.c on a CPU that has
+ * the set, after AVX2; everything else keeps that set's kernels. */
+#include "kernels/x86/x86.h"
+#include "avxvnni.h"
+
+void kernels_init_avxvnni(kernels *k) {
+#define TYPE(name, NAME)                                                                                     \
+    k->matvec[FORMAT_##NAME] = matvec_##name##_avxvnni;                                                      \
+    k->unpack[FORMAT_##NAME] = unpack_##name##_avxvnni;
+    TYPE(q4_0, Q4_0)
+    TYPE(q4_1, Q4_1)
+    TYPE(q5_0, Q5_0)
+    TYPE(q5_1, Q5_1)
+    TYPE(q8_0, Q8_0)
+    TYPE(q4_k, Q4_K)
+    TYPE(q5_k, Q5_K)
+    TYPE(q6_k, Q6_K)
+#define KIND(name, NAME)                                                                                     \
+    k->panel_mul[PANEL_##NAME] = panel_mul_##name##_avxvnni;                                                 \
+    k->panel_rows[PANEL_##NAME] = PANEL_ROWS_AVXVNNI;                                                        \
+    k->panel_tokens[PANEL_##NAME] = PANEL_TOKENS_AVXVNNI;
+    KIND(q8_32, Q8_32)
+    KIND(q8_32_min, Q8_32_MIN)
+    KIND(q8_256_min, Q8_256_MIN)
+    KIND(q8_256_16, Q8_256_16)
+}
