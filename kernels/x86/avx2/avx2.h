@@ -175,11 +175,11 @@ INLINE __m256i lanes_below(int n) {
  * ---------------------------------------------------------------------------- */
 
 /* One row after the other, weights are one long stream; a memory-bound kernel asks for each line of it
- * exactly twice: 16 KiB ahead into L2, which hides memory and page walks, and 2 KiB ahead into L1. Prefetches
+ * exactly twice: 4 KiB ahead into L2, which hides memory and page walks, and 1 KiB ahead into L1. Prefetches
  * beyond the matrix are harmless: they never fault. */
 INLINE void prefetch_line(const char *p) {
-    _mm_prefetch(p + 2048, _MM_HINT_T0);
-    _mm_prefetch(p + 16384, _MM_HINT_T1);
+    _mm_prefetch(p + 1024, _MM_HINT_T0);
+    _mm_prefetch(p + 4096, _MM_HINT_T1);
 }
 
 /* Blocks are no multiple of a cache line: a stream keeps its own position, and each step of `step` bytes that
