@@ -115,7 +115,8 @@ typedef struct PACKED block_iq4_nl {
 BLOCK_SIZE(block_iq4_nl, 18);
 BLOCK_AT(block_iq4_nl, qs, 2);
 
-/* MXFP4: v = 2^(e - 127) * fp4(q) (E2M1), q laid out as in Q4_0. */
+/* MXFP4: v = 2^(e - 127) * fp4(q) (E2M1: sign, two bits of exponent, one of mantissa), q laid out as in Q4_0.
+ */
 typedef struct PACKED block_mxfp4 {
     uint8_t e;
     uint8_t qs[16];
@@ -125,7 +126,8 @@ BLOCK_AT(block_mxfp4, qs, 1);
 
 /* ---- 64 and 128 values ---- */
 
-/* NVFP4, 64 values: four groups of 16, group g scaled by d[g] (unsigned E4M3). Byte qs[8 * g + i]: low 4:
+/* NVFP4, 64 values: four groups of 16, group g scaled by d[g] (unsigned E4M3, 0x7f
+ * for 0). Byte qs[8 * g + i]: low 4:
  * v[16 * g + i], high 4: v[16 * g + i + 8]. */
 typedef struct PACKED block_nvfp4 {
     uint8_t d[4];
@@ -134,8 +136,8 @@ typedef struct PACKED block_nvfp4 {
 BLOCK_SIZE(block_nvfp4, 36);
 BLOCK_AT(block_nvfp4, qs, 4);
 
-/* Q2_0, 64 values: four to a byte, two bits each, lowest first. Q1_0, 128 values: eight to a byte, lowest bit
- * first. */
+/* Q2_0, 64 values: four to a byte, two bits each, lowest first: v = d * (q - 1). Q1_0, 128 values: eight to a
+ * byte, lowest bit first: v = d where it is set, -d where not. */
 typedef struct PACKED block_q2_0 {
     f16_bits d;
     uint8_t qs[16];
@@ -165,8 +167,11 @@ BLOCK_AT(block_q2_k, d, 80);
 BLOCK_AT(block_q2_k, dmin, 82);
 
 /* Q3_K: 16 sub-blocks of 16. v = d * (scale - 32) * (q - 4); the low two bits of q as in Q2_K, the third in
- * hmask: bit 4 * half + j of byte i. scales: 16 numbers of 6 bits, low four bits in bytes 0..7, high two in
- * bytes 8..11. */
+ * hmask: bit 4 * half + j of byte i. scales: 16 numbers of 6 bits:
+ *
+ *     byte j, j = 0..7       low 4: scale j 3..0    high 4: scale j + 8, 3..0
+ *     byte j + 8, j = 0..3   bits 1..0: scale j 5..4   3..2: j + 4   5..4: j + 8   7..6: j + 12
+ */
 typedef struct PACKED block_q3_k {
     uint8_t hmask[32];
     uint8_t qs[64];
@@ -241,7 +246,14 @@ BLOCK_AT(block_q8_k, bsums, 260);
 /* ---- 256 values, ternary ---- */
 
 /* TQ1_0: v = d * (q - 1), q in 0..2; qs bytes hold five base-3 digits, qh bytes four. TQ2_0: two bits each,
- * as in Q2_K. */
+ * as in Q2_K.
+ *
+ *     TQ1_0: digits 0..4 of qs[i]: v[i], v[i + 32] .. v[i + 128]                      i = 0..31
+ *                           qs[i + 32]: v[i + 160], v[i + 176] .. v[i + 224]          i = 0..15
+ *            digits 0..3 of qh[i]: v[i + 240], v[i + 244] .. v[i + 252]               i = 0..3
+ *
+ * Digits are counted from the highest; the number they make was scaled from 3^5 to 2^8 and rounded up, so
+ * that digit n is the whole part of 3 * (byte * 3^n mod 256) / 256. */
 typedef struct PACKED block_tq1_0 {
     uint8_t qs[48];
     uint8_t qh[4];
@@ -304,7 +316,9 @@ typedef struct PACKED block_iq1_m {
     uint8_t qh[16];
     uint8_t scales[8];
 } block_iq1_m;
-/* IQ4_XS: IQ4_NL codebook, 6-bit scales per 32 values: low 4 bits in scales_l, high 2 in scales_h. */
+/* IQ4_XS: 8 sub-blocks of 32. v = d * (scale - 32) * codebook[q], the codebook that of IQ4_NL, q in 16 bytes
+ * per sub-block as in Q4_0. Scale j has its low four bits in those 4j.. of scales_l (a 32-bit number), its
+ * high two in bits 2j.. of scales_h. */
 typedef struct PACKED block_iq4_xs {
     f16_bits d;
     uint16_t scales_h;
