@@ -6,7 +6,8 @@
 
 #include "kernels/kernels.h"
 
-panel_mul_fn panel_mul_q8_32_amx, panel_mul_q8_32_min_amx, panel_mul_q8_256_min_amx, panel_mul_q8_256_16_amx;
+unpack_fn unpack_q3_k_amx, unpack_q4_k_amx, unpack_q5_k_amx, unpack_q6_k_amx;
+panel_mul_fn panel_mul_tiles_amx, panel_mul_tiles_min_amx;
 enum { PANEL_TOKENS_AMX = 128 };
 
 #endif
