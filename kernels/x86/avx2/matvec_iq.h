@@ -29,6 +29,8 @@ INLINE __m256i dot_iq(const uint8_t *b, const int8_t *q, const int16_t *s16, con
     const bool has_signs = t != IQ1_S && t != IQ1_M;
     _Alignas(32) uint32_t pairs[16];
     _Alignas(32) uint8_t signs[32];
+    _Alignas(32) uint16_t indices[64];
+    iq_indices(b, indices, t);
     const __m256i scales = iq_scales(b, t);
     store_scale_pairs(pairs, scales, t);
     if (has_signs) _mm256_store_si256((__m256i *)(void *)signs, iq_signs(b, t));
@@ -38,7 +40,8 @@ INLINE __m256i dot_iq(const uint8_t *b, const int8_t *q, const int16_t *s16, con
     {                                                                                                        \
         __m256i x = load256(q + 32 * (i));                                                                   \
         if (has_signs) x = with_signs(x, signs + 4 * (i));                                                   \
-        sum[(i) % 2] = add_scaled(sum[(i) % 2], iq_magnitudes(b, i, t), x, scales_of_part(pairs, i, t));     \
+        sum[(i) % 2] =                                                                                       \
+            add_scaled(sum[(i) % 2], iq_magnitudes(b, indices, i, t), x, scales_of_part(pairs, i, t));       \
     }
     PART(0)
     PART(1)

@@ -31,10 +31,12 @@ INLINE __m256i iq_codes(__m256i x, const uint8_t *signs, const iq_type t, const 
 INLINE void expand_row(const uint8_t *b, iq_row *to, const iq_type t, const int zero) {
     const __m256i scales = iq_scales(b, t);
     _Alignas(32) uint8_t signs[32] = {0};
+    _Alignas(32) uint16_t indices[64];
+    iq_indices(b, indices, t);
     if (t != IQ1_S && t != IQ1_M) _mm256_store_si256((__m256i *)(void *)signs, iq_signs(b, t));
 #define PART(i)                                                                                              \
     _mm256_store_si256((__m256i *)(void *)(to->code + 32 * (i)),                                             \
-                       iq_codes(iq_magnitudes(b, i, t), signs + 4 * (i), t, zero));
+                       iq_codes(iq_magnitudes(b, indices, i, t), signs + 4 * (i), t, zero));
     PART(0)
     PART(1)
     PART(2)

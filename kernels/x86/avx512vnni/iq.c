@@ -12,8 +12,8 @@ VEC_INLINE __m512i join(__m256i lo, __m256i hi) {
 }
 
 /* Values 64 * i .. 64 * i + 63, see iq_magnitudes. */
-VEC_INLINE __m512i magnitudes(const uint8_t *b, const int i, const iq_type t) {
-    return join(iq_magnitudes(b, 2 * i, t), iq_magnitudes(b, 2 * i + 1, t));
+VEC_INLINE __m512i magnitudes(const uint8_t *b, const uint16_t *indices, const int i, const iq_type t) {
+    return join(iq_magnitudes(b, indices, 2 * i, t), iq_magnitudes(b, indices, 2 * i + 1, t));
 }
 
 VEC_INLINE bool has_signs(const iq_type t) {
@@ -45,6 +45,8 @@ VEC_INLINE __m512i scale_words(__m512i scales, const int i, const iq_type t) {
 VEC_INLINE __m512i dot_iq(const uint8_t *b, const int8_t *q, const int16_t *s16, const int16_t *s32,
                           const iq_type t) {
     _Alignas(32) uint8_t signs[32];
+    _Alignas(32) uint16_t indices[64];
+    iq_indices(b, indices, t);
     const __m256i scales = iq_scales(b, t);
     const __m512i words = _mm512_castsi256_si512(scales);
     if (has_signs(t)) {
@@ -56,7 +58,7 @@ VEC_INLINE __m512i dot_iq(const uint8_t *b, const int8_t *q, const int16_t *s16,
     {                                                                                                        \
         __m512i x = _mm512_loadu_si512(q + 64 * (i));                                                        \
         if (has_signs(t)) x = signed_by(x, signs + 8 * (i));                                                 \
-        dot = _mm512_dpwssd_epi32(dot, _mm512_maddubs_epi16(magnitudes(b, i, t), x),                         \
+        dot = _mm512_dpwssd_epi32(dot, _mm512_maddubs_epi16(magnitudes(b, indices, i, t), x),                \
                                   scale_words(words, i, t));                                                 \
     }
     VEC_EACH4(PART)
@@ -123,11 +125,14 @@ VEC_INLINE __m512i codes(__m512i x, const uint8_t *signs, const iq_type t) {
 VEC_INLINE void expand_row(const uint8_t *b, iq_row *to, const iq_type t) {
     const __m256i scales = iq_scales(b, t);
     _Alignas(32) uint8_t signs[32] = {0};
+    _Alignas(32) uint16_t indices[64];
+    iq_indices(b, indices, t);
     if (has_signs(t)) {
         _mm256_store_si256((void *)signs, iq_signs(b, t));
         __asm__("" : "+m"(signs));
     }
-#define PART(i) _mm512_store_si512(to->code + 64 * (i), codes(magnitudes(b, i, t), signs + 8 * (i), t));
+#define PART(i)                                                                                              \
+    _mm512_store_si512(to->code + 64 * (i), codes(magnitudes(b, indices, i, t), signs + 8 * (i), t));
     VEC_EACH4(PART)
 #undef PART
     _mm256_storeu_si256((void *)to->scale, scales);
