@@ -69,7 +69,7 @@ INLINE __m256i broadcast64(const void *p) {
 
 /* Indices 16 * i .. 16 * i + 15 of a superblock as words: eight bits from one place and up to three more from
  * another; the byte (IQ1_S: word) that has these is spread to all its indices, and a product moves them into
- * place. Of use for IQ2_S, IQ3_S and IQ1_S. */
+ * place. The others' indices are whole numbers already. */
 INLINE __m256i iq_indices_16(const uint8_t *b, const size_t i, const iq_type t) {
     __m256i high, spread, shift, bits;
     const uint8_t *low = b + offsetof(block_iq2_s, qs);
@@ -85,6 +85,13 @@ INLINE __m256i iq_indices_16(const uint8_t *b, const size_t i, const iq_type t) 
                                     (long long)0xff01ff01ff01ff01, (long long)0xff01ff01ff01ff01);
         shift = _mm256_setr_epi16(256, 128, 64, 32, 16, 8, 4, 2, 256, 128, 64, 32, 16, 8, 4, 2);
         bits = _mm256_set1_epi16(0x100);
+    } else if (t == IQ1_M) {
+        low = b + offsetof(block_iq1_m, qs);
+        high = broadcast64(b + offsetof(block_iq1_m, qh) + 8 * i);
+        spread = _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, 4, -1, 4, -1, 5, -1,
+                                  5, -1, 6, -1, 6, -1, 7, -1, 7, -1);
+        shift = _mm256_set1_epi32(0x00100100);
+        bits = _mm256_set1_epi16(0x700);
     } else {
         high = broadcast64(b + offsetof(block_iq1_s, qh) + 8 * i);
         spread = _mm256_setr_epi64x(0x0100010001000100, 0x0302030203020302, 0x0504050405040504,
@@ -99,7 +106,7 @@ INLINE __m256i iq_indices_16(const uint8_t *b, const size_t i, const iq_type t) 
 
 /* To memory, from where scalar loads take them one by one. */
 INLINE void iq_indices(const uint8_t *b, uint16_t to[64], const iq_type t) {
-    if (t != IQ2_S && t != IQ3_S && t != IQ1_S) return;
+    if (t == IQ2_XXS || t == IQ2_XS || t == IQ3_XXS) return;
 #define STORE(i) _mm256_store_si256((__m256i *)(void *)(to + 16 * (i)), iq_indices_16(b, i, t));
     STORE(0)
     STORE(1)
@@ -153,15 +160,13 @@ INLINE __m256i iq_magnitudes(const uint8_t *b, const uint16_t *indices, const in
     case IQ3_XXS: return ENTRIES_8X4(iq3_xxs_grid, bytes);
     case IQ3_S: return ENTRIES_8X4(iq3_s_grid, indices + 8 * part);
     case IQ1_S: return entries_iq1(indices + 4 * part);
-    default: {
+    default: { /* bit 3 of each nibble of qh tells the sign of delta: two more where it is not set */
         const __m256i bit = _mm256_setr_epi64x(0x8, 0x80, 0x800, 0x8000), two = _mm256_set1_epi8(2);
-        const uint32_t h = load_u16(b + offsetof(block_iq1_m, qh) + 2 * part);
-        const uint8_t *low = b + offsetof(block_iq1_m, qs) + 4 * part;
-        const uint16_t i[4] = {(uint16_t)(low[0] | (h << 8 & 0x700)), (uint16_t)(low[1] | (h << 4 & 0x700)),
-                               (uint16_t)(low[2] | (h & 0x700)), (uint16_t)(low[3] | (h >> 4 & 0x700))};
-        __m256i more = _mm256_and_si256(_mm256_set1_epi64x((long long)h), bit);
-        more = _mm256_and_si256(_mm256_cmpeq_epi64(more, _mm256_setzero_si256()), two);
-        return _mm256_or_si256(_mm256_slli_epi16(entries_iq1(i), 3), more);
+        __m256i more =
+            broadcast32(b + offsetof(block_iq1_m, qh) + 2 * part); /* or the first scales, unused */
+        more = _mm256_cmpeq_epi64(_mm256_and_si256(more, bit), _mm256_setzero_si256());
+        return _mm256_or_si256(_mm256_slli_epi16(entries_iq1(indices + 4 * part), 3),
+                               _mm256_and_si256(more, two));
     }
     }
 }
@@ -205,11 +210,15 @@ INLINE __m256i iq_signs(const uint8_t *b, const iq_type t) {
 
 /* x, negated where a bit of the 32 at `signs` is set. */
 INLINE __m256i with_signs(__m256i x, const uint8_t *signs) {
+#ifdef __AVX512BW__
+    return _mm256_mask_sub_epi8(x, load_u32(signs), _mm256_setzero_si256(), x);
+#else
     const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
     __m256i s = _mm256_and_si256(_mm256_shuffle_epi8(broadcast32(signs), spread), bit);
     s = _mm256_cmpeq_epi8(s, bit);
     return _mm256_sub_epi8(_mm256_xor_si256(x, s), s);
+#endif
 }
 
 /* ---- scales
