@@ -12,6 +12,7 @@
  *     PANEL_Q8_256_16  zero point 128, scale[k/16][rows];                                      ACT_Q8_256
  *     PANEL_Q8_32_16   the same for ACT_Q8_32 (two folds share an activation scale)
  *     PANEL_Q8_256_16_MIN  no zero point, scale[k/16][rows], min[k/16][rows];                  ACT_Q8_256
+ *     PANEL_Q7_256_MIN, PANEL_Q7_256_16: as those with Q8, for codes of 7 bits, too large for sums of words
  *
  * Where an instruction has exact sums over long runs of columns for little, the integer scales of a
  * superblock are better multiplied into the quants. The products have more than 8 bits, and are kept as two
@@ -37,6 +38,8 @@ typedef enum panel_kind {
     PANEL_Q8_256_16,
     PANEL_Q8_32_16,
     PANEL_Q8_256_16_MIN,
+    PANEL_Q7_256_MIN,
+    PANEL_Q7_256_16,
     PANEL_KINDS, /* the ones above every instruction set has; those below are a single set's own choice */
     PANEL_TILES = PANEL_KINDS,
     PANEL_TILES_MIN,
