@@ -110,8 +110,8 @@ static void fill_blocks(maker *k, uint32_t format, unsigned char *p, size_t bloc
             SET(offsetof(block_q5_k, d), jitter * sigma / 9.2f / 37.0f);
             SET(offsetof(block_q5_k, dmin), jitter * sigma / 9.2f / 37.0f * 15.5f);
             break;
-        /* random six-bit scales around a zero of 32, or four-bit ones and minima, have a mean square of 18 or
-         * 9; random codes that of their values */
+        /* random six-bit scales around a zero of 32, or four-bit ones and minima, have a root mean square of
+         * 18 or 9; random codes that of their values */
         case FORMAT_Q2_K:
             SET(offsetof(block_q2_k, d), jitter * sigma / 1.1f / 9.0f);
             SET(offsetof(block_q2_k, dmin), jitter * sigma / 1.1f / 9.0f * 1.5f);
@@ -123,7 +123,7 @@ static void fill_blocks(maker *k, uint32_t format, unsigned char *p, size_t bloc
         case FORMAT_TQ2_0: SET(offsetof(block_tq2_0, d), jitter * sigma / 1.2f); break;
         case FORMAT_Q1_0: SET(offsetof(block_q1_0, d), jitter * sigma); break;
         case FORMAT_Q2_0: SET(offsetof(block_q2_0, d), jitter * sigma / 1.2f); break;
-        case FORMAT_MXFP4: /* the power of two nearest to sigma over the mean square of FP4, 2.9 */
+        case FORMAT_MXFP4: /* the power of two nearest to sigma over the root mean square of FP4, 2.9 */
             p[0] = (uint8_t)(127 + lroundf(log2f(sigma / 2.9f)));
             break;
         case FORMAT_NVFP4: /* 2^-7 of that is the smallest normal scale */

@@ -9,6 +9,14 @@
 #include "matvec_group.h"
 #include "matvec_q.h"
 
+/* A codebook may need all of int8. That is a code plus 128 for the instruction that wants one side unsigned,
+ * or, where sums of two such products saturate, the int8 itself. */
+#ifdef __AVXVNNI__
+enum { WIDE_ZERO = 128 };
+#else
+enum { WIDE_ZERO = 0 };
+#endif
+
 /* 32 bytes of codes times 64 activations, those of low nibbles first. */
 INLINE __m256i dot_nibbles(__m256i v, const int8_t *q, __m128i book, const int zero) {
     const __m256i low4 = _mm256_set1_epi8(15);

@@ -1,33 +1,15 @@
-/* matvec for the types of codes.h: the templates that matvec_group.c of this folder and of avxvnni compile.
- * One row at a time, front to back, straight from where the file is mapped; no byte beyond the last block of
- * a row is read. Two shapes: scales of 32 (or 16) columns are floats and meet those of ACT_Q8_32, four at a
- * time; superblocks of 256 have integer sums and one float each, with ACT_Q8_256. */
+/* matvec for types of three bits and less: the templates that matvec_group.c of this folder and of avxvnni
+ * compile. One row at a time, front to back, straight from where the file is mapped; no byte beyond the last
+ * block of a row is read. Two shapes: Q1_0 and Q2_0, whose scales are floats and meet those of ACT_Q8_32, and
+ * superblocks of 256, which have integer sums and one float each, with ACT_Q8_256. The scales of all types of
+ * codes.h are here too, for matvec_fp4.h and unpack_group.h. */
 #ifndef LEAT_KERNELS_X86_AVX2_MATVEC_GROUP_H
 #define LEAT_KERNELS_X86_AVX2_MATVEC_GROUP_H
 
 #include "codes.h"
 #include "matvec_k.h"
 
-/* ---- groups of 32 ---- */
-
-/* Four bits' worth of codebook may need all of int8. That is a code plus 128 for the instruction that wants
- * one side unsigned, or, where sums of two such products saturate, the int8 itself. */
-#ifdef __AVXVNNI__
-enum { WIDE_ZERO = 128 };
-INLINE __m256i dot_unsigned(__m256i w, __m256i q) {
-    return _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), w, q);
-}
-#else
-enum { WIDE_ZERO = 0 };
-INLINE __m256i dot_unsigned(__m256i w, __m256i q) {
-    return _mm256_madd_epi16(_mm256_maddubs_epi16(w, q), _mm256_set1_epi16(1));
-}
-#endif
-
-/* Sums of four products of (code + zero) * q. */
-INLINE __m256i dot_group(__m256i w, __m256i q, const int zero) {
-    return zero ? dot_unsigned(w, q) : dot_q8(w, q);
-}
+/* ---- scales ---- */
 
 /* The scales of columns 32 * i .. 32 * i + 127 of a row: i % 4 == 0. */
 typedef __m128 scales_fn(const uint8_t *row, size_t i);
@@ -80,6 +62,20 @@ INLINE __m128 scales_q2_0(const uint8_t *row, size_t i) {
                                        (short)load_u16(b + B), 0, 0, 0, 0));
 }
 
+/* NVFP4: the scales of two blocks, over NVFP4_FACTOR, which is the rest of 2^8, halved as the codes are twice
+ * the values. As half floats unsigned E4M3s have the same mantissa and, but for 2^8, the same exponent; 0x7f
+ * stands for 0. */
+#define NVFP4_FACTOR 128.0f
+INLINE __m256 eight_scales_nvfp4(const uint8_t *b) {
+    __m128i e = _mm_unpacklo_epi32(_mm_cvtsi32_si128((int)load_u32(b)),
+                                   _mm_cvtsi32_si128((int)load_u32(b + sizeof(block_nvfp4))));
+    e = _mm_andnot_si128(_mm_cmpeq_epi8(e, _mm_set1_epi8(0x7f)), e);
+    e = _mm_cvtepu8_epi16(_mm_and_si128(e, _mm_set1_epi8(0x7f)));
+    return _mm256_cvtph_ps(_mm_slli_epi16(e, 7));
+}
+
+/* ---- Q1_0, Q2_0 ---- */
+
 typedef struct group_sums {
     __m256 dot0, dot1;
     __m128 offset; /* scale times the sum of activations, for the zero point */
@@ -91,66 +87,54 @@ INLINE __m256 lane_of(__m128 x, const int i) {
     return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(x), lane);
 }
 
-/* 32 * i .. 32 * i + 127 of a row. */
-INLINE void step_groups(group_sums *s, const uint8_t *row, size_t i, const int8_t *q, __m128 d, __m128 ds,
-                        codes_fn *codes, scales_fn *scales, const int zero) {
-    const __m128 w = scales(row, i), scale = _mm_mul_ps(w, d);
-#define ADD(sum, at)                                                                                         \
-    s->sum = _mm256_fmadd_ps(                                                                                \
-        _mm256_cvtepi32_ps(dot_group(codes(row, i + (at), zero), load256(q + 32 * (at)), zero)),             \
-        lane_of(scale, at), s->sum)
+/* Sums of four products. */
+INLINE __m256i dot_small(__m256i w, __m256i q) {
+#ifdef __AVXVNNI__
+    return _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), w, q);
+#else
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(w, q), _mm256_set1_epi16(1));
+#endif
+}
+
+/* 128 columns, their codes one too large. */
+INLINE void step_groups(group_sums *s, const uint8_t *b, const int8_t *q, __m128 d, __m128 ds,
+                        codes_fn *codes, scales_fn *scales) {
+    const __m128 w = scales(b, 0), scale = _mm_mul_ps(w, d);
+#define ADD(sum, j)                                                                                          \
+    s->sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot_small(codes(b, j, 1), load256(q + 32 * (j)))),           \
+                             lane_of(scale, j), s->sum)
     ADD(dot0, 0);
     ADD(dot1, 1);
     ADD(dot0, 2);
     ADD(dot1, 3);
 #undef ADD
-    if (zero) s->offset = _mm_fmadd_ps(w, ds, s->offset);
+    s->offset = _mm_fmadd_ps(w, ds, s->offset);
 }
 
-/* bytes, values: of a block. What is left over after whole steps is less than a superblock, so it is copied
- * between zeros. */
+/* bytes: of 128 columns. Half of that may be left over at the end of a row: it is copied before zeros. */
 INLINE void matvec_groups(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                          float *y, const size_t bytes, const size_t values, codes_fn *codes,
-                          scales_fn *scales, const int zero) {
+                          float *y, const size_t bytes, codes_fn *codes, scales_fn *scales) {
     const float *d = act_d(act, k), *ds = act_ds(act, k);
     const int8_t *q = act_q(act);
-    const size_t n = k / 32, n_whole = n / 4 * 4, step_bytes = bytes * 128 / values;
+    const size_t n = k / 32, n_whole = n / 4 * 4;
     const char *ahead = (const char *)w;
     for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *row = w + r * row_bytes;
-        if (ahead < (const char *)row) ahead = (const char *)row;
+        const uint8_t *b = w + r * row_bytes;
+        if (ahead < (const char *)b) ahead = (const char *)b;
         group_sums s = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm_setzero_ps()};
-        const size_t in_block = values == 256 ? 2 : 1; /* steps of a superblock */
-        for (size_t i = 0; i < n_whole; i += 4 * in_block) {
-            const uint8_t *b = row + i * 32 / values * bytes;
-            ahead = prefetch_step(ahead, (const char *)b + in_block * step_bytes, in_block * step_bytes);
-            for (size_t j = 0; j < in_block; j++)
-                step_groups(&s, b, 4 * j, q + 32 * (i + 4 * j), _mm_loadu_ps(d + i + 4 * j),
-                            _mm_loadu_ps(ds + i + 4 * j), codes, scales, zero);
+        for (size_t i = 0; i < n_whole; i += 4, b += bytes) {
+            ahead = prefetch_step(ahead, (const char *)b + bytes, bytes);
+            step_groups(&s, b, q + 32 * i, _mm_loadu_ps(d + i), _mm_loadu_ps(ds + i), codes, scales);
         }
-        if (n_whole < n && values < 128) {
-            uint8_t copy[4 * sizeof(block_q2_0)] = {0};
-            memcpy(copy, row + n_whole * 32 / values * bytes, (n - n_whole) * 32 / values * bytes);
-            const __m128i valid = _mm256_castsi256_si128(lanes_below((int)(n - n_whole)));
-            step_groups(&s, copy, 0, q + 32 * n_whole, _mm_maskload_ps(d + n_whole, valid),
-                        _mm_maskload_ps(ds + n_whole, valid), codes, scales, zero);
+        if (n_whole < n) {
+            uint8_t copy[2 * sizeof(block_q2_0)] = {0};
+            const __m128i valid = _mm256_castsi256_si128(lanes_below(2));
+            memcpy(copy, b, sizeof(block_q2_0));
+            step_groups(&s, copy, q + 32 * n_whole, _mm_maskload_ps(d + n_whole, valid),
+                        _mm_maskload_ps(ds + n_whole, valid), codes, scales);
         }
-        y[r] = sum8(_mm256_add_ps(s.dot0, s.dot1)) - (float)zero * sum4(s.offset);
+        y[r] = sum8(_mm256_add_ps(s.dot0, s.dot1)) - sum4(s.offset);
     }
-}
-
-/* ---- NVFP4: groups of 16, four to a block of 64 ---- */
-
-/* The scales of two blocks, over NVFP4_FACTOR, which is the rest of 2^8, halved as the codes are twice the
- * values. As half floats unsigned E4M3s have the same mantissa and, but for 2^8, the same exponent; 0x7f
- * stands for 0. */
-#define NVFP4_FACTOR 128.0f
-INLINE __m256 eight_scales_nvfp4(const uint8_t *b) {
-    __m128i e = _mm_unpacklo_epi32(_mm_cvtsi32_si128((int)load_u32(b)),
-                                   _mm_cvtsi32_si128((int)load_u32(b + sizeof(block_nvfp4))));
-    e = _mm_andnot_si128(_mm_cmpeq_epi8(e, _mm_set1_epi8(0x7f)), e);
-    e = _mm_cvtepu8_epi16(_mm_and_si128(e, _mm_set1_epi8(0x7f)));
-    return _mm256_cvtph_ps(_mm_slli_epi16(e, 7));
 }
 
 /* ---- superblocks ---- */
@@ -179,7 +163,9 @@ INLINE __m256i dot_scaled_groups(const uint8_t *b, const int8_t *q, __m128i scal
     ADD(1)
     ADD(2)
     ADD(3)
-    ADD(4) ADD(5) ADD(6) ADD(7)
+    ADD(4)
+    ADD(5)
+    ADD(6) ADD(7)
 #undef ADD
         return sum;
 }
@@ -228,7 +214,9 @@ INLINE block_sums ternary_sums(const uint8_t *b, const int8_t *q, const int16_t 
     ADD(odd, 1)
     ADD(even, 2)
     ADD(odd, 3)
-    ADD(even, 4) ADD(odd, 5) ADD(even, 6) ADD(odd, 7)
+    ADD(even, 4)
+    ADD(odd, 5)
+    ADD(even, 6) ADD(odd, 7)
 #undef ADD
 #ifdef __AVXVNNI__
         return (block_sums){_mm256_add_epi32(even, odd), _mm256_setzero_si256()};
@@ -284,17 +272,15 @@ INLINE void matvec_superblocks(const uint8_t *w, size_t row_bytes, size_t n_rows
                                float *y) {                                                                   \
         call;                                                                                                \
     }
-#define MATVEC_32S(name, isa, values, zero)                                                                  \
-    MATVEC_OF(name, isa,                                                                                     \
-              matvec_groups(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), values, codes_##name,     \
-                            scales_##name, zero))
+#define MATVEC_32S(name, isa, bytes)                                                                         \
+    MATVEC_OF(name, isa, matvec_groups(w, row_bytes, n_rows, k, act, y, bytes, codes_##name, scales_##name))
 #define MATVEC_256S(name, isa, has_min)                                                                      \
     MATVEC_OF(name, isa,                                                                                     \
               matvec_superblocks(w, row_bytes, n_rows, k, act, y, sizeof(block_##name),                      \
                                  offsetof(block_##name, d), has_min, block_##name##_sums))
 #define MATVEC_GROUP(isa)                                                                                    \
-    MATVEC_32S(q1_0, isa, 128, 1)                                                                            \
-    MATVEC_32S(q2_0, isa, 64, 1)                                                                             \
+    MATVEC_32S(q1_0, isa, sizeof(block_q1_0))                                                                \
+    MATVEC_32S(q2_0, isa, 2 * sizeof(block_q2_0))                                                            \
     MATVEC_256S(q2_k, isa, true)                                                                             \
     MATVEC_256S(q3_k, isa, false)                                                                            \
     MATVEC_256S(tq1_0, isa, false)                                                                           \

@@ -1,40 +1,37 @@
-/* Matrix times vector for the types of codes.h, straight from mapped rows: the path of one token. Two shapes:
- * scales of 32 (or 16) columns are floats and meet those of ACT_Q8_32, four at a time; superblocks of 256
- * have integer sums and one float each, with ACT_Q8_256. Bound by memory where a value has four bits, see
- * stream.h. No byte beyond the last row is read; of the activations whole vectors are, inside the row. */
+/* Matrix times vector for types of three bits and less, straight from mapped rows: the path of one token. Two
+ * shapes: Q1_0 and Q2_0, whose scales are floats and meet those of ACT_Q8_32, and superblocks of 256, which
+ * have integer sums and one float each, with ACT_Q8_256. Bound by arithmetic more than by memory. No byte
+ * beyond the last row is read; of the activations whole vectors are, inside the row. */
 #include "avx512vnni.h"
 #include "codes.h"
 #include "stream.h"
 
-/* ---- groups of 32 ---- */
+/* ---- Q1_0, Q2_0 ---- */
 
 typedef struct group_sums {
     __m512 dot0, dot1;
     __m128 offset; /* scale times the sum of activations, for the zero point */
 } group_sums;
 
-/* 128 columns of a row, from number 32 * i on. */
-VEC_INLINE void step_groups(group_sums *s, const uint8_t *row, size_t i, const int8_t *q, __m128 d, __m128 ds,
-                            codes_fn *codes, scales_fn *scales, const int zero) {
+/* 128 columns, their codes one too large. */
+VEC_INLINE void step_groups(group_sums *s, const uint8_t *p, const int8_t *q, __m128 d, __m128 ds,
+                            codes_fn *codes, scales_fn *scales) {
     const __m512i first = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     const __m512i second = _mm512_setr_epi32(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    const __m128 w = scales(row, i);
+    const __m128 w = scales(p, 0);
     const __m512 scale = _mm512_castps128_ps512(_mm_mul_ps(w, d));
     const __m512i none = _mm512_setzero_si512();
-    const __m512i a = _mm512_dpbusd_epi32(none, codes(row, i / 2, zero), _mm512_loadu_si512(q));
-    const __m512i b = _mm512_dpbusd_epi32(none, codes(row, i / 2 + 1, zero), _mm512_loadu_si512(q + 64));
+    const __m512i a = _mm512_dpbusd_epi32(none, codes(p, 0, 1), _mm512_loadu_si512(q));
+    const __m512i b = _mm512_dpbusd_epi32(none, codes(p, 1, 1), _mm512_loadu_si512(q + 64));
     s->dot0 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a), _mm512_permutexvar_ps(first, scale), s->dot0);
     s->dot1 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b), _mm512_permutexvar_ps(second, scale), s->dot1);
     s->offset = _mm_fmadd_ps(w, ds, s->offset);
 }
 
-/* bytes, values: of a block. What is left over after whole steps is less than a superblock, so it is copied
- * between zeros. */
+/* bytes: of 128 columns. Half of that may be left over at the end of a row: it is copied before zeros. */
 VEC_INLINE void matvec_groups(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                              float *y, const size_t bytes, const size_t values, codes_fn *codes,
-                              scales_fn *scales, const int zero) {
-    const size_t n = k / 32, n_whole = n / 4 * 4,
-                 in_block = values == 256 ? 2 : 1; /* steps of a superblock */
+                              float *y, const size_t bytes, codes_fn *codes, scales_fn *scales) {
+    const size_t n = k / 32, n_whole = n / 4 * 4;
     const float *d = act_d(act, k), *ds = act_ds(act, k);
     const int8_t *q = act_q(act);
     stream ahead = (uintptr_t)w;
@@ -42,31 +39,27 @@ VEC_INLINE void matvec_groups(const uint8_t *w, size_t row_bytes, size_t n_rows,
         const uint8_t *p = w + r * row_bytes;
         group_sums s = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm_setzero_ps()};
         stream_row(&ahead, p);
-        for (size_t i = 0; i < n_whole; i += 4 * in_block, p += bytes * (128 * in_block / values)) {
-            stream_bytes(&ahead, p, bytes * (128 * in_block / values));
-            for (size_t j = 0; j < in_block; j++)
-                step_groups(&s, p, 4 * j, q + 32 * (i + 4 * j), _mm_loadu_ps(d + i + 4 * j),
-                            _mm_loadu_ps(ds + i + 4 * j), codes, scales, zero);
+        for (size_t i = 0; i < n_whole; i += 4, p += bytes) {
+            stream_bytes(&ahead, p, bytes);
+            step_groups(&s, p, q + 32 * i, _mm_loadu_ps(d + i), _mm_loadu_ps(ds + i), codes, scales);
         }
-        if (n_whole < n && values < 128) {
-            uint8_t copy[4 * sizeof(block_q2_0)] = {0};
-            const __mmask8 valid = (__mmask8)((1u << (n - n_whole)) - 1);
-            memcpy(copy, p, (n - n_whole) * 32 / values * bytes);
-            step_groups(&s, copy, 0, q + 32 * n_whole, _mm_maskz_loadu_ps(valid, d + n_whole),
-                        _mm_maskz_loadu_ps(valid, ds + n_whole), codes, scales, zero);
+        if (n_whole < n) {
+            uint8_t copy[2 * sizeof(block_q2_0)] = {0};
+            memcpy(copy, p, sizeof(block_q2_0));
+            step_groups(&s, copy, q + 32 * n_whole, _mm_maskz_loadu_ps(3, d + n_whole),
+                        _mm_maskz_loadu_ps(3, ds + n_whole), codes, scales);
         }
-        y[r] = vec_sum16(_mm512_add_ps(s.dot0, s.dot1)) - (float)zero * vec_sum4(s.offset);
+        y[r] = vec_sum16(_mm512_add_ps(s.dot0, s.dot1)) - vec_sum4(s.offset);
     }
 }
 
-#define MATVEC_GROUPS(name, values, zero)                                                                    \
+#define MATVEC_GROUPS(name, bytes)                                                                           \
     void matvec_##name##_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k,                \
                                     const void *act, float *y) {                                             \
-        matvec_groups(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), values, codes_##name,           \
-                      scales_##name, zero);                                                                  \
+        matvec_groups(w, row_bytes, n_rows, k, act, y, bytes, codes_##name, scales_##name);                  \
     }
-MATVEC_GROUPS(q1_0, 128, 1)
-MATVEC_GROUPS(q2_0, 64, 1)
+MATVEC_GROUPS(q1_0, sizeof(block_q1_0))
+MATVEC_GROUPS(q2_0, 2 * sizeof(block_q2_0))
 
 /* ---- superblocks ---- */
 
