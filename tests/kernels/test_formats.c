@@ -1,6 +1,7 @@
 /* The format table, and decoding: against golden data where it is at hand (../shared/formats, beside the
  * project), and against blocks made by hand, whose values can be read off the comments in kernels/blocks.h.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "kernels/blocks.h"
@@ -254,6 +255,11 @@ static void codebooks_are_those_of_the_formats(test *t) {
 static void known_plain_values(test *t) {
     const float f32[] = {1.5f, -2, 1e-40f};
     const uint16_t f16[] = {0x3c00, 0xc000, 0x0001}, bf16[] = {0x3f80, 0xc000, 0x0001};
+    const double f64[] = {1.5, -0x1.0000010000001p0, 1e300};
+    const int8_t i8[] = {0, -128, 127};
+    const int16_t i16[] = {0, -32768, 32767};
+    const int32_t i32[] = {3, -2147483647 - 1, 16777219}; /* the last lies between two floats */
+    const int64_t i64[] = {5, INT64_MIN, 0x2000003};
     for (size_t i = 0; kernels_isa(i); i++) {
         kernels k;
         float y[3];
@@ -264,6 +270,16 @@ static void known_plain_values(test *t) {
         CHECK(t, y[0] == 1 && y[1] == -2 && y[2] == 0x1p-24f);
         k.decode[FORMAT_BF16](bf16, y, 3);
         CHECK(t, y[0] == 1 && y[1] == -2 && y[2] == 0x1p-133f);
+        k.decode[FORMAT_F64](f64, y, 3);
+        CHECK(t, y[0] == 1.5f && y[1] == -0x1.000002p0f && y[2] == INFINITY);
+        k.decode[FORMAT_I8](i8, y, 3);
+        CHECK(t, y[0] == 0 && y[1] == -128 && y[2] == 127);
+        k.decode[FORMAT_I16](i16, y, 3);
+        CHECK(t, y[0] == 0 && y[1] == -32768 && y[2] == 32767);
+        k.decode[FORMAT_I32](i32, y, 3);
+        CHECK(t, y[0] == 3 && y[1] == -0x1p31f && y[2] == 16777220);
+        k.decode[FORMAT_I64](i64, y, 3);
+        CHECK(t, y[0] == 5 && y[1] == -0x1p63f && y[2] == 0x2000004);
     }
 }
 
