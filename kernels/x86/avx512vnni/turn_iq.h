@@ -8,7 +8,7 @@
 
 enum { PANEL_ROWS = 32, VECTOR_ROWS = 16, STRIDE = sizeof(iq_row) };
 
-/* 16 bytes at `at` of 16 rows: t[j] holds dword j of rows 0 .. 15. */
+/* 16 bytes of each of 16 rows, p those of the first: t[j] holds dword j of rows 0 .. 15. */
 VEC_INLINE __m512i four_rows(const uint8_t *p) {
     __m512i v = _mm512_castsi128_si512(load128(p));
     v = _mm512_mask_broadcast_i32x4(v, 0x00F0, load128(p + 4 * STRIDE));
