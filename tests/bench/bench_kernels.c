@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "kernels/kernels.h"
+#include "tests/kernels/support.h"
 
 enum { K = 4096, TOKENS = 512, GEMM_ROWS = 256 };
 
@@ -53,22 +53,13 @@ static void *allocate(size_t bytes) {
     return p;
 }
 
-/* Weights: any codes, scales small and finite. Every 16-bit word becomes a half near 1/64 or two codes; as
- * F32 and BF16 the same bits are small numbers too. */
-static void fill(char *w, size_t bytes) {
-    uint64_t state = 88172645463325252u;
-    for (size_t i = 0; i + 2 <= bytes; i += 2) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        uint16_t word = (uint16_t)(0x2400 | (state >> 20 & 0x83ff));
-        memcpy(w + i, &word, sizeof word);
-    }
-}
-
-/* MXFP4's scale is no half: exponents that such a word would give could make denormal numbers. */
-static void fill_mxfp4(char *w, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 17) w[i] = 120;
+/* Weights: any codes, scales small and finite. What is in memory repeats after some rows, which takes less
+ * time to make and is as new to the caches. */
+static void fill(uint32_t format, char *w, size_t bytes) {
+    size_t row_bytes = format_row_bytes(format, K), n = GEMM_ROWS * row_bytes;
+    rng r = rng_seed(1);
+    for (size_t i = 0; i < GEMM_ROWS; i++) fill_weights(&r, format, WEIGHTS_RANDOM, w + i * row_bytes, K);
+    for (size_t at = n; at < bytes; at += n) memcpy(w + at, w, bytes - at < n ? bytes - at : n);
 }
 
 /* GB/s of reading `bytes` in order: whole words, which the compiler turns into plain vector loads, and
@@ -123,7 +114,7 @@ static void bench_gemm(const kernels *k, const struct type *type, const options 
 }
 
 /* TOKENS activation rows in the form this type takes. */
-static void make_activations(const kernels *k, uint32_t format, char *act) {
+static void fill_activations(const kernels *k, uint32_t format, char *act) {
     act_kind kind = kernels_traits(format).act;
     size_t stride = act_row_bytes(kind, K);
     float x[K];
@@ -174,9 +165,8 @@ int main(int argc, char **argv) {
         if (!kernels_init(&k, kernels_isa(i)) || (o.isa && strcmp(o.isa, k.isa) != 0)) continue;
         for (size_t s = 0; s < sizeof types / sizeof *types; s++) {
             if (o.type && strcmp(o.type, types[s].name) != 0) continue;
-            fill(b.w, b.w_bytes);
-            if (types[s].format == FORMAT_MXFP4) fill_mxfp4(b.w, b.w_bytes);
-            make_activations(&k, types[s].format, b.act);
+            fill(types[s].format, b.w, b.w_bytes);
+            fill_activations(&k, types[s].format, b.act);
             if (!o.only || !strcmp(o.only, "matvec")) bench_matvec(&k, &types[s], &o, &b);
             if (!o.only || !strcmp(o.only, "gemm")) bench_gemm(&k, &types[s], &o, &b);
         }

@@ -17,4 +17,11 @@ void kernels_init_amx(kernels *k) {
     TILES(q4_k, Q4_K, PANEL_TILES_MIN)
     TILES(q5_k, Q5_K, PANEL_TILES_MIN)
     TILES(q6_k, Q6_K, PANEL_TILES)
+    TILES(iq1_s, IQ1_S, PANEL_TILES)
+    TILES(iq1_m, IQ1_M, PANEL_TILES)
+    TILES(iq2_xxs, IQ2_XXS, PANEL_TILES)
+    TILES(iq2_xs, IQ2_XS, PANEL_TILES)
+    TILES(iq2_s, IQ2_S, PANEL_TILES)
+    TILES(iq3_xxs, IQ3_XXS, PANEL_TILES)
+    TILES(iq3_s, IQ3_S, PANEL_TILES)
 }

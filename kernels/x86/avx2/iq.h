@@ -67,12 +67,12 @@ INLINE __m256i broadcast64(const void *p) {
     return _mm256_set1_epi64x((long long)load_u64(p));
 }
 
-/* Indices 16 * i .. 16 * i + 15 of a superblock as words: eight bits from one place and up to three more from
- * another; the byte (IQ1_S: word) that has these is spread to all its indices, and a product moves them into
- * place. The others' indices are whole numbers already. */
+/* Indices 16 * i .. 16 * i + 15 of a superblock as words, for types that have eight bits of them in one place
+ * and up to three more in another: the byte (IQ1_S: word) with these is spread to all its indices, and a
+ * product moves them into place. */
 INLINE __m256i iq_indices_16(const uint8_t *b, const size_t i, const iq_type t) {
     __m256i high, spread, shift, bits;
-    const uint8_t *low = b + offsetof(block_iq2_s, qs);
+    const uint8_t *low = b + offsetof(block_iq2_s, qs); /* as in IQ3_S and IQ1_S */
     if (t == IQ2_S) {
         high = broadcast32(b + offsetof(block_iq2_s, qh) + 4 * i);
         spread = _mm256_setr_epi8(0, -1, 0, -1, 0, -1, 0, -1, 1, -1, 1, -1, 1, -1, 1, -1, 2, -1, 2, -1, 2, -1,
@@ -104,7 +104,8 @@ INLINE __m256i iq_indices_16(const uint8_t *b, const size_t i, const iq_type t) 
     return _mm256_or_si256(_mm256_cvtepu8_epi16(load128(low + 16 * i)), _mm256_and_si256(high, bits));
 }
 
-/* To memory, from where scalar loads take them one by one. */
+/* All of them to memory, from where they are loaded one by one; without the barrier a compiler takes them out
+ * of vectors, by shuffles. */
 INLINE void iq_indices(const uint8_t *b, uint16_t to[64], const iq_type t) {
     if (t == IQ2_XXS || t == IQ2_XS || t == IQ3_XXS) return;
 #define STORE(i) _mm256_store_si256((__m256i *)(void *)(to + 16 * (i)), iq_indices_16(b, i, t));
@@ -115,7 +116,6 @@ INLINE void iq_indices(const uint8_t *b, uint16_t to[64], const iq_type t) {
         STORE(3)
     }
 #undef STORE
-    /* and not by shuffles */
     __asm__("" : "+m"(*(uint16_t(*)[64])to));
 }
 
@@ -160,10 +160,9 @@ INLINE __m256i iq_magnitudes(const uint8_t *b, const uint16_t *indices, const in
     case IQ3_XXS: return ENTRIES_8X4(iq3_xxs_grid, bytes);
     case IQ3_S: return ENTRIES_8X4(iq3_s_grid, indices + 8 * part);
     case IQ1_S: return entries_iq1(indices + 4 * part);
-    default: { /* bit 3 of each nibble of qh tells the sign of delta: two more where it is not set */
+    default: { /* IQ1_M: bit 3 of each nibble of qh is the sign of delta: two more where it is not set */
         const __m256i bit = _mm256_setr_epi64x(0x8, 0x80, 0x800, 0x8000), two = _mm256_set1_epi8(2);
-        __m256i more =
-            broadcast32(b + offsetof(block_iq1_m, qh) + 2 * part); /* or the first scales, unused */
+        __m256i more = broadcast32(b + offsetof(block_iq1_m, qh) + 2 * part); /* its lower half counts */
         more = _mm256_cmpeq_epi64(_mm256_and_si256(more, bit), _mm256_setzero_si256());
         return _mm256_or_si256(_mm256_slli_epi16(entries_iq1(indices + 4 * part), 3),
                                _mm256_and_si256(more, two));

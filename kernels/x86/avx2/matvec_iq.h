@@ -17,40 +17,44 @@ INLINE __m256i add_scaled_iq(__m256i sum, __m256i codes, __m256i q, __m256i scal
 #endif
 }
 
-/* Each scale twice, as a dword: from memory a broadcast takes no arithmetic port. */
-INLINE void store_scale_pairs(uint32_t *to, __m256i scales, const iq_type t) {
-    const __m128i lo = _mm256_castsi256_si128(scales), hi = _mm256_extracti128_si256(scales, 1);
-    _mm_store_si128((__m128i *)(void *)to, _mm_unpacklo_epi16(lo, lo));
-    _mm_store_si128((__m128i *)(void *)(to + 4), _mm_unpackhi_epi16(lo, lo));
-    if (iq_fold(t) == 32) return;
-    _mm_store_si128((__m128i *)(void *)(to + 8), _mm_unpacklo_epi16(hi, hi));
-    _mm_store_si128((__m128i *)(void *)(to + 12), _mm_unpackhi_epi16(hi, hi));
+/* Scales go through memory, from where a broadcast takes no arithmetic port: each of 32 values twice, as a
+ * dword; those of 16 values as they are, two for a vector. */
+INLINE void store_scales(uint16_t to[16], __m256i scales, const iq_type t) {
+    const __m128i low = _mm256_castsi256_si128(scales);
+    if (iq_fold(t) == 16) {
+        _mm256_store_si256((__m256i *)(void *)to, scales);
+        return;
+    }
+    _mm_store_si128((__m128i *)(void *)to, _mm_unpacklo_epi16(low, low));
+    _mm_store_si128((__m128i *)(void *)(to + 8), _mm_unpackhi_epi16(low, low));
 }
 
-INLINE __m256i scales_of_part(const uint32_t *pairs, int part, const iq_type t) {
-    if (iq_fold(t) == 32) return broadcast32(pairs + part);
-    return _mm256_blend_epi32(broadcast32(pairs + 2 * part), broadcast32(pairs + 2 * part + 1), 0xf0);
+INLINE __m256i scales_of_part(const uint16_t *stored, int part, const iq_type t) {
+    const __m256i first_second =
+        _mm256_setr_epi64x(0x0100010001000100, 0x0100010001000100, 0x0302030203020302, 0x0302030203020302);
+    const __m256i two = broadcast32(stored + 2 * part);
+    return iq_fold(t) == 32 ? two : _mm256_shuffle_epi8(two, first_second);
 }
 
 /* Largest int32: 256 * 43 * 127 * 31 < 2^26. */
 INLINE __m256i dot_iq(const uint8_t *b, const int8_t *q, const int16_t *s16, const int16_t *s32,
                       const iq_type t) {
     const bool has_signs = t != IQ1_S && t != IQ1_M;
-    _Alignas(32) uint32_t pairs[16];
+    _Alignas(32) uint16_t stored[16];
     _Alignas(32) uint8_t signs[32];
     _Alignas(32) uint16_t indices[64];
     iq_indices(b, indices, t);
     const __m256i scales = iq_scales(b, t);
-    store_scale_pairs(pairs, scales, t);
+    store_scales(stored, scales, t);
     if (has_signs) _mm256_store_si256((__m256i *)(void *)signs, iq_signs(b, t));
-    __asm__("" : "+m"(pairs), "+m"(signs)); /* they are to come back from memory, not by shuffles */
+    __asm__("" : "+m"(stored), "+m"(signs)); /* they are to come back from memory, not by shuffles */
     __m256i sum[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
 #define PART(i)                                                                                              \
     {                                                                                                        \
         __m256i x = load256(q + 32 * (i));                                                                   \
         if (has_signs) x = with_signs(x, signs + 4 * (i));                                                   \
         sum[(i) % 2] =                                                                                       \
-            add_scaled_iq(sum[(i) % 2], iq_magnitudes(b, indices, i, t), x, scales_of_part(pairs, i, t));    \
+            add_scaled_iq(sum[(i) % 2], iq_magnitudes(b, indices, i, t), x, scales_of_part(stored, i, t));   \
     }
     PART(0)
     PART(1)

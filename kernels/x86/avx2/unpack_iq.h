@@ -1,4 +1,4 @@
-/* Rows of the codebook types to panels: what iq.c of this folder, of avxvnni and of avx512vnni share. Each
+/* Rows of the codebook types to panels: what iq.c of this folder, of avxvnni, avx512vnni and amx share. Each
  * row's superblock becomes 256 unsigned codes in a buffer, which is then turned like Q8_0. Who includes this
  * says which zero point panels with 16 columns to a scale have, and writes the scales. Rows that do not exist
  * are never touched: theirs in the buffer are zeros. */
@@ -21,10 +21,18 @@ typedef struct iq_rows {
     _Alignas(32) float d[ROWS];
 } iq_rows;
 
-INLINE __m256i iq_codes(__m256i x, const uint8_t *signs, const iq_type t, const int zero) {
-    if (t == IQ1_S) return x;
+/* Codes of part `part`; zero 0: plain q. */
+INLINE __m256i iq_codes(const uint8_t *b, __m256i x, const uint8_t *signs, int part, const iq_type t,
+                        const int zero) {
+    if (t == IQ1_S) {
+        if (zero) return x;
+        const bool less = b[offsetof(block_iq1_s, qh) + 2 * (size_t)part + 1] & 0x80;
+        return _mm256_sub_epi8(_mm256_slli_epi16(x, 3), _mm256_set1_epi8(less ? 9 : 7));
+    }
     if (t == IQ1_M) return _mm256_add_epi8(x, _mm256_set1_epi8((char)(zero - 9)));
-    x = _mm256_add_epi8(with_signs(x, signs), _mm256_set1_epi8((char)(iq_fold(t) == 16 ? zero : iq_zero(t))));
+    x = with_signs(x, signs);
+    if (!zero) return x;
+    x = _mm256_add_epi8(x, _mm256_set1_epi8((char)(iq_fold(t) == 16 ? zero : iq_zero(t))));
     return t == IQ3_S ? _mm256_srli_epi16(x, 1) : x;
 }
 
@@ -36,7 +44,7 @@ INLINE void expand_row(const uint8_t *b, iq_row *to, const iq_type t, const int 
     if (t != IQ1_S && t != IQ1_M) _mm256_store_si256((__m256i *)(void *)signs, iq_signs(b, t));
 #define PART(i)                                                                                              \
     _mm256_store_si256((__m256i *)(void *)(to->code + 32 * (i)),                                             \
-                       iq_codes(iq_magnitudes(b, indices, i, t), signs + 4 * (i), t, zero));
+                       iq_codes(b, iq_magnitudes(b, indices, i, t), signs + 4 * (i), i, t, zero));
     PART(0)
     PART(1)
     PART(2)
