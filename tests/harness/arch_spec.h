@@ -17,7 +17,7 @@ typedef enum spec_heads {
 
 typedef struct spec_key {
     const char *name; /* without the architecture's name; NULL ends a list */
-    char kind;        /* 'f' float32, 'u' uint32, 'b' bool, 's' string */
+    char kind;        /* 'f' float32, 'u' uint32, 'b' bool, 's' string, 'a' an array of f times true */
     float f;          /* also of 'u' and 'b' */
     const char *s;
 } spec_key;
