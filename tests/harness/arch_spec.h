@@ -34,7 +34,7 @@ typedef struct arch_spec {
     spec_heads heads;
     bool heads_rotated; /* normed behind the rotation */
     /* projections */
-    bool fused_qkv, fused_gate, plain_ffn, gelu;
+    bool fused_qkv, fused_gate, plain_ffn, gelu, relu_sqr;
     bool bias_qkv, bias_out, bias_ffn, bias_output;
     bool tied, parallel;
     /* positions */
