@@ -25,7 +25,8 @@ static const row rows[] = {
     /* the architecture */
     {WITHOUT, "general.architecture", 0, 0, LEAT_E_ARCH, "general.architecture is missing"},
     {AS_U32, "general.architecture", 3, 0, LEAT_E_TYPE, "general.architecture"},
-    {AS_STR, "general.architecture", 0, 0, LEAT_E_ARCH, "\"strange\" is not known; known are: "},
+    {AS_STR, "general.architecture", 0, 0, LEAT_E_ARCH,
+     "\"strange\" is not known; known are: "},
     /* numbers */
     {WITHOUT, "llama.block_count", 0, 0, LEAT_E_HPARAM, "llama.block_count"},
     {AS_U32, "llama.block_count", 0, 0, LEAT_E_HPARAM, "llama.block_count"},
@@ -86,7 +87,9 @@ static const row rows[] = {
     {SHAPE, "blk.0.attn_norm.weight", EMBD + 1, 0, LEAT_E_TENSOR,
      "blk.0.attn_norm.weight has shape [65], not [64]"},
     {FORMAT, "blk.0.attn_norm.weight", FORMAT_F16, 0, LEAT_E_TENSOR, "blk.0.attn_norm.weight has type F16"},
-    {FORMAT, "blk.1.attn_q.weight", FORMAT_I8, 0, LEAT_E_UNSUPPORTED, "blk.1.attn_q.weight has type I8"},
+    {FORMAT, "blk.1.attn_q.weight", FORMAT_I8, 0, LEAT_E_UNSUPPORTED,
+     "blk.1.attn_q.weight has type I8, a type of plain integers"},
+    {FORMAT, "blk.1.attn_q.weight", FORMAT_Q8_1, 0, LEAT_E_UNSUPPORTED, "blk.1.attn_q.weight has type Q8_1"},
     {FORMAT, "blk.1.attn_q.weight", FORMAT_Q8_0, 0, LEAT_OK, ""},
     {EXTRA, "blk.0.attn_q_norm.weight", 0, 0, LEAT_E_TENSOR,
      "tensor blk.0.attn_q_norm.weight is not part of architecture llama"},
