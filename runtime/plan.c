@@ -182,8 +182,7 @@ void plan_attention(plan_builder *b, const plan_attention_step *step) {
         fail(b, LEAT_E_STATE, "there is no such layer, or it has attention already");
         return;
     }
-    if (a->head_dim_k > ATTEND_HEAD_DIM_MAX || a->head_dim_v > ATTEND_HEAD_DIM_MAX ||
-        a->n_head % a->n_head_kv || a->n_head / a->n_head_kv > ATTEND_ROWS_MAX ||
+    if (a->n_head % a->n_head_kv || a->n_head / a->n_head_kv > ATTEND_ROWS_MAX ||
         (a->rope != PLAN_ROPE_NONE && (!rope->n_dims || rope->n_dims > a->head_dim_k)) ||
         width_of(b, a->q) != (size_t)a->n_head * a->head_dim_k ||
         width_of(b, a->k) != (size_t)a->n_head_kv * a->head_dim_k ||

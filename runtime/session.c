@@ -69,19 +69,8 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
     if (!p->n_threads) p->n_threads = os_threads_default();
     if (p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
-    leat_status st = check_kv_type("keys", p->k_type, 0, e);
-    return st ? st : check_kv_type("values", p->v_type, 0, e);
-}
-
-/* Against the heads that the plan has. */
-static leat_status check_kv_types(const leat_session *s, const leat_session_params *p, leat_error *e) {
-    leat_status st = LEAT_OK;
-    for (uint32_t i = 0; i < s->model->hp.n_layer && !st; i++) {
-        const kv_shape *shape = &s->plan.kv[i];
-        if (!shape->n_head) continue;
-        st = check_kv_type("keys", p->k_type, (uint32_t)shape->dim_k, e);
-        if (!st) st = check_kv_type("values", p->v_type, (uint32_t)shape->dim_v, e);
-    }
+    leat_status st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
+    if (!st) st = check_kv_type("values", p->v_type, m->hp.head_dim_v, e);
     return st;
 }
 
@@ -151,7 +140,6 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     s->logits_all = p.logits_all;
     size_t n_out = p.logits_all ? p.n_batch : 1;
     st = plan_compile(m->arch, hp, m->weights, m->layers, &s->plan, e);
-    if (!st) st = check_kv_types(s, &p, e);
     if (!st) st = check_positions(s, &p, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);
