@@ -6,7 +6,7 @@
  * attn_v, ffn_down and the output matrix (or the embedding that serves as one) in Q6_K. llama.cpp's mixes of
  * that name do so in half of the layers only, so these are a little larger. key=value changes the shape:
  * n_vocab, n_ctx, n_embd, n_layer, n_ff, n_head, n_head_kv, head_dim, tied (0 or 1), seed, and value_type,
- * output_type, embed_type, biased.
+ * output_type, embed_type, biased, and arch: one of tests/harness/arch_spec.c.
  *
  * Where rows do not divide into the blocks of 256 of a K type (135m: 576 wide), matrices take the type that
  * llama.cpp falls back to: Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K, IQ4_NL or Q4_0
@@ -104,6 +104,16 @@ static int usage(void) {
     return 2;
 }
 
+static bool set_arch(random_model *m, const char *name) {
+    for (const arch_spec *s = arch_specs; s->arch; s++)
+        if (!strcmp(s->arch, name)) {
+            m->arch = s->arch;
+            m->spec = s;
+            return true;
+        }
+    return false;
+}
+
 static bool set(random_model *m, const char *arg) {
     const struct {
         const char *name;
@@ -127,6 +137,7 @@ static bool set(random_model *m, const char *arg) {
         }
     if (!strncmp(arg, "seed=", 5)) return m->seed = strtoull(arg + 5, NULL, 10), true;
     if (!strncmp(arg, "tied=", 5)) return m->tied = arg[5] == '1', true;
+    if (!strncmp(arg, "arch=", 5)) return set_arch(m, arg + 5);
     if (!strncmp(arg, "biased=", 7)) return m->biased = arg[7] == '1', true;
     return false;
 }

@@ -17,7 +17,7 @@ typedef enum spec_heads {
 
 typedef struct spec_key {
     const char *name; /* without the architecture's name; NULL ends a list */
-    char kind;        /* 'f' float32, 'u' uint32, 'b' bool, 's' string */
+    char kind;        /* 'f' float32, 'u' uint32, 'b' bool, 's' string, 'a' an array of f times true */
     float f;          /* also of 'u' and 'b' */
     const char *s;
 } spec_key;
@@ -34,7 +34,7 @@ typedef struct arch_spec {
     spec_heads heads;
     bool heads_rotated; /* normed behind the rotation */
     /* projections */
-    bool fused_qkv, fused_gate, plain_ffn, gelu;
+    bool fused_qkv, fused_gate, plain_ffn, gelu, relu_sqr;
     bool bias_qkv, bias_out, bias_ffn, bias_output;
     bool tied, parallel;
     /* positions */

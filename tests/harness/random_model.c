@@ -331,6 +331,12 @@ static void spec_keys(maker *k, const spec_key *list) {
             key(k, list[i].name, GGUF_BOOL);
             put(k, &yes, 1);
             break;
+        case 'a':
+            key(k, list[i].name, GGUF_ARRAY);
+            put_u32(k, GGUF_BOOL);
+            put_u64(k, (uint64_t)list[i].f);
+            for (size_t n = 0; n < (size_t)list[i].f; n++) put(k, "\1", 1);
+            break;
         default: key(k, list[i].name, GGUF_STRING); put_str(k, list[i].s);
         }
     }

@@ -217,6 +217,7 @@ static void attention(const shape *s, const leat_file *f, unsigned layer, const 
 }
 
 static double activate(const shape *s, double x) {
+    if (s->spec->relu_sqr) return x > 0.0 ? x * x : 0.0;
     if (!s->spec->gelu) return x / (1.0 + exp(-x));
     return x / 2.0 * (1.0 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
 }

@@ -285,6 +285,64 @@ static void windows_slide(test *t) {
     }
 }
 
+/* Keys in place of a spec's own, and what must be said of them. */
+static const struct {
+    const char *arch;
+    spec_key keys[3];
+    leat_status status;
+    const char *words;
+} hostile[] = {
+    {"cohere2", {{"logit_scale", 'f', 1}}, LEAT_E_HPARAM, "cohere2.attention.sliding_window"},
+    {"cohere2", {{"attention.sliding_window", 'u', 9}}, LEAT_E_HPARAM, "cohere2.logit_scale"},
+    {"cohere2",
+     {{"logit_scale", 'f', 1}, {"attention.sliding_window", 'f', 9}},
+     LEAT_E_TYPE,
+     "sliding_window"},
+    {"command-r", {{"logit_scale", 'f', NAN}}, LEAT_E_HPARAM, "command-r.logit_scale"},
+    {"gemma2", {{"attention.sliding_window_pattern", 'u', 1025}}, LEAT_E_HPARAM, "sliding_window_pattern"},
+    {"gemma2", {{"attention.sliding_window_pattern", 'a', 2}}, LEAT_E_HPARAM, "has 2 values for 3 layers"},
+    {"gemma2", {{"attention.sliding_window_pattern", 'a', 3}}, LEAT_OK, ""},
+    {"gemma2", {{"attention.sliding_window_pattern", 's', 0, "all"}}, LEAT_E_TYPE, "sliding_window_pattern"},
+    {"gemma2",
+     {{"attention.sliding_window", 'u', 4294967040.0f}},
+     LEAT_E_HPARAM,
+     "gemma2.attention.sliding_window"},
+    {"gemma2", {{"attn_logit_softcapping", 'f', -1}}, LEAT_E_HPARAM, "attn_logit_softcapping"},
+    {"gemma2", {{"rope.freq_base_swa", 'f', 0}}, LEAT_E_HPARAM, "rope.freq_base_swa"},
+    {"gemma3", {{"final_logit_softcapping", 'f', INFINITY}}, LEAT_E_HPARAM, "final_logit_softcapping"},
+    {"gptneox", {{"rope.dimension_count", 'u', 8}}, LEAT_E_HPARAM, "gptneox.use_parallel_residual"},
+    {"gptneox", {{"use_parallel_residual", 'u', 1}}, LEAT_E_TYPE, "gptneox.use_parallel_residual"},
+    {"granite", {{"logit_scale", 'f', 0}}, LEAT_E_HPARAM, "granite.logit_scale"},
+    {"granite", {{"logit_scale", 'f', 8}, {"rope.scaling.finetuned", 'b', 0}}, LEAT_OK, ""},
+    {"mistral3", {{"attention.temperature_scale", 'f', INFINITY}}, LEAT_E_HPARAM, "temperature_scale"},
+    {"phi3", {{"rope.scaling.type", 's', 0, "longrope"}}, LEAT_OK, ""},
+    {"qwen2", {{"attention.causal", 'b', 0}}, LEAT_E_UNSUPPORTED, "not causal"},
+    {"qwen2", {{"attention.clamp_kqv", 'f', 8}}, LEAT_E_UNSUPPORTED, "attention.clamp_kqv"},
+    {"qwen3", {{"rope.dimension_sections", 'u', 8}}, LEAT_E_UNSUPPORTED, "rope.dimension_sections"},
+    {"glm4", {{"nextn_predict_layers", 'u', 1}}, LEAT_E_UNSUPPORTED, "glm4.nextn_predict_layers is 1"},
+};
+
+static void hostile_keys(test *t) {
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+        const arch_spec *found = arch_specs;
+        temp_file f;
+        leat_model *model = NULL;
+        leat_error e = {LEAT_OK, ""};
+        while (strcmp(found->arch, hostile[i].arch)) found++;
+        arch_spec spec = *found;
+        memset(spec.keys, 0, sizeof spec.keys);
+        memcpy(spec.keys, hostile[i].keys, sizeof hostile[i].keys);
+        random_model m = random_model_of(&spec, FORMAT_F32);
+        REQUIRE(t, temp_make(&f, "m.gguf") && !random_model_write(&m, f.path, &e));
+        leat_status st = leat_model_open(f.path, NULL, &model, &e);
+        if (st != hostile[i].status || (st && !strstr(e.message, hostile[i].words)))
+            TEST_FAIL(t, "%s with %s: status %d \"%s\", wanted %d \"%s\"", spec.arch, spec.keys[0].name,
+                      (int)st, e.message, (int)hostile[i].status, hostile[i].words);
+        leat_model_close(model);
+        temp_remove(&f);
+    }
+}
+
 /* Positions that were learned end. */
 static void learned_positions_end(test *t) {
     const arch_spec *spec = arch_specs;
@@ -307,5 +365,6 @@ static void learned_positions_end(test *t) {
 #define TESTS(X)                                                                                             \
     X(every_architecture_is_described)                                                                       \
     X(agrees_with_reference)                                                                                 \
-    X(decode_equals_prefill) X(quantized_copies_are_near) X(windows_slide) X(learned_positions_end)
+    X(decode_equals_prefill)                                                                                 \
+    X(quantized_copies_are_near) X(windows_slide) X(hostile_keys) X(learned_positions_end)
 TEST_SUITE(TESTS)

@@ -49,6 +49,17 @@ static void attend_finish(const attend_args *a, const attend_state *s) {
     }
 }
 
+/* tanh(z) = 1 - 2 / (1 + e^2z) */
+__attribute__((noinline)) void attend_cap(float *p, float cap) {
+    const __m512 one = _mm512_set1_ps(1), caps = _mm512_set1_ps(cap);
+    const __m512 twice = _mm512_set1_ps(2.88539008f / cap); /* 2 log2(e) */
+    for (size_t i = 0; i < ATTEND_KEYS; i += 16) {
+        __m512 e = vec_exp2(_mm512_mul_ps(_mm512_load_ps(p + i), twice));
+        __m512 t = _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2), _mm512_add_ps(one, e)));
+        _mm512_store_ps(p + i, _mm512_mul_ps(caps, t));
+    }
+}
+
 attend_rows attend_rows_decoded(const void *p, size_t stride, size_t key0, size_t n, uint32_t format,
                                 size_t dim, float *to, size_t ld) {
     static decode_fn *const decoders[FORMAT_COUNT] = {[FORMAT_BF16] = decode_bf16_avx512,

@@ -52,19 +52,13 @@ VEC_INLINE __mmask64 attend_visible(const attend_args *a, const attend_state *s,
     return m;
 }
 
-/* 16 scores x, capped. */
-VEC_INLINE __m512 attend_cap(__m512 x, float cap) {
-    const __m512 one = _mm512_set1_ps(1), caps = _mm512_set1_ps(cap);
-    __m512 e = vec_exp2(_mm512_mul_ps(x, _mm512_set1_ps(2.88539008f / cap))); /* 2 log2(e) */
-    return _mm512_mul_ps(caps, _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2), _mm512_add_ps(one, e))));
-}
+/* 64 scores, capped. A call: what few models need must not crowd the registers of all. */
+void attend_cap(float *p, float cap);
 
 /* Scores p[64] of row r into weights; keys that are not in the mask get weight zero. */
 VEC_INLINE void attend_softmax(const attend_state *s, size_t r, float *p, __mmask64 m) {
     const __m512 none = _mm512_set1_ps(-INFINITY);
-    if (s->cap > 0)
-        for (size_t i = 0; i < ATTEND_KEYS; i += 16)
-            _mm512_store_ps(p + i, attend_cap(_mm512_load_ps(p + i), s->cap));
+    if (s->cap > 0) attend_cap(p, s->cap);
 #define ATTEND_LOAD(j)                                                                                       \
     __m512 s##j = _mm512_mask_mov_ps(none, (__mmask16)(m >> (16 * (j))), _mm512_load_ps(p + 16 * (j)));
     VEC_EACH4(ATTEND_LOAD)

@@ -1,0 +1,5 @@
+/* codeshell: CodeShell. LayerNorm, biases everywhere, a feed-forward of GELU without a gate. */
+#include "decoder.h"
+
+const arch arch_codeshell = DECODER("codeshell", decoder_hparams, .rope = ROPE_HALVES, .norm = NORM_LAYER,
+                                    .activation = ACTIVATION_GELU, .plain_ffn = true);
