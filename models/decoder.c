@@ -1,12 +1,18 @@
 /* The plain pre-norm decoder of decoder.h, from the shared blocks. */
 #include "decoder.h"
 
+static bool decoder_has_experts(const hparams *hp, uint32_t layer) {
+    return hp->moe.routing.n_expert && layer >= hp->moe.n_dense;
+}
+
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers) {
     decoder_layer *layer = layers;
     leat_status s = ends_bind(l, hp, ends);
     for (uint32_t i = 0; !s && i < hp->n_layer; i++) {
         s = attention_bind(l, hp, i, &layer[i].attention);
-        if (!s) s = ffn_bind(l, hp, i, &layer[i].ffn);
+        if (s) break;
+        s = decoder_has_experts(hp, i) ? moe_bind(l, hp, i, 0, &layer[i].moe)
+                                       : ffn_bind(l, hp, i, &layer[i].ffn);
     }
     return s;
 }
@@ -19,7 +25,10 @@ void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const v
     plan_embed(b, &e->embed, s.x);
     for (uint32_t i = 0; i < hp->n_layer; i++) {
         attention_steps(b, hp, i, &layer[i].attention, &s);
-        ffn_steps(b, hp, &layer[i].ffn, &s);
+        if (decoder_has_experts(hp, i))
+            moe_steps(b, hp, &layer[i].moe, MOE_SWIGLU, &s);
+        else
+            ffn_steps(b, hp, &layer[i].ffn, &s);
     }
     plan_output(b, s.x, (plan_norm){&e->norm, hp->norm_eps}, &e->output);
 }

@@ -4,10 +4,12 @@
 #define LEAT_MODELS_DECODER_H
 
 #include "blocks.h"
+#include "moe.h"
 
 typedef struct decoder_layer {
     attention_block attention;
     ffn_block ffn;
+    moe_block moe; /* in place of ffn, in layers with experts */
 } decoder_layer;
 
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers);

@@ -5,7 +5,8 @@
 static leat_status llama_hparams(arch_loader *l, hparams *hp) {
     leat_status s = arch_read_common(l, hp);
     if (!s) s = arch_read_rope(l, hp, ROPE_PAIRS);
-    if (!s) s = arch_refuse(l, "expert_count", "mixture of experts");
+    hp->moe.routing.normalise = true;
+    if (!s) s = arch_read_experts(l, hp);
     return s;
 }
 

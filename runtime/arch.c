@@ -178,15 +178,19 @@ static leat_status shape_error(arch_loader *l, const gguf_tensor *t, size_t rows
                      found, wanted);
 }
 
+static void tensor_name(char full[NAME_MAX_BYTES], const char *name, uint32_t layer) {
+    const char *hole = strstr(name, "%u");
+    if (hole)
+        snprintf(full, NAME_MAX_BYTES, "%.*s%u%s", (int)(hole - name), name, layer, hole + 2);
+    else
+        snprintf(full, NAME_MAX_BYTES, "%s", name);
+}
+
 leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,
                       unsigned flags) {
     char full[NAME_MAX_BYTES];
-    const char *hole = strstr(name, "%u");
     *out = (weight){0};
-    if (hole)
-        snprintf(full, sizeof full, "%.*s%u%s", (int)(hole - name), name, layer, hole + 2);
-    else
-        snprintf(full, sizeof full, "%s", name);
+    tensor_name(full, name, layer);
     const gguf_tensor *t = gguf_find_tensor(l->g, full);
     if (!t) {
         if (flags & BIND_OPTIONAL) return LEAT_OK;

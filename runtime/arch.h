@@ -21,6 +21,27 @@ typedef struct weight {
     size_t n_rows, n_cols;
 } weight;
 
+typedef enum moe_gating { /* how router logits become the weights of experts; GGUF's expert_gating_func */
+                          MOE_SOFTMAX = 1,        /* softmax over all experts */
+                          MOE_SIGMOID = 2,        /* each by itself */
+                          MOE_SOFTMAX_CHOSEN = 3, /* softmax over the chosen ones */
+} moe_gating;
+
+/* One matrix per expert: w is that of expert 0, the next ones follow `stride` bytes apart. */
+typedef struct expert_weight {
+    weight w;
+    size_t stride;
+} expert_weight;
+
+typedef struct moe_routing {
+    uint32_t n_expert, n_used;
+    uint32_t n_groups,
+        n_groups_used; /* experts come in groups of which only the best are considered; 0: no */
+    moe_gating gating;
+    bool normalise; /* weights of the chosen sum to 1 */
+    float scale;    /* of the weights; 0: none */
+} moe_routing;
+
 typedef enum rope_layout {
     ROPE_PAIRS,  /* rotates (x[2i], x[2i+1]) */
     ROPE_HALVES, /* rotates (x[i], x[i + n_dims/2]) */
@@ -46,6 +67,14 @@ typedef struct rope_hparams {
     weight freqs_long, freqs_short; /* LongRoPE's pair of them */
 } rope_hparams;
 
+/* Mixture of experts; all 0 in a model without. */
+typedef struct moe_hparams {
+    moe_routing routing;
+    uint32_t n_ff;        /* of one expert */
+    uint32_t n_ff_shared; /* of the expert that every token uses; 0: none */
+    uint32_t n_dense;     /* leading layers with a plain feed-forward network */
+} moe_hparams;
+
 typedef struct hparams {
     uint32_t n_vocab; /* from the vocabulary */
     uint32_t n_ctx_train, n_embd, n_layer, n_ff;
@@ -53,6 +82,7 @@ typedef struct hparams {
     uint32_t head_dim_k, head_dim_v;
     float norm_eps;
     rope_hparams rope;
+    moe_hparams moe;
 } hparams;
 
 typedef struct plan_builder plan_builder;
@@ -88,6 +118,11 @@ leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout);
 /* Refuses a model that sets an integer key of its architecture above 0 (a feature that this architecture file
  * lacks). */
 leat_status arch_refuse(arch_loader *l, const char *key, const char *what);
+/* expert_*: how many there are and are used, their width, how they are chosen. Nothing is there: n_expert 0.
+ * What the model does not say is left as the caller set it in hp->moe (gating, normalise, scale). */
+leat_status arch_read_experts(arch_loader *l, hparams *hp);
+/* A flag; absent: *out stays. */
+leat_status arch_bool(arch_loader *l, const char *key, bool *out);
 /* An error of read_hparams or bind with a sentence of its own. */
 leat_status arch_error(arch_loader *l, leat_status code, const char *sentence);
 
@@ -98,5 +133,11 @@ enum { BIND_OPTIONAL = 1 };
  * has rows == 1, is float32, and one-dimensional in the file. Absent and optional: out->data is NULL. */
 leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,
                       unsigned flags);
+/* The same for a matrix per expert, in one tensor of shape (n_expert, rows, cols). */
+leat_status arch_bind_experts(arch_loader *l, expert_weight *out, const char *name, uint32_t layer,
+                              size_t n_expert, size_t rows, size_t cols, unsigned flags);
+/* A float32 vector per expert, (n_expert, cols); may be absent. */
+leat_status arch_bind_expert_bias(arch_loader *l, weight *out, const char *name, uint32_t layer,
+                                  size_t n_expert, size_t cols);
 
 #endif

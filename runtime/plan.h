@@ -62,6 +62,29 @@ typedef struct plan_attention_step {
 /* Rotates q and k, appends k and v to the cache, out = causal attention over all of the cache. */
 void plan_attention(plan_builder *b, const plan_attention_step *s);
 
+typedef enum moe_activation {
+    MOE_SWIGLU,     /* silu(gate) * up */
+    MOE_SWIGLU_OAI, /* gpt-oss: gate and up clamped at 7, silu with slope 1.702, times (up + 1) */
+} moe_activation;
+
+typedef struct plan_moe_step {
+    plan_buf in, out;
+    plan_norm norm;
+    moe_routing routing;
+    const weight *router, *router_bias;            /* (n_expert, width of in), (n_expert) */
+    const weight *select_bias;                     /* (n_expert) counts in the choice, not in the weights */
+    const expert_weight *gate, *up, *down;         /* (n_ff, width of in) twice, (width of out, n_ff) */
+    const weight *gate_bias, *up_bias, *down_bias; /* (n_expert, rows) float32 */
+    const weight *shared_gate, *shared_up, *shared_down; /* an expert that every token uses */
+    const weight *shared_router; /* (width of in) its share is the sigmoid of this product; absent: 1 */
+    moe_activation activation;
+    bool add;    /* out += result, the residual; else out = result */
+    float scale; /* of the result; 0: none */
+} plan_moe_step;
+/* Mixture of experts: out = sum over the chosen experts of weight * down(activation(gate x, up x)), x =
+ * norm(in), plus the shared expert. Weights and biases that may be missing are NULL or absent. */
+void plan_moe(plan_builder *b, const plan_moe_step *s);
+
 /* logits = w . norm(x) for the tokens whose logits are wanted. Last step of every plan. */
 void plan_output(plan_builder *b, plan_buf x, plan_norm norm, const weight *w);
 

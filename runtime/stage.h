@@ -8,6 +8,7 @@
 
 #include "kernels/kernels.h"
 #include "kv.h"
+#include "moe.h"
 #include "plan.h"
 #include "rope.h"
 
@@ -39,6 +40,7 @@ struct stage {
     bool output; /* writes logits, for the last n_out tokens only */
     size_t tile_rows;
     plan_attention_step attention;
+    plan_moe_step moe;
 };
 
 typedef struct plan {
@@ -49,6 +51,7 @@ typedef struct plan {
     size_t max_width;               /* of what a norm or a quantization reads */
     size_t max_act_cols[ACT_COUNT]; /* widest row in each form; 0: never needed */
     const hparams *hp;
+    moe_limits moe;
 } plan;
 
 /* A worker's own memory. */
@@ -58,8 +61,9 @@ struct scratch {
     float *tile;           /* (TILE_ROWS_MAX) results on their way to the residual */
     char *act[ACT_COUNT];  /* one activation row of each form */
     panel *panel;
-    float *c, *c2;   /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
-    void *attend;    /* ATTEND_SCRATCH bytes */
+    float *c, *c2; /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
+    void *attend;  /* ATTEND_SCRATCH bytes */
+    moe_scratch moe;
     bool non_finite; /* a logit was not a number */
 };
 
@@ -77,6 +81,7 @@ struct run {
     char *act[ACT_COUNT]; /* (n_batch, act_row_bytes) of the present stage's input, many tokens */
     float *cs;            /* (n_batch, n_dims / 2, 2) */
     float *logits;        /* (n_out, n_vocab) */
+    moe_pass moe;
 };
 
 /* Floats from one token's row of a buffer to the next: rows start on cache lines. */
@@ -100,6 +105,15 @@ stage_tile_fn embed_tile, linear_one_tile, gated_one_tile, attention_one_tile;
 /* stage_many.c: the input is prepared once, in a stage of its own. */
 stage_tiles_fn prepare_tiles, linear_many_tiles, gated_many_tiles, append_tiles, attention_many_tiles;
 stage_tile_fn prepare_tile, linear_many_tile, gated_many_tile, append_tile, attention_many_tile;
+
+/* stage_moe_one.c, stage_moe_many.c: mixture of experts. */
+stage_tiles_fn moe_gate_one_tiles, moe_down_one_tiles;
+stage_tile_fn moe_gate_one_tile, moe_down_one_tile;
+stage_tiles_fn moe_route_tiles, moe_group_tiles, moe_gate_many_tiles, moe_prepare_tiles, moe_down_many_tiles;
+stage_tile_fn moe_route_tile, moe_group_tile, moe_gate_many_tile, moe_prepare_tile, moe_down_many_tile;
+
+/* Norms and quantizes the token's input for this worker (one token). False if it has that already. */
+bool prepare_one(const stage *s, const run *r, scratch *w, size_t token);
 
 /* Shared by both: rotates and stores the key, stores the value of one KV head of one token; rotates one query
  * head. */
