@@ -77,9 +77,12 @@ void attention_steps(plan_builder *b, const hparams *hp, uint32_t layer, const a
 }
 
 void ffn_steps(plan_builder *b, const hparams *hp, const ffn_block *f, const stream *s) {
-    plan_gated(
-        b, &(plan_gated_step){
-               .in = s->x, .out = s->ff, .norm = {&f->norm, hp->norm_eps}, .gate = &f->gate, .up = &f->up});
+    plan_gated(b, &(plan_gated_step){.in = s->x,
+                                     .out = s->ff,
+                                     .norm = {&f->norm, hp->norm_eps},
+                                     .gate = &f->gate,
+                                     .up = &f->up,
+                                     .activation = ACTIVATION_SILU});
     plan_linear(
         b, &(plan_linear_step){.in = s->ff, .n_parts = 1, .part = {{&f->down, NULL, s->x}}, .add = true});
 }

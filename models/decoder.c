@@ -22,13 +22,13 @@ void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const v
     const decoder_layer *layer = layers;
     stream s = stream_open(b, hp);
 
-    plan_embed(b, &e->embed, s.x);
+    plan_embed(b, &(plan_embed_step){.x = s.x, .table = &e->embed});
     for (uint32_t i = 0; i < hp->n_layer; i++) {
         attention_steps(b, hp, i, &layer[i].attention, &s);
         if (decoder_has_experts(hp, i))
-            moe_steps(b, hp, &layer[i].moe, MOE_SWIGLU, &s);
+            moe_steps(b, hp, &layer[i].moe, ACTIVATION_SILU, &s);
         else
             ffn_steps(b, hp, &layer[i].ffn, &s);
     }
-    plan_output(b, s.x, (plan_norm){&e->norm, hp->norm_eps}, &e->output);
+    plan_output(b, &(plan_output_step){.x = s.x, .norm = {&e->norm, hp->norm_eps}, .w = &e->output});
 }

@@ -40,8 +40,7 @@ leat_status moe_bind(arch_loader *l, const hparams *hp, uint32_t layer, unsigned
     return s;
 }
 
-void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, moe_activation activation,
-               const stream *s) {
+void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, activation f, const stream *s) {
     plan_moe(b, &(plan_moe_step){.in = s->x,
                                  .out = s->x,
                                  .norm = {&m->norm, hp->norm_eps},
@@ -59,6 +58,7 @@ void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, moe_activ
                                  .shared_up = &m->shared_up,
                                  .shared_down = &m->shared_down,
                                  .shared_router = &m->shared_router,
-                                 .activation = activation,
+                                 .activation = f,
+                                 .scale = hp->residual_scale,
                                  .add = true});
 }

@@ -19,7 +19,6 @@ enum {
 };
 leat_status moe_bind(arch_loader *l, const hparams *hp, uint32_t layer, unsigned flags, moe_block *m);
 
-void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, moe_activation activation,
-               const stream *s);
+void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, activation f, const stream *s);
 
 #endif

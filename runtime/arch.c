@@ -186,6 +186,19 @@ static void tensor_name(char full[NAME_MAX_BYTES], const char *name, uint32_t la
         snprintf(full, NAME_MAX_BYTES, "%s", name);
 }
 
+weight weight_part(const weight *w, size_t first, size_t n) {
+    weight part = *w;
+    if (!w->data) return part;
+    if (w->n_rows == 1) {
+        part.data = (const float *)w->data + first;
+        part.n_cols = n;
+    } else {
+        part.data = (const char *)w->data + first * w->row_bytes;
+        part.n_rows = n;
+    }
+    return part;
+}
+
 leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,
                       unsigned flags) {
     char full[NAME_MAX_BYTES];
@@ -196,13 +209,12 @@ leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t la
         if (flags & BIND_OPTIONAL) return LEAT_OK;
         return error_set(l->e, LEAT_E_TENSOR, "tensor %s is missing", full);
     }
-    bool vector = rows == 1;
+    bool vector = rows == 1, plain = vector || flags & BIND_F32;
     if (t->n_dims > (vector ? 1u : 2u) || t->ne[0] != cols || t->ne[1] != rows)
         return shape_error(l, t, rows, cols);
-    if (vector ? t->format != FORMAT_F32 : kernels_traits(t->format).act == ACT_COUNT)
-        return error_set(l->e, vector ? LEAT_E_TENSOR : LEAT_E_UNSUPPORTED, "tensor %s has type %s, %s", full,
-                         format_get(t->format)->name,
-                         vector ? "not F32" : "which can't be computed with yet");
+    if (plain ? t->format != FORMAT_F32 : kernels_traits(t->format).act == ACT_COUNT)
+        return error_set(l->e, plain ? LEAT_E_TENSOR : LEAT_E_UNSUPPORTED, "tensor %s has type %s, %s", full,
+                         format_get(t->format)->name, plain ? "not F32" : "which can't be computed with yet");
     *out = (weight){
         .data = t->data, .format = t->format, .row_bytes = t->row_bytes, .n_rows = rows, .n_cols = cols};
     l->used[t - l->g->tensors] = 1;

@@ -63,6 +63,7 @@ typedef struct rope_hparams {
     uint32_t orig_ctx;                      /* context length before the extension */
     float attn_factor;                      /* multiplies the rotation's magnitude */
     float beta_fast, beta_slow, ext_factor; /* YaRN */
+    float log_mul;                  /* YaRN: mscale_all_dim, by whose magnitude the usual one is divided */
     weight freqs;                   /* float32 (n_dims / 2) divisors of the frequencies; may be absent */
     weight freqs_long, freqs_short; /* LongRoPE's pair of them */
 } rope_hparams;
@@ -81,9 +82,30 @@ typedef struct hparams {
     uint32_t n_head, n_head_kv; /* n_head % n_head_kv == 0 */
     uint32_t head_dim_k, head_dim_v;
     float norm_eps;
-    rope_hparams rope;
     moe_hparams moe;
+    rope_hparams rope,
+        rope_swa;        /* of all layers; of windowed layers where these have rotations of their own */
+    const void *options; /* of the architecture's entry below */
+
+    /* What only some architectures have. 0 where a model has none of it. */
+    uint32_t window;        /* keys that a token of a windowed layer sees, itself included */
+    uint32_t window_period; /* which layers are windowed: see hparams_windowed */
+    bool window_first;
+    uint32_t temperature_length; /* positions per step of the attention's temperature (Llama 4) */
+    float temperature_scale;
+    float embed_scale, residual_scale, logit_scale; /* factors; 0 stands for 1 */
+    float attention_scale;                          /* of q . k; 0 stands for 1 / sqrt(head_dim_k) */
+    float attention_softcap, logit_softcap;         /* x -> cap * tanh(x / cap) */
+    bool parallel_residual;
 } hparams;
+
+/* True for a layer whose tokens see `window` keys only. Of each window_period layers one sees everything: the
+ * last, or the first with window_first. Period 0: none is windowed, 1: all are. */
+static inline bool hparams_windowed(const hparams *hp, uint32_t layer) {
+    if (!hp->window || !hp->window_period) return false;
+    if (hp->window_period == 1) return true;
+    return layer % hp->window_period != (hp->window_first ? 0 : hp->window_period - 1);
+}
 
 typedef struct plan_builder plan_builder;
 typedef struct arch_loader arch_loader;
@@ -96,6 +118,7 @@ typedef struct arch {
     leat_status (*bind)(arch_loader *l, const hparams *hp, void *weights, void *layers);
     /* Appends the steps of one forward pass; can't fail: the builder remembers an error. */
     void (*build)(plan_builder *b, const hparams *hp, const void *weights, const void *layers);
+    const void *options; /* what its functions find in hparams.options: for functions that several share */
 } arch;
 
 /* Every architecture, in alphabetical order, ended by NULL. Defined in models/archs.c from archs.def. */
@@ -128,7 +151,7 @@ leat_status arch_error(arch_loader *l, leat_status code, const char *sentence);
 
 /* ---- for bind ---- */
 
-enum { BIND_OPTIONAL = 1 };
+enum { BIND_OPTIONAL = 1, BIND_F32 = 2 /* a matrix of float32, such as norms that differ between heads */ };
 /* Looks up a tensor; `name` may hold one %u for the layer. Its shape must be exactly (rows, cols); a vector
  * has rows == 1, is float32, and one-dimensional in the file. Absent and optional: out->data is NULL. */
 leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,
@@ -139,5 +162,8 @@ leat_status arch_bind_experts(arch_loader *l, expert_weight *out, const char *na
 /* A float32 vector per expert, (n_expert, cols); may be absent. */
 leat_status arch_bind_expert_bias(arch_loader *l, weight *out, const char *name, uint32_t layer,
                                   size_t n_expert, size_t cols);
+/* The rows first .. first + n of a matrix or the values of a vector, as a tensor of their own: for tensors
+ * that are several in one. Absent stays absent. */
+weight weight_part(const weight *w, size_t first, size_t n);
 
 #endif

@@ -65,6 +65,7 @@ static leat_status bind_weights(leat_model *m, leat_error *e) {
     if (!used) return error_set(e, LEAT_E_NOMEM, "out of memory for %zu tensors", g->n_tensors);
     arch_loader l = {.g = g, .arch_name = m->arch_name, .used = used, .e = e};
     m->hp.n_vocab = vocab_size(m->vocab);
+    m->hp.options = m->arch->options;
     leat_status s = m->arch->read_hparams(&l, &m->hp);
     if (!s) {
         m->weights = mem_alloc(1, m->arch->weights_bytes);

@@ -7,7 +7,7 @@
 /* out = activation(out + gate's bias, up + up's bias) for rows row .. row + n of an expert; up is
  * overwritten.
  */
-void moe_activate(const plan_moe_step *m, const kernels *k, size_t expert, size_t row, size_t n, float *out,
+void moe_activate(const plan_moe_step *m, const run *r, size_t expert, size_t row, size_t n, float *out,
                   float *up);
 
 /* sum += share * (y + down's bias) for rows row .. row + n of an expert. */

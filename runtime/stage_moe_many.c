@@ -16,7 +16,7 @@ static size_t tiles_of(size_t n, size_t each) {
     return (n + each - 1) / each;
 }
 
-void moe_activate(const plan_moe_step *m, const kernels *k, size_t expert, size_t row, size_t n, float *out,
+void moe_activate(const plan_moe_step *m, const run *r, size_t expert, size_t row, size_t n, float *out,
                   float *up) {
     const float *gate_bias = m->gate_bias ? m->gate_bias->data : NULL,
                 *up_bias = m->up_bias ? m->up_bias->data : NULL;
@@ -25,7 +25,7 @@ void moe_activate(const plan_moe_step *m, const kernels *k, size_t expert, size_
         for (size_t i = 0; i < n; i++) out[i] += gate_bias[at + i];
     if (up_bias)
         for (size_t i = 0; i < n; i++) up[i] += up_bias[at + i];
-    if (m->activation == MOE_SWIGLU_OAI) {
+    if (m->activation == ACTIVATION_SWIGLU_OAI) {
         /* x * sigmoid(slope * x) = silu(slope * x) / slope; a NaN passes both clamps */
         const float slope = 1.702f, limit = 7.0f;
         for (size_t i = 0; i < n; i++) {
@@ -33,8 +33,9 @@ void moe_activate(const plan_moe_step *m, const kernels *k, size_t expert, size_
             out[i] = slope * x;
             up[i] = ((y < -limit ? -limit : y) + 1.0f) * (1.0f / slope);
         }
-    }
-    k->silu_mul(out, up, n);
+        r->k->silu_mul(out, up, n);
+    } else
+        stage_gate(r, m->activation, out, up, n);
 }
 
 void moe_add(const plan_moe_step *m, size_t expert, size_t row, size_t n, const float *y, float share,
@@ -168,9 +169,9 @@ static void gate_up(const stage *s, const run *r, scratch *w, const half *gate, 
                 float *to = out + t * stride + row + i;
                 memcpy(up_rows, w->c2 + (i / up_height * n + t) * up_height, width * sizeof *up_rows);
                 if (shared)
-                    r->k->silu_mul(to, up_rows, width);
+                    stage_gate(r, s->moe.activation, to, up_rows, width);
                 else
-                    moe_activate(&s->moe, r->k, expert, row + i, width, to, up_rows);
+                    moe_activate(&s->moe, r, expert, row + i, width, to, up_rows);
             }
     }
 }

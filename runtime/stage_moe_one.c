@@ -50,9 +50,9 @@ void moe_gate_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     multiply(r, up, shared ? 0 : expert * m->up->stride, row, n, w->act[kernels_traits(up->format).act],
              w->tile);
     if (shared)
-        r->k->silu_mul(out, w->tile, n);
+        stage_gate(r, m->activation, out, w->tile, n);
     else
-        moe_activate(m, r->k, expert, row, n, out, w->tile);
+        moe_activate(m, r, expert, row, n, out, w->tile);
 }
 
 size_t moe_down_one_tiles(const stage *s, const run *r) {

@@ -26,7 +26,12 @@ void kernels_init_avx512(kernels *k) {
     k->quantize_q8_32 = quantize_q8_32_avx512;
     k->quantize_q8_256 = quantize_q8_256_avx512;
     k->rms_norm = rms_norm_avx512;
+    k->layer_norm = layer_norm_avx512;
+    k->silu = silu_avx512;
     k->silu_mul = silu_mul_avx512;
+    k->gelu = gelu_avx512;
+    k->gelu_mul = gelu_mul_avx512;
+    k->softcap = softcap_avx512;
     k->rope_pairs = rope_pairs_avx512;
     k->rope_halves = rope_halves_avx512;
     k->attend = attend_avx512;
