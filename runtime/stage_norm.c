@@ -23,7 +23,8 @@ void stage_activate(const run *r, activation f, float *x, size_t n) {
     case ACTIVATION_RELU_SQR:
         for (size_t i = 0; i < n; i++) x[i] = x[i] > 0.0f ? x[i] * x[i] : x[i] * 0.0f; /* NaN stays */
         break;
-    case ACTIVATION_NONE: break;
+    case ACTIVATION_NONE:
+    case ACTIVATION_SWIGLU_OAI: break; /* with a gate only */
     }
 }
 
