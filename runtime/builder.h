@@ -30,6 +30,8 @@ float builder_scale(float scale);
 /* A vector's values, NULL where it is absent. Any width but `width` is a mistake. */
 const float *builder_vector(plan_builder *b, const weight *w, size_t width);
 stage_norm builder_norm(plan_builder *b, const plan_norm *n, size_t width);
+/* The norm of heads, whose gain may be one for all or one for each. */
+stage_norm builder_head_norm(plan_builder *b, const plan_norm *n, size_t heads, size_t dim);
 /* The start of a stage that multiplies what is in `in`, normed. */
 stage builder_product(plan_builder *b, plan_buf in, const plan_norm *norm);
 /* Adds a matrix that reads the stage's input, and what that asks of the input's form. */

@@ -152,8 +152,7 @@ void plan_normalize(plan_builder *b, const plan_normalize_step *step) {
     builder_many(b, &s, normalize_tiles, normalize_tile);
 }
 
-/* The norm of heads, whose gain may be one for all or one for each. */
-static stage_norm head_norm(plan_builder *b, const plan_norm *n, size_t heads, size_t dim) {
+stage_norm builder_head_norm(plan_builder *b, const plan_norm *n, size_t heads, size_t dim) {
     bool each = n->w && n->w->data && n->w->n_rows * n->w->n_cols != dim;
     stage_norm s = builder_norm(b, n, each ? heads * dim : dim);
     s.stride = each ? dim : 0;
@@ -180,8 +179,9 @@ void plan_attention(plan_builder *b, const plan_attention_step *step) {
         builder_width(b, a->v) != (size_t)a->n_head_kv * a->head_dim_v ||
         builder_width(b, a->out) != (size_t)a->n_head * a->head_dim_v)
         builder_fail(b, LEAT_E_STATE, "attention does not fit its buffers");
-    s.norm = head_norm(b, &a->q_norm, a->n_head, a->head_dim_k);
-    s.k_norm = head_norm(b, &a->k_norm, a->n_head_kv, a->head_dim_k);
+    if (!builder_vector(b, a->sinks, a->n_head)) a->sinks = NULL;
+    s.norm = builder_head_norm(b, &a->q_norm, a->n_head, a->head_dim_k);
+    s.k_norm = builder_head_norm(b, &a->k_norm, a->n_head_kv, a->head_dim_k);
     b->p->kv[step->layer] = (kv_shape){
         .n_head = a->n_head_kv, .dim_k = a->head_dim_k, .dim_v = a->head_dim_v, .window = a->window};
     builder_one(b, &s, attention_one_tiles, attention_one_tile);

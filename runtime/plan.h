@@ -102,10 +102,11 @@ typedef struct plan_attention_step {
     plan_norm q_norm, k_norm; /* of each head; the gain is one for all (head_dim_k), or (heads, head_dim_k) */
     bool norm_rotated;        /* the norms come after the rotation */
     plan_rope rope;
-    bool temperature; /* q grows with its position, by hparams.temperature_* */
-    float scale;      /* of q . k */
-    float softcap;    /* scale * q . k becomes softcap * tanh(scale * q . k / softcap); 0: it does not */
-    size_t window;    /* keys that a token sees, itself included; 0: all */
+    bool temperature;    /* q grows with its position, by hparams.temperature_* */
+    float scale;         /* of q . k */
+    float softcap;       /* scale * q . k becomes softcap * tanh(scale * q . k / softcap); 0: it does not */
+    size_t window;       /* keys that a token sees, itself included; 0: all */
+    const weight *sinks; /* (n_head) scores that take part in the softmax; NULL or absent: none */
 } plan_attention_step;
 /* Norms and rotates q and k, appends k and v to the cache, out = causal attention over the cache. At most one
  * for each layer. */
@@ -128,6 +129,63 @@ typedef struct plan_moe_step {
 /* Mixture of experts: out = sum over the chosen experts of weight * down(activation(gate x, up x)), x =
  * norm(in), plus the shared expert. Weights and biases that may be missing are NULL or absent. */
 void plan_moe(plan_builder *b, const plan_moe_step *s);
+
+/* ---- layers that remember by a state (stage_recurrent.c) ---- */
+
+/* Room for n floats in the session's state, zero at its start. */
+size_t plan_state(plan_builder *b, size_t n);
+
+typedef struct plan_conv_step {
+    plan_buf in, out; /* columns first .. first + width of in; (n_tokens, width) */
+    size_t first, width;
+    const weight *w, *bias; /* (width, taps), the last tap is the token itself; (width) or NULL or absent */
+    bool product, gated;    /* columns from factor on multiply the input, those from gate on the result */
+    size_t factor, gate;
+    bool silu;
+    size_t state; /* of width * (taps - 1) floats */
+} plan_conv_step;
+/* A causal convolution over the tokens, each column for itself. */
+void plan_conv(plan_builder *b, const plan_conv_step *s);
+
+typedef struct plan_ssm_step {
+    plan_buf conv; /* (n_tokens, n_head * head_dim + 2 * n_group * d_state): x, B, C */
+    plan_buf in;   /* dt in columns from dt_at on, one for each head */
+    size_t dt_at;
+    plan_buf out; /* (n_tokens, n_head * head_dim) */
+    size_t n_head, head_dim, n_group, d_state;
+    const weight *a, *d, *dt_bias; /* (n_head) each; a is negative */
+    size_t state;                  /* of n_head * head_dim * d_state floats */
+} plan_ssm_step;
+/* The state space of Mamba 2. */
+void plan_ssm(plan_builder *b, const plan_ssm_step *s);
+
+enum { DELTA_DIM_MAX = 512 };
+typedef struct plan_delta_step {
+    plan_buf conv; /* (n_tokens, (2 * n_head_k + n_head_v) * head_dim): q, k, v */
+    plan_buf beta, alpha;
+    size_t beta_at, alpha_at; /* first column of each */
+    bool interleaved;   /* value head h belongs to key head h / (n_head_v / n_head_k); else h % n_head_k */
+    size_t gate_stride; /* interleaved: columns of beta and alpha from one key head to the next */
+    plan_buf out;       /* (n_tokens, n_head_v * head_dim) */
+    size_t n_head_k, n_head_v, head_dim;
+    const weight *a, *dt_bias; /* (n_head_v) each; a is negative */
+    float eps;
+    size_t state; /* of n_head_v * head_dim * head_dim floats */
+} plan_delta_step;
+/* The gated delta rule. */
+void plan_delta(plan_builder *b, const plan_delta_step *s);
+
+typedef struct plan_gate_norm_step {
+    plan_buf x; /* in place */
+    size_t n_groups;
+    plan_norm
+        norm; /* of each group; the gain is one for all, or (n_groups, size of a group); may be absent */
+    plan_buf gate;
+    size_t gate_at, gate_stride; /* first column, and columns from one group to the next; 0: adjacent */
+    bool gate_first;             /* norm(x * f(gate)), else norm(x) * f(gate) */
+    bool sigmoid;                /* f, else silu */
+} plan_gate_norm_step;
+void plan_gate_norm(plan_builder *b, const plan_gate_norm_step *s);
 
 typedef struct plan_output_step {
     plan_buf x;

@@ -123,6 +123,11 @@ leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_
     return LEAT_OK;
 }
 
+void runner_set_state(runner *r, const float *state, float *next) {
+    r->run.state = state;
+    r->run.next = next;
+}
+
 const float *runner_logits(const runner *r) {
     return r->run.logits;
 }

@@ -50,6 +50,10 @@ struct stage {
     size_t tile_rows;
     plan_attention_step attention;
     plan_moe_step moe;
+    plan_conv_step conv;
+    plan_ssm_step ssm;
+    plan_delta_step delta;
+    plan_gate_norm_step gate_norm;
 };
 
 typedef struct plan {
@@ -63,6 +67,7 @@ typedef struct plan {
     size_t n_positions;             /* learned ones; 0: the context may have any length */
     const hparams *hp;
     moe_limits moe;
+    size_t state_floats; /* of recurrent layers */
 } plan;
 
 /* A worker's own memory. */
@@ -94,6 +99,8 @@ struct run {
     float *temperature;   /* (n_batch) */
     float *logits;        /* (n_out, n_vocab) */
     moe_pass moe;
+    const float *state; /* (state_floats) what recurrent layers remember */
+    float *next;        /* the same after this pass; every part is written by its stage */
 };
 
 /* Floats from one token's row of a buffer to the next: rows start on cache lines. */
@@ -123,6 +130,10 @@ stage_tiles_fn moe_gate_one_tiles, moe_down_one_tiles;
 stage_tile_fn moe_gate_one_tile, moe_down_one_tile;
 stage_tiles_fn moe_route_tiles, moe_group_tiles, moe_gate_many_tiles, moe_prepare_tiles, moe_down_many_tiles;
 stage_tile_fn moe_route_tile, moe_group_tile, moe_gate_many_tile, moe_prepare_tile, moe_down_many_tile;
+
+/* stage_recurrent.c */
+stage_tiles_fn conv_tiles, ssm_tiles, delta_tiles, gate_norm_tiles;
+stage_tile_fn conv_tile, ssm_tile, delta_tile, gate_norm_tile;
 
 /* Norms and quantizes the token's input for this worker (one token). False if it has that already. */
 bool prepare_one(const stage *s, const run *r, scratch *w, size_t token);

@@ -22,8 +22,7 @@ size_t state_bytes(size_t n_floats, size_t n_ctx) {
     if (!n_floats) return 0;
     if (__builtin_mul_overflow(n_floats + LINE / sizeof(float), sizeof(float), &side) ||
         __builtin_mul_overflow(side / LINE * LINE, 2 + copies_of(side), &all) ||
-        __builtin_mul_overflow(n_ctx, sizeof(int32_t), &tokens) ||
-        __builtin_add_overflow(all, tokens, &all))
+        __builtin_mul_overflow(n_ctx, sizeof(int32_t), &tokens) || __builtin_add_overflow(all, tokens, &all))
         return SIZE_MAX;
     return all;
 }
@@ -52,7 +51,8 @@ void state_close(state_cache *c) {
 
 void state_commit(state_cache *c, const int32_t *tokens, size_t n) {
     if (!c->n_floats) return;
-    memmove(c->tokens + c->length, tokens, n * sizeof *tokens); /* when run once more, they lie there already */
+    memmove(c->tokens + c->length, tokens,
+            n * sizeof *tokens); /* when run once more, they lie there already */
     c->length += n;
     c->now ^= 1;
 }

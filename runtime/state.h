@@ -23,9 +23,9 @@ typedef struct state_cache {
     float *side[2], *copy[STATE_COPIES_MAX]; /* (n_floats) each */
     size_t copied[STATE_COPIES_MAX];         /* tokens that each copy has seen, ascending */
     size_t n_copied;
-    unsigned now;     /* the side that is valid */
-    size_t length;    /* tokens that it has seen */
-    int32_t *tokens;  /* (n_ctx) the session's */
+    unsigned now;    /* the side that is valid */
+    size_t length;   /* tokens that it has seen */
+    int32_t *tokens; /* (n_ctx) the session's */
     char *memory;
     size_t bytes;
 } state_cache;

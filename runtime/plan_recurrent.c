@@ -1,0 +1,71 @@
+/* The builder's steps for layers that remember by a state; the others are in plan.c. */
+#include "builder.h"
+
+/* The same stage for one token and for many: what there is to do is small beside the products around it. */
+static void both(plan_builder *b, const stage *s, stage_tiles_fn *tiles, stage_tile_fn *tile) {
+    builder_one(b, s, tiles, tile);
+    builder_many(b, s, tiles, tile);
+}
+
+/* Must be there, of n float32 values. */
+static void needs(plan_builder *b, const weight *w, size_t n) {
+    if (!builder_vector(b, w, n)) builder_fail(b, LEAT_E_STATE, "a recurrent layer lacks a vector");
+}
+
+size_t plan_state(plan_builder *b, size_t n) {
+    size_t at = b->p->state_floats;
+    if (__builtin_add_overflow(at, (n + 15) / 16 * 16, &b->p->state_floats))
+        builder_fail(b, LEAT_E_NOMEM, "the recurrent state is too large");
+    return at;
+}
+
+void plan_conv(plan_builder *b, const plan_conv_step *step) {
+    stage s = {.conv = *step};
+    size_t in = builder_width(b, step->in), width = step->width;
+    if (builder_width(b, step->out) != width || step->first + width > in ||
+        (step->product && step->factor + width > in) || (step->gated && step->gate + width > in) ||
+        step->w->n_rows != width || step->w->n_cols < 2)
+        builder_fail(b, LEAT_E_STATE, "a convolution does not fit its buffers");
+    needs(b, step->w, width * step->w->n_cols);
+    builder_vector(b, step->bias, width);
+    both(b, &s, conv_tiles, conv_tile);
+}
+
+void plan_ssm(plan_builder *b, const plan_ssm_step *step) {
+    stage s = {.ssm = *step};
+    size_t inner = step->n_head * step->head_dim;
+    if (!step->n_group || step->n_head % step->n_group || builder_width(b, step->out) != inner ||
+        builder_width(b, step->conv) != inner + 2 * step->n_group * step->d_state ||
+        step->dt_at + step->n_head > builder_width(b, step->in))
+        builder_fail(b, LEAT_E_STATE, "a state space does not fit its buffers");
+    needs(b, step->a, step->n_head);
+    needs(b, step->d, step->n_head);
+    needs(b, step->dt_bias, step->n_head);
+    both(b, &s, ssm_tiles, ssm_tile);
+}
+
+void plan_delta(plan_builder *b, const plan_delta_step *step) {
+    stage s = {.delta = *step};
+    size_t k = step->n_head_k, v = step->n_head_v;
+    if (!k || v % k || step->head_dim > DELTA_DIM_MAX || builder_width(b, step->out) != v * step->head_dim ||
+        builder_width(b, step->conv) != (2 * k + v) * step->head_dim ||
+        step->beta_at + v > builder_width(b, step->beta) ||
+        step->alpha_at + v / k > builder_width(b, step->alpha))
+        builder_fail(b, LEAT_E_STATE, "a delta rule does not fit its buffers");
+    needs(b, step->a, v);
+    needs(b, step->dt_bias, v);
+    both(b, &s, delta_tiles, delta_tile);
+}
+
+void plan_gate_norm(plan_builder *b, const plan_gate_norm_step *step) {
+    stage s = {.gate_norm = *step, .width = builder_width(b, step->x)};
+    size_t n = step->n_groups, stride = step->gate_stride;
+    if (b->p->max_width < s.width) b->p->max_width = s.width;
+    if (!n || s.width % n ||
+        step->gate_at + (stride ? (n - 1) * stride + s.width / n : s.width) > builder_width(b, step->gate)) {
+        builder_fail(b, LEAT_E_STATE, "a gate does not fit its buffers");
+        return;
+    }
+    s.norm = builder_head_norm(b, &step->norm, n, s.width / n);
+    both(b, &s, gate_norm_tiles, gate_norm_tile);
+}
