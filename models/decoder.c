@@ -1,8 +1,63 @@
-/* The plain pre-norm decoder of decoder.h, from the shared blocks. */
+/* The decoder of decoder.h, from the shared blocks. */
 #include "decoder.h"
 
-static bool decoder_has_experts(const hparams *hp, uint32_t layer) {
+#include <float.h>
+
+/* Keys that change what a model computes, and that no architecture of this decoder follows. */
+static leat_status refuse_others(arch_loader *l, const decoder_options *o) {
+    const bool yes = true;
+    const float zero = 0.0f;
+    bool causal = true;
+    float clamp = 0.0f;
+    leat_status s = o->experts ? LEAT_OK : arch_refuse(l, "expert_count", "mixture of experts");
+    if (!s && !o->drafts) s = arch_refuse(l, "nextn_predict_layers", "prediction of more than one token");
+    if (!s) s = arch_bool(l, "attention.causal", &yes, &causal);
+    if (!s && !causal) s = arch_error(l, LEAT_E_UNSUPPORTED, "attention that is not causal is not supported");
+    if (!s) s = arch_f32(l, "attention.clamp_kqv", -FLT_MAX, FLT_MAX, &zero, &clamp);
+    if (!s && clamp > 0.0f)
+        s = arch_error(l, LEAT_E_UNSUPPORTED,
+                       "clamped queries and keys (attention.clamp_kqv) are not supported");
+    if (!s && arch_has_key(l, "rope.dimension_sections"))
+        s = arch_error(l, LEAT_E_UNSUPPORTED,
+                       "rotary positions in sections (rope.dimension_sections) are not supported");
+    return s;
+}
+
+/* block_count counts the layers for drafts too. */
+static leat_status drafts_hparams(arch_loader *l, hparams *hp) {
+    const uint32_t none = 0;
+    uint32_t n = 0;
+    leat_status s = arch_u32(l, "nextn_predict_layers", 0, hp->n_layer - 1, &none, &n);
+    for (uint32_t i = 0; !s && i < n; i++) arch_skip_layer(l, --hp->n_layer);
+    return s;
+}
+
+static bool has_experts(const hparams *hp, uint32_t layer) {
     return hp->moe.routing.n_expert && layer >= hp->moe.n_dense;
+}
+
+leat_status decoder_hparams(arch_loader *l, hparams *hp) {
+    const decoder_options *o = hp->options;
+    const char *eps =
+        o->norm == NORM_LAYER ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+    leat_status s = arch_read_sizes(l, hp);
+    if (!s) s = arch_f32(l, eps, FLT_MIN, 1.0f, NULL, &hp->norm_eps);
+    if (!s && !o->positions) s = arch_read_rope(l, hp, o->rope);
+    if (!s) s = refuse_others(l, o);
+    if (!s && o->drafts) s = drafts_hparams(l, hp);
+    hp->moe.routing.normalise = o->expert_norm;
+    hp->moe.routing.gating = o->expert_gating;
+    if (!s && o->experts) s = arch_read_experts(l, hp);
+    return s;
+}
+
+leat_status decoder_local_rope(arch_loader *l, hparams *hp, float base) {
+    hp->rope_swa = (rope_hparams){.layout = hp->rope.layout,
+                                  .n_dims = hp->rope.n_dims,
+                                  .factor = 1.0f,
+                                  .orig_ctx = hp->n_ctx_train,
+                                  .attn_factor = 1.0f};
+    return arch_f32(l, "rope.freq_base_swa", FLT_MIN, 1e12f, &base, &hp->rope_swa.freq_base);
 }
 
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers) {
@@ -11,8 +66,7 @@ leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *la
     for (uint32_t i = 0; !s && i < hp->n_layer; i++) {
         s = attention_bind(l, hp, i, &layer[i].attention);
         if (s) break;
-        s = decoder_has_experts(hp, i) ? moe_bind(l, hp, i, 0, &layer[i].moe)
-                                       : ffn_bind(l, hp, i, &layer[i].ffn);
+        s = has_experts(hp, i) ? moe_bind(l, hp, i, &layer[i].moe) : ffn_bind(l, hp, i, &layer[i].ffn);
     }
     return s;
 }
@@ -20,15 +74,29 @@ leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *la
 void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const void *layers) {
     const ends_block *e = ends;
     const decoder_layer *layer = layers;
+    const decoder_options *o = hp->options;
     stream s = stream_open(b, hp);
 
-    plan_embed(b, &(plan_embed_step){.x = s.x, .table = &e->embed});
+    ends_open(b, hp, e, &s);
     for (uint32_t i = 0; i < hp->n_layer; i++) {
-        attention_steps(b, hp, i, &layer[i].attention, &s);
-        if (decoder_has_experts(hp, i))
-            moe_steps(b, hp, &layer[i].moe, ACTIVATION_SILU, &s);
-        else
-            ffn_steps(b, hp, &layer[i].ffn, &s);
+        const attention_block *a = &layer[i].attention;
+        const ffn_block *f = &layer[i].ffn;
+        if (has_experts(hp, i)) {
+            attention_project(b, hp, a, &s);
+            attention_steps(b, hp, i, a, &s);
+            moe_steps(b, hp, &layer[i].moe, &s);
+            continue;
+        }
+        /* without a norm of its own the feed-forward reads what attention reads */
+        bool shared = !f->norm.data && !o->no_pre_norm, parallel = hp->parallel_residual || shared;
+        plan_norm norm =
+            shared ? block_norm(hp, &a->norm, &a->norm_bias) : block_norm(hp, &f->norm, &f->norm_bias);
+
+        attention_project(b, hp, a, &s);
+        if (parallel) ffn_project(b, hp, f, norm, &s);
+        attention_steps(b, hp, i, a, &s);
+        if (!parallel) ffn_project(b, hp, f, norm, &s);
+        ffn_steps(b, hp, f, &s);
     }
-    plan_output(b, &(plan_output_step){.x = s.x, .norm = {&e->norm, hp->norm_eps}, .w = &e->output});
+    ends_close(b, hp, e, &s);
 }

@@ -1,9 +1,11 @@
-/* The plain pre-norm decoder: embedding, layers of attention and gated feed-forward, final norm, output.
- * Several architectures are exactly this under different names. */
+/* The decoder that most architectures are under different names: embedding, layers of attention and
+ * feed-forward, final norm, output. What differs is in decoder_options (blocks.h) and in the numbers that an
+ * architecture's own read_hparams takes from the metadata. */
 #ifndef LEAT_MODELS_DECODER_H
 #define LEAT_MODELS_DECODER_H
 
 #include "blocks.h"
+#include "moe.h"
 #include "moe.h"
 
 typedef struct decoder_layer {
@@ -12,7 +14,20 @@ typedef struct decoder_layer {
     moe_block moe; /* in place of ffn, in layers with experts */
 } decoder_layer;
 
+/* Reads what all have, and refuses what none of them does. */
+leat_status decoder_hparams(arch_loader *l, hparams *hp);
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers);
 void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const void *layers);
+
+/* Windowed layers rotate on their own base, rope.freq_base_swa or else `base`, and without any scaling. */
+leat_status decoder_local_rope(arch_loader *l, hparams *hp, float base);
+
+/* The entry of an architecture that is this decoder: its read_hparams, then its options. */
+#define DECODER(name_, read, ...)                                                                            \
+    {                                                                                                        \
+        .name = name_, .weights_bytes = sizeof(ends_block), .layer_bytes = sizeof(decoder_layer),            \
+        .read_hparams = read, .bind = decoder_bind, .build = decoder_build,                                  \
+        .options = &(const decoder_options){__VA_ARGS__},                                                    \
+    }
 
 #endif

@@ -1,6 +1,8 @@
 /* The block of moe.h. Tensor names are GGUF's; gate and up may be one tensor, gate's rows first. */
 #include "moe.h"
 
+#include <stdio.h>
+
 static leat_status bind_gate_up(arch_loader *l, const hparams *hp, uint32_t layer, moe_block *m) {
     size_t n = hp->moe.routing.n_expert, n_ff = hp->moe.n_ff, n_embd = hp->n_embd;
     expert_weight both;
@@ -18,11 +20,14 @@ static leat_status bind_gate_up(arch_loader *l, const hparams *hp, uint32_t laye
     return s;
 }
 
-leat_status moe_bind(arch_loader *l, const hparams *hp, uint32_t layer, unsigned flags, moe_block *m) {
+leat_status moe_bind(arch_loader *l, const hparams *hp, uint32_t layer, moe_block *m) {
     size_t n = hp->moe.routing.n_expert, n_ff = hp->moe.n_ff, n_embd = hp->n_embd,
            n_shared = hp->moe.n_ff_shared;
-    leat_status s = LEAT_OK;
-    if (!(flags & MOE_NO_NORM)) s = arch_bind(l, &m->norm, "blk.%u.ffn_norm.weight", layer, 1, n_embd, 0);
+    const decoder_options *o = block_options(hp);
+    char norm[64];
+    leat_status s;
+    snprintf(norm, sizeof norm, "blk.%%u.%s.weight", o->ffn_norm ? o->ffn_norm : "ffn_norm");
+    s = arch_bind(l, &m->norm, norm, layer, 1, n_embd, 0);
     if (!s) s = arch_bind(l, &m->router, "blk.%u.ffn_gate_inp.weight", layer, n, n_embd, 0);
     if (!s) s = arch_bind(l, &m->router_bias, "blk.%u.ffn_gate_inp.bias", layer, 1, n, BIND_OPTIONAL);
     if (!s) s = arch_bind(l, &m->select_bias, "blk.%u.exp_probs_b.bias", layer, 1, n, BIND_OPTIONAL);
@@ -35,15 +40,16 @@ leat_status moe_bind(arch_loader *l, const hparams *hp, uint32_t layer, unsigned
     s = arch_bind(l, &m->shared_gate, "blk.%u.ffn_gate_shexp.weight", layer, n_shared, n_embd, 0);
     if (!s) s = arch_bind(l, &m->shared_up, "blk.%u.ffn_up_shexp.weight", layer, n_shared, n_embd, 0);
     if (!s) s = arch_bind(l, &m->shared_down, "blk.%u.ffn_down_shexp.weight", layer, n_embd, n_shared, 0);
-    if (!s && flags & MOE_SHARED_ROUTER)
+    if (!s && o->shared_router)
         s = arch_bind(l, &m->shared_router, "blk.%u.ffn_gate_inp_shexp.weight", layer, 1, n_embd, 0);
     return s;
 }
 
-void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, activation f, const stream *s) {
+void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, const stream *s) {
+    const decoder_options *o = block_options(hp);
     plan_moe(b, &(plan_moe_step){.in = s->x,
                                  .out = s->x,
-                                 .norm = {&m->norm, hp->norm_eps},
+                                 .norm = block_norm(hp, &m->norm, NULL),
                                  .routing = hp->moe.routing,
                                  .router = &m->router,
                                  .router_bias = &m->router_bias,
@@ -58,7 +64,7 @@ void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, activatio
                                  .shared_up = &m->shared_up,
                                  .shared_down = &m->shared_down,
                                  .shared_router = &m->shared_router,
-                                 .activation = f,
+                                 .activation = o->activation ? o->activation : ACTIVATION_SILU,
                                  .scale = hp->residual_scale,
                                  .add = true});
 }

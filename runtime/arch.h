@@ -76,6 +76,8 @@ typedef struct moe_hparams {
     uint32_t n_dense;     /* leading layers with a plain feed-forward network */
 } moe_hparams;
 
+enum { ARCH_LAYERS_MAX = 1024 };
+
 typedef struct hparams {
     uint32_t n_vocab; /* from the vocabulary */
     uint32_t n_ctx_train, n_embd, n_layer, n_ff;
@@ -88,10 +90,9 @@ typedef struct hparams {
     const void *options; /* of the architecture's entry below */
 
     /* What only some architectures have. 0 where a model has none of it. */
-    uint32_t window;        /* keys that a token of a windowed layer sees, itself included */
-    uint32_t window_period; /* which layers are windowed: see hparams_windowed */
-    bool window_first;
-    uint32_t temperature_length; /* positions per step of the attention's temperature (Llama 4) */
+    uint32_t window;                         /* keys that a token of a windowed layer sees, itself included */
+    uint64_t windowed[ARCH_LAYERS_MAX / 64]; /* a bit for each layer; see hparams_windowed */
+    uint32_t temperature_length;             /* positions per step of the attention's temperature (Llama 4) */
     float temperature_scale;
     float embed_scale, residual_scale, logit_scale; /* factors; 0 stands for 1 */
     float attention_scale;                          /* of q . k; 0 stands for 1 / sqrt(head_dim_k) */
@@ -99,13 +100,12 @@ typedef struct hparams {
     bool parallel_residual;
 } hparams;
 
-/* True for a layer whose tokens see `window` keys only. Of each window_period layers one sees everything: the
- * last, or the first with window_first. Period 0: none is windowed, 1: all are. */
+/* True for a layer whose tokens see the last `window` keys only. */
 static inline bool hparams_windowed(const hparams *hp, uint32_t layer) {
-    if (!hp->window || !hp->window_period) return false;
-    if (hp->window_period == 1) return true;
-    return layer % hp->window_period != (hp->window_first ? 0 : hp->window_period - 1);
+    return hp->window && hp->windowed[layer / 64] >> layer % 64 & 1;
 }
+/* Of each `period` layers all but the last are windowed; with a period of 0 all layers are, with 1 none. */
+void hparams_set_windows(hparams *hp, uint32_t window, uint32_t period);
 
 typedef struct plan_builder plan_builder;
 typedef struct arch_loader arch_loader;
@@ -134,8 +134,17 @@ leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max
 leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback,
                      float *out);
 
-/* What nearly every decoder has: sizes, heads, RMS epsilon. n_vocab is already set. */
+leat_status arch_bool(arch_loader *l, const char *key, const bool *fallback, bool *out);
+/* True if the model says anything under "<architecture>.<key>". */
+bool arch_has_key(arch_loader *l, const char *key);
+
+/* What nearly every decoder has: sizes and heads, then the epsilon of its norms, RMS in arch_read_common.
+ * n_vocab is already set. */
+leat_status arch_read_sizes(arch_loader *l, hparams *hp);
 leat_status arch_read_common(arch_loader *l, hparams *hp);
+/* attention.sliding_window (else `window`; 0: required), attention.sliding_window_pattern (a period, else
+ * `period`, or a value for each layer). A window of 0 in the file: none. */
+leat_status arch_read_windows(arch_loader *l, hparams *hp, uint32_t window, uint32_t period);
 /* rope.*: dimensions, base, scaling; needs head_dim_k and n_ctx_train. */
 leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout);
 /* Refuses a model that sets an integer key of its architecture above 0 (a feature that this architecture file
@@ -144,14 +153,17 @@ leat_status arch_refuse(arch_loader *l, const char *key, const char *what);
 /* expert_*: how many there are and are used, their width, how they are chosen. Nothing is there: n_expert 0.
  * What the model does not say is left as the caller set it in hp->moe (gating, normalise, scale). */
 leat_status arch_read_experts(arch_loader *l, hparams *hp);
-/* A flag; absent: *out stays. */
-leat_status arch_bool(arch_loader *l, const char *key, bool *out);
 /* An error of read_hparams or bind with a sentence of its own. */
 leat_status arch_error(arch_loader *l, leat_status code, const char *sentence);
+
+/* The tensors of a layer that is not run are no mistake: drafts for more than one token at a time. */
+void arch_skip_layer(arch_loader *l, uint32_t layer);
 
 /* ---- for bind ---- */
 
 enum { BIND_OPTIONAL = 1, BIND_F32 = 2 /* a matrix of float32, such as norms that differ between heads */ };
+/* True if the file has the tensor. */
+bool arch_has(arch_loader *l, const char *name, uint32_t layer);
 /* Looks up a tensor; `name` may hold one %u for the layer. Its shape must be exactly (rows, cols); a vector
  * has rows == 1, is float32, and one-dimensional in the file. Absent and optional: out->data is NULL. */
 leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,

@@ -9,15 +9,6 @@
 
 enum { N_FF_MAX = 1 << 22, NAME_MAX_BYTES = 128 };
 
-leat_status arch_bool(arch_loader *l, const char *key, bool *out) {
-    char name[160];
-    bool found, value = *out;
-    snprintf(name, sizeof name, "%s.%s", l->arch_name, key);
-    leat_status s = meta_bool(l->g, name, &value, &found, l->e);
-    if (!s && found) *out = value;
-    return s;
-}
-
 static leat_status read_groups(arch_loader *l, moe_routing *r) {
     const uint32_t none = 0;
     leat_status s = arch_u32(l, "expert_group_count", 0, MOE_EXPERTS_MAX, &none, &r->n_groups);
@@ -51,7 +42,7 @@ leat_status arch_read_experts(arch_loader *l, hparams *hp) {
     if (!s) s = arch_u32(l, "leading_dense_block_count", 0, hp->n_layer, &none, &m->n_dense);
     if (!s) s = arch_u32(l, "expert_gating_func", 0, UINT32_MAX, &none, &value);
     if (!s) s = arch_f32(l, "expert_weights_scale", -1e6f, 1e6f, &r->scale, &r->scale);
-    if (!s) s = arch_bool(l, "expert_weights_norm", &r->normalise);
+    if (!s) s = arch_bool(l, "expert_weights_norm", &r->normalise, &r->normalise);
     if (!s) s = read_groups(l, r);
     if (s) return s;
     if (value > MOE_SOFTMAX_CHOSEN)
