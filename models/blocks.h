@@ -35,6 +35,7 @@ typedef struct decoder_options {
 
     /* Mixture of experts in place of the feed-forward network (moe.h), in models that have experts. */
     bool experts;
+    bool experts_wide;        /* each as wide as feed_forward_length */
     bool expert_norm;         /* the weights of the experts of a token sum to 1, if the model does not say */
     moe_gating expert_gating; /* if the model does not say; 0: softmax over all */
     bool shared_router;       /* the shared expert's share is computed */

@@ -48,6 +48,7 @@ leat_status decoder_hparams(arch_loader *l, hparams *hp) {
     hp->moe.routing.normalise = o->expert_norm;
     hp->moe.routing.gating = o->expert_gating;
     if (!s && o->experts) s = arch_read_experts(l, hp);
+    if (o->experts_wide) hp->moe.n_ff = hp->n_ff;
     return s;
 }
 

@@ -3,5 +3,5 @@
  * is this too, with experts in place of the feed-forward network. */
 #include "decoder.h"
 
-const arch arch_llama =
-    DECODER("llama", decoder_hparams, .rope = ROPE_PAIRS, .experts = true, .expert_norm = true);
+const arch arch_llama = DECODER("llama", decoder_hparams, .rope = ROPE_PAIRS, .experts = true,
+                                .experts_wide = true, .expert_norm = true);

@@ -49,7 +49,9 @@ leat_status arch_read_experts(arch_loader *l, hparams *hp) {
         return error_set(l->e, LEAT_E_UNSUPPORTED, "%s.expert_gating_func is %u, which is not known here",
                          l->arch_name, value);
     r->gating = value ? (moe_gating)value : gating ? (moe_gating)gating : MOE_SOFTMAX;
-    if (!m->n_ff) m->n_ff = hp->n_ff;
+    if (!m->n_ff) m->n_ff = hp->n_ff / r->n_used;
+    if (!m->n_ff)
+        return error_set(l->e, LEAT_E_HPARAM, "%s.expert_feed_forward_length is missing or 0", l->arch_name);
     return LEAT_OK;
 }
 
