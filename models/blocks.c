@@ -65,16 +65,24 @@ static leat_status qkv_bind(arch_loader *l, uint32_t layer, size_t n, size_t nq,
     return LEAT_OK;
 }
 
+leat_status attention_norm_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a) {
+    const decoder_options *o = block_options(hp);
+    const binding norms[] = {
+        {&a->norm, "blk.%u.attn_norm.weight", 1, hp->n_embd, 0},
+        {&a->norm_bias, "blk.%u.attn_norm.bias", 1, hp->n_embd, BIND_OPTIONAL},
+    };
+    const binding post[] = {{&a->post_norm, "blk.%u.post_attention_norm.weight", 1, hp->n_embd, 0}};
+    leat_status s = LEAT_OK;
+    if (!o->no_pre_norm) s = bind_all(l, layer, norms, o->norm == NORM_LAYER ? 2 : 1);
+    if (!s && o->post_norm) s = bind_all(l, layer, post, 1);
+    return s;
+}
+
 leat_status attention_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a) {
     const decoder_options *o = block_options(hp);
     size_t n = hp->n_embd, nq = (size_t)hp->n_head * hp->head_dim_k,
            nk = (size_t)hp->n_head_kv * hp->head_dim_k;
     size_t nv = (size_t)hp->n_head_kv * hp->head_dim_v, no = (size_t)hp->n_head * hp->head_dim_v;
-    const binding norms[] = {
-        {&a->norm, "blk.%u.attn_norm.weight", 1, n, 0},
-        {&a->norm_bias, "blk.%u.attn_norm.bias", 1, n, BIND_OPTIONAL},
-    };
-    const binding post[] = {{&a->post_norm, "blk.%u.post_attention_norm.weight", 1, n, 0}};
     const binding split[] = {
         {&a->q, "blk.%u.attn_q.weight", nq, n, 0},
         {&a->k, "blk.%u.attn_k.weight", nk, n, 0},
@@ -87,9 +95,7 @@ leat_status attention_bind(arch_loader *l, const hparams *hp, uint32_t layer, at
         {&a->out, "blk.%u.attn_output.weight", n, no, 0},
         {&a->out_bias, "blk.%u.attn_output.bias", 1, n, BIND_OPTIONAL},
     };
-    leat_status s = LEAT_OK;
-    if (!o->no_pre_norm) s = bind_all(l, layer, norms, o->norm == NORM_LAYER ? 2 : 1);
-    if (!s && o->post_norm) s = bind_all(l, layer, post, 1);
+    leat_status s = attention_norm_bind(l, hp, layer, a);
     if (!s)
         s = arch_has(l, "blk.%u.attn_qkv.weight", layer) ? qkv_bind(l, layer, n, nq, nk, nv, a)
                                                          : bind_all(l, layer, split, 6);
@@ -152,9 +158,11 @@ leat_status ffn_bind(arch_loader *l, const hparams *hp, uint32_t layer, ffn_bloc
 
 leat_status ends_bind(arch_loader *l, const hparams *hp, ends_block *e) {
     const decoder_options *o = block_options(hp);
+    char norm[64];
+    snprintf(norm, sizeof norm, "%s.weight", o->output_norm ? o->output_norm : "output_norm");
     const binding list[] = {
         {&e->embed, "token_embd.weight", hp->n_vocab, hp->n_embd, 0},
-        {&e->norm, "output_norm.weight", 1, hp->n_embd, 0},
+        {&e->norm, norm, 1, hp->n_embd, 0},
         {&e->output, "output.weight", hp->n_vocab, hp->n_embd, BIND_OPTIONAL},
         {&e->output_bias, "output.bias", 1, hp->n_vocab, BIND_OPTIONAL},
         {&e->norm_bias, "output_norm.bias", 1, hp->n_embd, BIND_OPTIONAL},
@@ -193,10 +201,9 @@ void ends_close(plan_builder *b, const hparams *hp, const ends_block *e, const s
                                        .softcap = hp->logit_softcap});
 }
 
-/* x += w . in + bias, or its norm. */
-static void add_back(plan_builder *b, const hparams *hp, plan_buf in, const weight *w, const weight *bias,
-                     const weight *post_norm, const stream *s) {
-    if (!post_norm->data) {
+void add_back(plan_builder *b, const hparams *hp, plan_buf in, const weight *w, const weight *bias,
+              const weight *post_norm, const stream *s) {
+    if (!post_norm || !post_norm->data) {
         plan_linear(
             b,
             &(plan_linear_step){

@@ -17,11 +17,12 @@ typedef enum head_norm {
 /* What sets a decoder's blocks apart; all zero is llama. */
 typedef struct decoder_options {
     rope_layout rope;
-    norm_kind norm;       /* of all norms */
-    bool positions;       /* learned positions in place of rotations */
-    bool no_pre_norm;     /* blocks read the residual stream as it is */
-    bool post_norm;       /* what a block adds is normed */
-    const char *ffn_norm; /* the norm before the feed-forward; NULL: "ffn_norm" */
+    norm_kind norm;          /* of all norms */
+    bool positions;          /* learned positions in place of rotations */
+    bool no_pre_norm;        /* blocks read the residual stream as it is */
+    bool post_norm;          /* what a block adds is normed */
+    const char *output_norm; /* the norm before the output; NULL: "output_norm" */
+    const char *ffn_norm;    /* the norm before the feed-forward; NULL: "ffn_norm" */
     bool shared_norm; /* it may be absent: attention's norm serves both, and both add to the same stream */
     head_norm head_norm;
     bool head_norm_optional, head_norm_rotated; /* may be absent; comes after the rotation */
@@ -48,6 +49,9 @@ typedef struct attention_block {
     weight q_bias, k_bias, v_bias, out_bias;
     weight norm_bias, q_norm, k_norm, post_norm, sinks;
 } attention_block;
+/* attention_norm_bind is the first part of attention_bind, and add_back the last of attention_steps and
+ * ffn_steps, for layers that are something else in between. */
+leat_status attention_norm_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a);
 leat_status attention_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a);
 
 /* The feed-forward network, gated or not, added to the residual stream. The file may have gate and up as one
@@ -77,6 +81,9 @@ void ffn_project(plan_builder *b, const hparams *hp, const ffn_block *f, plan_no
 void ffn_steps(plan_builder *b, const hparams *hp, const ffn_block *f, const stream *s);
 
 const decoder_options *block_options(const hparams *hp);
+/* x += w . in + bias, or the norm of that. */
+void add_back(plan_builder *b, const hparams *hp, plan_buf in, const weight *w, const weight *bias,
+              const weight *post_norm, const stream *s);
 plan_norm block_norm(const hparams *hp, const weight *w, const weight *bias);
 
 /* Token embedding, final norm and output matrix; a model without the latter uses the embedding (tied). */

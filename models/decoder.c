@@ -32,7 +32,7 @@ static leat_status drafts_hparams(arch_loader *l, hparams *hp) {
     return s;
 }
 
-static bool has_experts(const hparams *hp, uint32_t layer) {
+bool decoder_has_experts(const hparams *hp, uint32_t layer) {
     return hp->moe.routing.n_expert && layer >= hp->moe.n_dense;
 }
 
@@ -61,13 +61,26 @@ leat_status decoder_local_rope(arch_loader *l, hparams *hp, float base) {
     return arch_f32(l, "rope.freq_base_swa", FLT_MIN, 1e12f, &base, &hp->rope_swa.freq_base);
 }
 
+leat_status decoder_bind_ffn(arch_loader *l, const hparams *hp, uint32_t layer, ffn_block *f, moe_block *m) {
+    return decoder_has_experts(hp, layer) ? moe_bind(l, hp, layer, m) : ffn_bind(l, hp, layer, f);
+}
+
+void decoder_ffn_steps(plan_builder *b, const hparams *hp, uint32_t layer, const ffn_block *f,
+                       const moe_block *m, const stream *s) {
+    if (decoder_has_experts(hp, layer)) {
+        moe_steps(b, hp, m, s);
+        return;
+    }
+    ffn_project(b, hp, f, block_norm(hp, &f->norm, &f->norm_bias), s);
+    ffn_steps(b, hp, f, s);
+}
+
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers) {
     decoder_layer *layer = layers;
     leat_status s = ends_bind(l, hp, ends);
     for (uint32_t i = 0; !s && i < hp->n_layer; i++) {
         s = attention_bind(l, hp, i, &layer[i].attention);
-        if (s) break;
-        s = has_experts(hp, i) ? moe_bind(l, hp, i, &layer[i].moe) : ffn_bind(l, hp, i, &layer[i].ffn);
+        if (!s) s = decoder_bind_ffn(l, hp, i, &layer[i].ffn, &layer[i].moe);
     }
     return s;
 }
@@ -82,7 +95,7 @@ void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const v
     for (uint32_t i = 0; i < hp->n_layer; i++) {
         const attention_block *a = &layer[i].attention;
         const ffn_block *f = &layer[i].ffn;
-        if (has_experts(hp, i)) {
+        if (decoder_has_experts(hp, i)) {
             attention_project(b, hp, a, &s);
             attention_steps(b, hp, i, a, &s);
             moe_steps(b, hp, &layer[i].moe, &s);

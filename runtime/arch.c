@@ -101,13 +101,42 @@ leat_status arch_refuse(arch_loader *l, const char *key, const char *what) {
     return s;
 }
 
+/* head_count_kv with 0 for layers that are recurrent, and one number for all others. */
+static leat_status read_hybrid_heads(arch_loader *l, hparams *hp) {
+    char name[KEY_MAX];
+    const gguf_kv *kv = key_name(l, "attention.head_count_kv", name) ? gguf_find(l->g, name) : NULL;
+    if (!kv || kv->type != GGUF_ARRAY)
+        return arch_u32(l, "attention.head_count_kv", 1, N_HEAD_MAX, &hp->n_head, &hp->n_head_kv);
+    bool is_signed = kv->elem_type == GGUF_I32;
+    if (kv->elem_type != GGUF_U32 && !is_signed)
+        return error_set(l->e, LEAT_E_TYPE, "%s is an array of something else than 32-bit integers", name);
+    if (kv->count < hp->n_layer)
+        return error_set(l->e, LEAT_E_HPARAM, "%s has %llu values for %u layers", name,
+                         (unsigned long long)kv->count, hp->n_layer);
+    hp->n_head_kv = 0;
+    for (uint32_t i = 0; i < hp->n_layer; i++) {
+        int64_t v = is_signed ? gguf_kv_i64(kv, i) : (int64_t)gguf_kv_u64(kv, i);
+        if (v < 0 || v > N_HEAD_MAX || (v && hp->n_head_kv && v != hp->n_head_kv))
+            return error_set(l->e, LEAT_E_HPARAM, "%s[%u] is %lld, neither 0 nor the number of other layers",
+                             name, i, (long long)v);
+        if (v)
+            hp->n_head_kv = (uint32_t)v;
+        else
+            hparams_set_recurrent(hp, i);
+    }
+    if (!hp->n_head_kv) hp->n_head_kv = hp->n_head; /* no layer has any */
+    return LEAT_OK;
+}
+
 leat_status arch_read_sizes(arch_loader *l, hparams *hp) {
     leat_status s = arch_u32(l, "context_length", 1, N_CTX_MAX, NULL, &hp->n_ctx_train);
     if (!s) s = arch_u32(l, "embedding_length", 1, N_EMBD_MAX, NULL, &hp->n_embd);
     if (!s) s = arch_u32(l, "block_count", 1, N_LAYER_MAX, NULL, &hp->n_layer);
     if (!s) s = arch_u32(l, "feed_forward_length", 1, N_FF_MAX, NULL, &hp->n_ff);
     if (!s) s = arch_u32(l, "attention.head_count", 1, N_HEAD_MAX, NULL, &hp->n_head);
-    if (!s) s = arch_u32(l, "attention.head_count_kv", 1, N_HEAD_MAX, &hp->n_head, &hp->n_head_kv);
+    if (!s)
+        s = hp->hybrid ? read_hybrid_heads(l, hp)
+                       : arch_u32(l, "attention.head_count_kv", 1, N_HEAD_MAX, &hp->n_head, &hp->n_head_kv);
     if (s) return s;
     if (hp->n_head % hp->n_head_kv || hp->n_head / hp->n_head_kv > ATTEND_ROWS_MAX)
         return error_set(l->e, LEAT_E_HPARAM,

@@ -92,7 +92,10 @@ typedef struct hparams {
     /* What only some architectures have. 0 where a model has none of it. */
     uint32_t window;                         /* keys that a token of a windowed layer sees, itself included */
     uint64_t windowed[ARCH_LAYERS_MAX / 64]; /* a bit for each layer; see hparams_windowed */
-    uint32_t temperature_length;             /* positions per step of the attention's temperature (Llama 4) */
+    bool hybrid; /* set by an architecture before it reads sizes: head_count_kv 0 marks recurrent layers */
+    uint64_t recurrent[ARCH_LAYERS_MAX / 64]; /* a bit for each layer; see hparams_recurrent */
+    uint32_t conv_taps;                       /* tokens that a convolution sees, the last one included */
+    uint32_t temperature_length; /* positions per step of the attention's temperature (Llama 4) */
     float temperature_scale;
     float embed_scale, residual_scale, logit_scale; /* factors; 0 stands for 1 */
     float attention_scale;                          /* of q . k; 0 stands for 1 / sqrt(head_dim_k) */
@@ -103,6 +106,13 @@ typedef struct hparams {
 /* True for a layer whose tokens see the last `window` keys only. */
 static inline bool hparams_windowed(const hparams *hp, uint32_t layer) {
     return hp->window && hp->windowed[layer / 64] >> layer % 64 & 1;
+}
+/* True for a layer that remembers by a state in place of attention. */
+static inline bool hparams_recurrent(const hparams *hp, uint32_t layer) {
+    return hp->recurrent[layer / 64] >> layer % 64 & 1;
+}
+static inline void hparams_set_recurrent(hparams *hp, uint32_t layer) {
+    hp->recurrent[layer / 64] |= (uint64_t)1 << layer % 64;
 }
 /* Of each `period` layers all but the last are windowed; with a period of 0 all layers are, with 1 none. */
 void hparams_set_windows(hparams *hp, uint32_t window, uint32_t period);
