@@ -78,6 +78,13 @@ typedef struct moe_hparams {
 
 enum { ARCH_LAYERS_MAX = 1024 };
 
+/* Latent attention; all 0 in a model without. */
+typedef struct latent_hparams {
+    uint32_t rank, q_rank;       /* of keys and values; of queries, 0: not narrowed */
+    uint32_t dim_k, dim_v, rope; /* of a head; rope: the last values of a key, which are rotated */
+    bool absorbed;               /* the cache holds latents */
+} latent_hparams;
+
 typedef struct hparams {
     uint32_t n_vocab; /* from the vocabulary */
     uint32_t n_ctx_train, n_embd, n_layer, n_ff;
@@ -85,6 +92,7 @@ typedef struct hparams {
     uint32_t head_dim_k, head_dim_v;
     float norm_eps;
     moe_hparams moe;
+    latent_hparams latent;
     rope_hparams rope,
         rope_swa;        /* of all layers; of windowed layers where these have rotations of their own */
     const void *options; /* of the architecture's entry below */

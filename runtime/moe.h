@@ -22,18 +22,16 @@ typedef struct moe_limits {
     uint32_t n_expert, n_used;
     size_t act_cols[ACT_COUNT]; /* widest row of an expert's inner activations in each form; 0: never */
     size_t shared_cols[ACT_COUNT];
-    size_t in_cols[ACT_COUNT]; /* widest row of input in each form */
-    plan_buf hidden, shared;   /* (n_tokens * n_used, n_ff), (n_tokens, n_ff of the shared expert) */
-    plan_buf router;           /* (n_tokens, n_expert) */
-    plan_buf share;            /* (n_tokens) logit of the shared expert's share */
+    plan_buf hidden, shared; /* (n_tokens * n_used, n_ff), (n_tokens, n_ff of the shared expert) */
+    plan_buf router;         /* (n_tokens, n_expert) */
+    plan_buf share;          /* (n_tokens) logit of the shared expert's share */
 } moe_limits;
 
 /* A worker's own. */
 typedef struct moe_scratch {
-    moe_choice choice;         /* of the one token */
-    char *act[ACT_COUNT];      /* (n_used) rows of inner activations, one token */
-    char *gathered[ACT_COUNT]; /* (tokens of a pass) rows of input of the tokens of one expert */
-    float *sum;                /* (TILE_ROWS_MAX) */
+    moe_choice choice;    /* of the one token */
+    char *act[ACT_COUNT]; /* (n_used) rows of inner activations, one token */
+    float *sum;           /* (TILE_ROWS_MAX) */
 } moe_scratch;
 
 /* A pass of many tokens: an entry is a token at one of its experts; entries are sorted by expert, then by

@@ -173,7 +173,7 @@ void plan_attention(plan_builder *b, const plan_attention_step *step) {
         return;
     }
     if (a->n_head % a->n_head_kv || a->n_head / a->n_head_kv > ATTEND_ROWS_MAX ||
-        (a->rope != PLAN_ROPE_NONE && (!rope->n_dims || rope->n_dims > a->head_dim_k)) ||
+        (a->rope != PLAN_ROPE_NONE && (!rope->n_dims || rope->n_dims + a->rope_first > a->head_dim_k)) ||
         builder_width(b, a->q) != (size_t)a->n_head * a->head_dim_k ||
         builder_width(b, a->k) != (size_t)a->n_head_kv * a->head_dim_k ||
         builder_width(b, a->v) != (size_t)a->n_head_kv * a->head_dim_v ||

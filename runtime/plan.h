@@ -102,6 +102,7 @@ typedef struct plan_attention_step {
     plan_norm q_norm, k_norm; /* of each head; the gain is one for all (head_dim_k), or (heads, head_dim_k) */
     bool norm_rotated;        /* the norms come after the rotation */
     plan_rope rope;
+    size_t rope_first;   /* the first value of a head that is rotated */
     bool temperature;    /* q grows with its position, by hparams.temperature_* */
     float scale;         /* of q . k */
     float softcap;       /* scale * q . k becomes softcap * tanh(scale * q . k / softcap); 0: it does not */
@@ -186,6 +187,35 @@ typedef struct plan_gate_norm_step {
     bool sigmoid;                /* f, else silu */
 } plan_gate_norm_step;
 void plan_gate_norm(plan_builder *b, const plan_gate_norm_step *s);
+
+/* ---- latent attention (stage_latent.c) ---- */
+
+typedef struct plan_latent_step {
+    uint32_t layer;
+    size_t n_head, nope, rope, rank, dim_v; /* of a head's query: not rotated, rotated */
+    plan_buf q;                             /* (n_tokens, n_head, nope + rope) */
+    plan_buf latent;                        /* (n_tokens, rank), normed in place */
+    plan_buf key;   /* (n_tokens, rope), rotated in place: the part of the key that all heads share */
+    plan_norm norm; /* of latent */
+    const expert_weight *k_b, *v_b; /* for each head (rank, nope) and (dim_v, rank) */
+    plan_buf query, sum; /* (n_tokens, n_head, rank + rope) and (n_tokens, n_head, rank), between */
+    plan_buf out;        /* (n_tokens, n_head, dim_v) */
+    bool temperature;
+    float scale;
+} plan_latent_step;
+/* Multi-head latent attention (DeepSeek-V2) with the cache holding what keys and values are made of: one row
+ * of rank + rope values for all heads. Queries go through k_b to meet it, what attention sums up through v_b
+ * to become values. */
+void plan_latent(plan_builder *b, const plan_latent_step *s);
+
+typedef struct plan_expand_step {
+    size_t n_head, nope, rope, dim_v;
+    plan_buf both;   /* (n_tokens, n_head, nope + dim_v): keys but for the rotated part, and values */
+    plan_buf shared; /* (n_tokens, rope): the rotated part, the same for all heads */
+    plan_buf k, v;   /* (n_tokens, n_head, nope + rope), (n_tokens, n_head, dim_v) */
+} plan_expand_step;
+/* Keys and values of plain attention from tensors that are older than plan_latent. */
+void plan_expand(plan_builder *b, const plan_expand_step *s);
 
 typedef struct plan_output_step {
     plan_buf x;

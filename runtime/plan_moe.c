@@ -54,14 +54,14 @@ void plan_moe(plan_builder *b, const plan_moe_step *step) {
     route = s;
     builder_part(b, &route, m->router, m->router_bias, 0, r->n_expert);
     if (m->shared_router) builder_part(b, &route, m->shared_router, NULL, 0, 1);
-    bool fits = moe_matrix(b, &m->gate->w, n_ff, width, &s.act_kinds, l->in_cols) &&
-                moe_matrix(b, &m->up->w, n_ff, width, &s.act_kinds, l->in_cols) &&
+    bool fits = moe_matrix(b, &m->gate->w, n_ff, width, &s.act_kinds, p->gather_cols) &&
+                moe_matrix(b, &m->up->w, n_ff, width, &s.act_kinds, p->gather_cols) &&
                 moe_matrix(b, &m->down->w, out, n_ff, &inner, l->act_cols);
     if (fits && m->shared_gate) {
         size_t n_shared = m->shared_gate->n_rows;
         fits = m->shared_up && m->shared_down &&
-               moe_matrix(b, m->shared_gate, n_shared, width, &s.act_kinds, l->in_cols) &&
-               moe_matrix(b, m->shared_up, n_shared, width, &s.act_kinds, l->in_cols) &&
+               moe_matrix(b, m->shared_gate, n_shared, width, &s.act_kinds, p->gather_cols) &&
+               moe_matrix(b, m->shared_up, n_shared, width, &s.act_kinds, p->gather_cols) &&
                moe_matrix(b, m->shared_down, out, n_shared, &inner, l->shared_cols);
         builder_widen(b, &l->shared, n_shared);
     }

@@ -174,14 +174,11 @@ static void lay_out_moe_pass(moe_pass *m, const moe_limits *l, arena *a, size_t 
     }
 }
 
-static void lay_out_moe_scratch(moe_scratch *m, const moe_limits *l, arena *a, size_t n_batch) {
+static void lay_out_moe_scratch(moe_scratch *m, const moe_limits *l, arena *a) {
     m->sum = carve(a, TILE_ROWS_MAX, sizeof *m->sum);
     for (int kind = 0; kind < ACT_COUNT; kind++) {
         if (l->act_cols[kind])
             m->act[kind] = carve(a, l->n_used, act_row_bytes((act_kind)kind, l->act_cols[kind]));
-        if (l->in_cols[kind] && n_batch > 1)
-            m->gathered[kind] = carve(a, n_batch < PASS_TOKENS ? n_batch : PASS_TOKENS,
-                                      act_row_bytes((act_kind)kind, l->in_cols[kind]));
     }
 }
 
@@ -213,9 +210,12 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n
                      .c2 = carve(a, pass, GEMM_PANELS * PANEL_ROWS_MAX * sizeof(float)),
                      .attend = carve(a, 1, ATTEND_SCRATCH)};
         for (int kind = 0; kind < ACT_COUNT; kind++)
+            if (p->gather_cols[kind] && n_batch > 1)
+                s.gathered[kind] = carve(a, pass, act_row_bytes((act_kind)kind, p->gather_cols[kind]));
+        for (int kind = 0; kind < ACT_COUNT; kind++)
             if (p->max_act_cols[kind])
                 s.act[kind] = carve(a, 1, act_row_bytes((act_kind)kind, p->max_act_cols[kind]));
-        if (p->moe.n_expert) lay_out_moe_scratch(&s.moe, &p->moe, a, n_batch);
+        if (p->moe.n_expert) lay_out_moe_scratch(&s.moe, &p->moe, a);
         if (r->scratch) r->scratch[i] = s;
     }
 }

@@ -50,6 +50,8 @@ struct stage {
     size_t tile_rows;
     plan_attention_step attention;
     plan_moe_step moe;
+    plan_latent_step latent;
+    plan_expand_step expand;
     plan_conv_step conv;
     plan_ssm_step ssm;
     plan_delta_step delta;
@@ -67,7 +69,8 @@ typedef struct plan {
     size_t n_positions;             /* learned ones; 0: the context may have any length */
     const hparams *hp;
     moe_limits moe;
-    size_t state_floats; /* of recurrent layers */
+    size_t gather_cols[ACT_COUNT]; /* widest row that a worker gathers in each form; 0: never */
+    size_t state_floats;           /* of recurrent layers */
 } plan;
 
 /* A worker's own memory. */
@@ -77,8 +80,9 @@ struct scratch {
     float *tile;           /* (TILE_ROWS_MAX) results on their way to the residual */
     char *act[ACT_COUNT];  /* one activation row of each form */
     panel *panel;
-    float *c, *c2; /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
-    void *attend;  /* ATTEND_SCRATCH bytes */
+    float *c, *c2;             /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
+    void *attend;              /* ATTEND_SCRATCH bytes */
+    char *gathered[ACT_COUNT]; /* (tokens of a pass) activation rows that lie apart otherwise */
     moe_scratch moe;
     bool non_finite; /* a logit was not a number */
 };
@@ -131,6 +135,10 @@ stage_tile_fn moe_gate_one_tile, moe_down_one_tile;
 stage_tiles_fn moe_route_tiles, moe_group_tiles, moe_gate_many_tiles, moe_prepare_tiles, moe_down_many_tiles;
 stage_tile_fn moe_route_tile, moe_group_tile, moe_gate_many_tile, moe_prepare_tile, moe_down_many_tile;
 
+/* stage_latent.c */
+stage_tiles_fn latent_prepare_tiles, latent_attend_tiles, latent_value_tiles, expand_tiles;
+stage_tile_fn latent_prepare_tile, latent_attend_tile, latent_value_tile, expand_tile;
+
 /* stage_recurrent.c */
 stage_tiles_fn conv_tiles, ssm_tiles, delta_tiles, gate_norm_tiles;
 stage_tile_fn conv_tile, ssm_tile, delta_tile, gate_norm_tile;
@@ -144,6 +152,10 @@ void attention_append(const stage *s, const run *r, size_t token, size_t kv_head
 void attention_query(const stage *s, const run *r, size_t token, size_t head);
 /* Attention of the query heads that share a KV head, for tokens token .. token + n of the pass. */
 void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t token, size_t n);
+/* Rotates the n_dims values of a set of rotations. */
+void stage_rotate(const run *r, plan_rope set, float *x, size_t token);
+/* A row of n floats in one of the forms of act.h. */
+void stage_quantize(const run *r, act_kind kind, const float *x, size_t n, void *row);
 /* y = norm(x), y may be x; without a gain, y = x. */
 void stage_normalize(const run *r, const stage_norm *n, const float *x, size_t width, float *y);
 /* x = activation(x) */

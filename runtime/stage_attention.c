@@ -9,14 +9,14 @@ static size_t tiles_of(size_t n, size_t each) {
     return (n + each - 1) / each;
 }
 
-static void rotate(const plan_attention_step *a, const run *r, float *head, size_t token) {
-    if (a->rope == PLAN_ROPE_NONE) return;
-    const rope_table *rope = &r->rope[a->rope];
-    const float *cs = r->cs[a->rope] + token * rope->n_dims;
+void stage_rotate(const run *r, plan_rope set, float *x, size_t token) {
+    if (set == PLAN_ROPE_NONE) return;
+    const rope_table *rope = &r->rope[set];
+    const float *cs = r->cs[set] + token * rope->n_dims;
     if (rope->layout == ROPE_PAIRS)
-        r->k->rope_pairs(head, cs, rope->n_dims);
+        r->k->rope_pairs(x, cs, rope->n_dims);
     else
-        r->k->rope_halves(head, cs, rope->n_dims);
+        r->k->rope_halves(x, cs, rope->n_dims);
 }
 
 /* One head of q or k, normed with the gain of head h, and rotated. */
@@ -26,7 +26,7 @@ static void place(const plan_attention_step *a, const run *r, const stage_norm *
     if (own.w) own.w += h * norm->stride;
     if (own.bias) own.bias += h * norm->stride;
     if (own.w && !a->norm_rotated) stage_normalize(r, &own, head, a->head_dim_k, head);
-    rotate(a, r, head, token);
+    stage_rotate(r, a->rope, head + a->rope_first, token);
     if (own.w && a->norm_rotated) stage_normalize(r, &own, head, a->head_dim_k, head);
 }
 

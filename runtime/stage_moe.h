@@ -14,9 +14,6 @@ void moe_activate(const plan_moe_step *m, const run *r, size_t expert, size_t ro
 void moe_add(const plan_moe_step *m, size_t expert, size_t row, size_t n, const float *y, float share,
              float *sum);
 
-/* A row of n floats in one of the forms of act.h. */
-void moe_quantize(const kernels *k, act_kind kind, const float *x, size_t n, void *row);
-
 /* The shared expert's part for the logit of its router. */
 float moe_share(float logit);
 

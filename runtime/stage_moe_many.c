@@ -47,15 +47,6 @@ void moe_add(const plan_moe_step *m, size_t expert, size_t row, size_t n, const 
         for (size_t i = 0; i < n; i++) sum[i] += share * y[i];
 }
 
-void moe_quantize(const kernels *k, act_kind kind, const float *x, size_t n, void *row) {
-    if (kind == ACT_F32)
-        memcpy(row, x, n * sizeof *x);
-    else if (kind == ACT_Q8_32)
-        k->quantize_q8_32(x, n, row);
-    else
-        k->quantize_q8_256(x, n, row);
-}
-
 float moe_share(float logit) {
     return 1.0f / (1.0f + expf(-logit));
 }
@@ -180,7 +171,7 @@ static void gate_up(const stage *s, const run *r, scratch *w, const half *gate, 
 static void gather(const run *r, const scratch *w, act_kind kind, size_t cols, size_t first, size_t n) {
     size_t bytes = act_row_bytes(kind, cols);
     for (size_t i = 0; i < n; i++)
-        memcpy(w->moe.gathered[kind] + i * bytes, r->act[kind] + r->moe.token[first + i] * bytes, bytes);
+        memcpy(w->gathered[kind] + i * bytes, r->act[kind] + r->moe.token[first + i] * bytes, bytes);
 }
 
 static void shared_tile(const stage *s, const run *r, scratch *w, size_t tile) {
@@ -208,8 +199,8 @@ void moe_gate_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     }
     size_t first = tile % per_expert * rows, end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
     act_kind g = kernels_traits(gate->format).act, u = kernels_traits(up->format).act;
-    half gate_half = {gate, (const char *)gate->data + expert * m->gate->stride, w->moe.gathered[g]};
-    half up_half = {up, (const char *)up->data + expert * m->up->stride, w->moe.gathered[u]};
+    half gate_half = {gate, (const char *)gate->data + expert * m->gate->stride, w->gathered[g]};
+    half up_half = {up, (const char *)up->data + expert * m->up->stride, w->gathered[u]};
     for (size_t e = r->moe.first[expert], last = r->moe.first[expert + 1]; e < last; e += PASS_TOKENS) {
         size_t n = last - e < PASS_TOKENS ? last - e : PASS_TOKENS;
         gather(r, w, g, s->width, e, n);
@@ -238,8 +229,8 @@ void moe_prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
         rows = r->n_tokens;
     }
     for (size_t i = tile * PREPARE_ROWS; i < rows && i < (tile + 1) * PREPARE_ROWS; i++)
-        moe_quantize(r->k, kind, from + i * buf_stride(down->n_cols), down->n_cols,
-                     to + i * act_row_bytes(kind, down->n_cols));
+        stage_quantize(r, kind, from + i * buf_stride(down->n_cols), down->n_cols,
+                       to + i * act_row_bytes(kind, down->n_cols));
 }
 
 /* Rows of a tile of the down matrices: a few panels, unless that left some workers without any. */

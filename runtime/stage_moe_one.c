@@ -70,11 +70,11 @@ static void prepare_down(const stage *s, const run *r, scratch *w) {
     moe_route(&m->routing, r->buf[r->plan->moe.router], m->select_bias ? m->select_bias->data : NULL,
               &w->moe.choice);
     for (size_t j = 0; j < m->routing.n_used; j++)
-        moe_quantize(r->k, kind, r->buf[r->plan->moe.hidden] + j * buf_stride(down->n_cols), down->n_cols,
-                     w->moe.act[kind] + j * act_row_bytes(kind, down->n_cols));
+        stage_quantize(r, kind, r->buf[r->plan->moe.hidden] + j * buf_stride(down->n_cols), down->n_cols,
+                       w->moe.act[kind] + j * act_row_bytes(kind, down->n_cols));
     if (m->shared_down) {
         act_kind shared = kernels_traits(m->shared_down->format).act;
-        moe_quantize(r->k, shared, r->buf[r->plan->moe.shared], m->shared_down->n_cols, w->act[shared]);
+        stage_quantize(r, shared, r->buf[r->plan->moe.shared], m->shared_down->n_cols, w->act[shared]);
     }
 }
 

@@ -16,6 +16,15 @@ void stage_normalize(const run *r, const stage_norm *n, const float *x, size_t w
     }
 }
 
+void stage_quantize(const run *r, act_kind kind, const float *x, size_t n, void *row) {
+    if (kind == ACT_F32)
+        memcpy(row, x, n * sizeof *x);
+    else if (kind == ACT_Q8_32)
+        r->k->quantize_q8_32(x, n, row);
+    else
+        r->k->quantize_q8_256(x, n, row);
+}
+
 void stage_activate(const run *r, activation f, float *x, size_t n) {
     switch (f) {
     case ACTIVATION_SILU: r->k->silu(x, n); break;
