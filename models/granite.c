@@ -6,11 +6,11 @@
 
 #include "decoder.h"
 
-leat_status granite_factors(arch_loader *l, hparams *hp) {
+leat_status granite_factors(arch_loader *l, hparams *hp, bool logits) {
     const bool yes = true;
-    const float none = 0.0f;
+    const float none = 0.0f, one = 1.0f;
     bool rotated = true;
-    leat_status s = arch_f32(l, "logit_scale", FLT_MIN, FLT_MAX, NULL, &hp->logit_scale);
+    leat_status s = arch_f32(l, "logit_scale", FLT_MIN, FLT_MAX, logits ? NULL : &one, &hp->logit_scale);
     if (!s) s = arch_f32(l, "residual_scale", -FLT_MAX, FLT_MAX, &none, &hp->residual_scale);
     if (!s) s = arch_f32(l, "embedding_scale", -FLT_MAX, FLT_MAX, &none, &hp->embed_scale);
     if (!s) s = arch_f32(l, "attention.scale", -FLT_MAX, FLT_MAX, &none, &hp->attention_scale);
@@ -22,7 +22,7 @@ leat_status granite_factors(arch_loader *l, hparams *hp) {
 
 static leat_status granite_hparams(arch_loader *l, hparams *hp) {
     leat_status s = decoder_hparams(l, hp);
-    return s ? s : granite_factors(l, hp);
+    return s ? s : granite_factors(l, hp, true);
 }
 
 const arch arch_granite = DECODER("granite", granite_hparams, .rope = ROPE_PAIRS);

@@ -5,7 +5,7 @@
 
 static leat_status granitemoe_hparams(arch_loader *l, hparams *hp) {
     leat_status s = decoder_hparams(l, hp);
-    if (!s) s = granite_factors(l, hp);
+    if (!s) s = granite_factors(l, hp, true);
     return s;
 }
 

@@ -14,7 +14,7 @@ typedef struct lfm2_layer {
 static leat_status lfm2_hparams(arch_loader *l, hparams *hp) {
     hp->hybrid = true;
     leat_status s = decoder_hparams(l, hp);
-    if (!s) s = arch_u32(l, "shortconv.l_cache", 2, TAPS_MAX, NULL, &hp->conv_taps);
+    if (!s) s = arch_u32(l, "shortconv.l_cache", 2, TAPS_MAX, NULL, &hp->ssm.taps);
     if (!s && arch_has_key(l, "attention.sliding_window")) s = arch_read_windows(l, hp, 0, 0);
     return s;
 }
@@ -28,7 +28,7 @@ static leat_status lfm2_bind(arch_loader *l, const hparams *hp, void *ends, void
         if (hparams_recurrent(hp, i)) {
             s = attention_norm_bind(l, hp, i, &y->attention);
             if (!s) s = arch_bind(l, &y->in, "blk.%u.shortconv.in_proj.weight", i, 3 * n, n, 0);
-            if (!s) s = arch_bind(l, &y->conv, "blk.%u.shortconv.conv.weight", i, n, hp->conv_taps, BIND_F32);
+            if (!s) s = arch_bind(l, &y->conv, "blk.%u.shortconv.conv.weight", i, n, hp->ssm.taps, BIND_F32);
             if (!s) s = arch_bind(l, &y->out, "blk.%u.shortconv.out_proj.weight", i, n, n, 0);
         } else
             s = attention_bind(l, hp, i, &y->attention);
@@ -60,7 +60,7 @@ static void lfm2_build(plan_builder *b, const hparams *hp, const void *ends, con
                                            .factor = 0,
                                            .gated = true,
                                            .gate = n,
-                                           .state = plan_state(b, n * (hp->conv_taps - 1))});
+                                           .state = plan_state(b, n * (hp->ssm.taps - 1))});
             add_back(b, hp, sum, &y->out, NULL, NULL, &s);
         } else {
             attention_project(b, hp, &y->attention, &s);

@@ -199,6 +199,20 @@ leat_status arch_read_windows(arch_loader *l, hparams *hp, uint32_t window, uint
     return s;
 }
 
+leat_status arch_read_ssm(arch_loader *l, hparams *hp) {
+    ssm_hparams *m = &hp->ssm;
+    leat_status s = arch_u32(l, "ssm.conv_kernel", 2, 64, NULL, &m->taps);
+    if (!s) s = arch_u32(l, "ssm.inner_size", 1, N_FF_MAX, NULL, &m->inner);
+    if (!s) s = arch_u32(l, "ssm.state_size", 1, 1 << 16, NULL, &m->state);
+    if (!s) s = arch_u32(l, "ssm.time_step_rank", 1, 1 << 16, NULL, &m->n_head);
+    if (!s) s = arch_u32(l, "ssm.group_count", 1, 1 << 16, NULL, &m->n_group);
+    if (!s && (m->inner % m->n_head || m->n_head % m->n_group || m->inner % m->n_group))
+        s = error_set(l->e, LEAT_E_HPARAM,
+                      "%s.ssm.inner_size %u, time_step_rank %u and group_count %u do not divide",
+                      l->arch_name, m->inner, m->n_head, m->n_group);
+    return s;
+}
+
 static leat_status rope_scaling_read(arch_loader *l, rope_scaling *out) {
     static const char *const names[] = {"none", "linear", "yarn", "longrope"};
     char key[KEY_MAX];
@@ -311,8 +325,9 @@ leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t la
         return error_set(l->e, LEAT_E_TENSOR, "tensor %s is missing", full);
     }
     bool vector = rows == 1, plain = vector || flags & BIND_F32;
-    if (t->n_dims > (vector ? 1u : 2u) || t->ne[0] != cols || t->ne[1] != rows)
-        return shape_error(l, t, rows, cols);
+    /* values that are no matrix to multiply with may have dimensions of 1 more than they need */
+    bool too_many = flags & BIND_F32 ? t->n_rows != rows : t->n_dims > (vector ? 1u : 2u);
+    if (too_many || t->ne[0] != cols || t->ne[1] != rows) return shape_error(l, t, rows, cols);
     if (plain ? t->format != FORMAT_F32 : kernels_traits(t->format).act == ACT_COUNT)
         return error_set(l->e, plain ? LEAT_E_TENSOR : LEAT_E_UNSUPPORTED, "tensor %s has type %s, %s", full,
                          format_get(t->format)->name, plain ? "not F32" : "which can't be computed with yet");

@@ -78,6 +78,12 @@ typedef struct moe_hparams {
 
 enum { ARCH_LAYERS_MAX = 1024 };
 
+/* Recurrent layers; all 0 in a model without. */
+typedef struct ssm_hparams {
+    uint32_t taps; /* tokens that a convolution sees, the last one included */
+    uint32_t inner, state, n_head, n_group;
+} ssm_hparams;
+
 /* Latent attention; all 0 in a model without. */
 typedef struct latent_hparams {
     uint32_t rank, q_rank;       /* of keys and values; of queries, 0: not narrowed */
@@ -93,6 +99,7 @@ typedef struct hparams {
     float norm_eps;
     moe_hparams moe;
     latent_hparams latent;
+    ssm_hparams ssm;
     rope_hparams rope,
         rope_swa;        /* of all layers; of windowed layers where these have rotations of their own */
     const void *options; /* of the architecture's entry below */
@@ -102,7 +109,6 @@ typedef struct hparams {
     uint64_t windowed[ARCH_LAYERS_MAX / 64]; /* a bit for each layer; see hparams_windowed */
     bool hybrid; /* set by an architecture before it reads sizes: head_count_kv 0 marks recurrent layers */
     uint64_t recurrent[ARCH_LAYERS_MAX / 64]; /* a bit for each layer; see hparams_recurrent */
-    uint32_t conv_taps;                       /* tokens that a convolution sees, the last one included */
     uint32_t temperature_length; /* positions per step of the attention's temperature (Llama 4) */
     float temperature_scale;
     float embed_scale, residual_scale, logit_scale; /* factors; 0 stands for 1 */
@@ -163,6 +169,8 @@ leat_status arch_read_common(arch_loader *l, hparams *hp);
 /* attention.sliding_window (else `window`; 0: required), attention.sliding_window_pattern (a period, else
  * `period`, or a value for each layer). A window of 0 in the file: none. */
 leat_status arch_read_windows(arch_loader *l, hparams *hp, uint32_t window, uint32_t period);
+/* ssm.*: the sizes of recurrent layers, heads and groups dividing what they should. */
+leat_status arch_read_ssm(arch_loader *l, hparams *hp);
 /* rope.*: dimensions, base, scaling; needs head_dim_k and n_ctx_train. */
 leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout);
 /* Refuses a model that sets an integer key of its architecture above 0 (a feature that this architecture file
