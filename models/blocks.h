@@ -17,10 +17,12 @@ typedef enum head_norm {
 /* What sets a decoder's blocks apart; all zero is llama. */
 typedef struct decoder_options {
     rope_layout rope;
-    norm_kind norm;          /* of all norms */
-    bool positions;          /* learned positions in place of rotations */
-    bool no_pre_norm;        /* blocks read the residual stream as it is */
-    bool post_norm;          /* what a block adds is normed */
+    norm_kind norm;   /* of all norms */
+    bool positions;   /* learned positions in place of rotations */
+    bool no_pre_norm; /* blocks read the residual stream as it is */
+    bool post_norm;   /* what a block adds is normed */
+    bool interleaved; /* delta rule: value heads that share a key head are neighbours; else they are apart */
+    bool sections;    /* rotations are in sections, which are all the same for text */
     const char *output_norm; /* the norm before the output; NULL: "output_norm" */
     const char *ffn_norm;    /* the norm before the feed-forward; NULL: "ffn_norm" */
     bool shared_norm; /* it may be absent: attention's norm serves both, and both add to the same stream */

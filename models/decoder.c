@@ -17,7 +17,7 @@ static leat_status refuse_others(arch_loader *l, const decoder_options *o) {
     if (!s && clamp > 0.0f)
         s = arch_error(l, LEAT_E_UNSUPPORTED,
                        "clamped queries and keys (attention.clamp_kqv) are not supported");
-    if (!s && arch_has_key(l, "rope.dimension_sections"))
+    if (!s && !o->sections && arch_has_key(l, "rope.dimension_sections"))
         s = arch_error(l, LEAT_E_UNSUPPORTED,
                        "rotary positions in sections (rope.dimension_sections) are not supported");
     return s;

@@ -213,6 +213,53 @@ leat_status arch_read_ssm(arch_loader *l, hparams *hp) {
     return s;
 }
 
+leat_status arch_read_recurrent(arch_loader *l, hparams *hp, uint32_t period) {
+    char name[KEY_MAX];
+    const gguf_kv *kv = key_name(l, "attention.recurrent_layers", name) ? gguf_find(l->g, name) : NULL;
+    if (kv && kv->type == GGUF_ARRAY) {
+        bool is_signed = kv->elem_type == GGUF_I32;
+        if (kv->elem_type != GGUF_BOOL && kv->elem_type != GGUF_U32 && !is_signed)
+            return error_set(l->e, LEAT_E_TYPE, "%s is an array of something else than truth values", name);
+        if (kv->count < hp->n_layer)
+            return error_set(l->e, LEAT_E_HPARAM, "%s has %llu values for %u layers", name,
+                             (unsigned long long)kv->count, hp->n_layer);
+        for (uint32_t i = 0; i < hp->n_layer; i++)
+            if (is_signed ? gguf_kv_i64(kv, i) != 0 : gguf_kv_u64(kv, i) != 0) hparams_set_recurrent(hp, i);
+        return LEAT_OK;
+    }
+    leat_status s = arch_u32(l, "full_attention_interval", 1, N_LAYER_MAX, &period, &period);
+    for (uint32_t i = 0; !s && i < hp->n_layer; i++)
+        if ((i + 1) % period) hparams_set_recurrent(hp, i);
+    return s;
+}
+
+leat_status arch_read_sections(arch_loader *l, const hparams *hp) {
+    char name[KEY_MAX];
+    int64_t size[4], sum = 0;
+    const gguf_kv *kv = key_name(l, "rope.dimension_sections", name) ? gguf_find(l->g, name) : NULL;
+    if (!kv || kv->type != GGUF_ARRAY || (kv->elem_type != GGUF_I32 && kv->elem_type != GGUF_U32) ||
+        kv->count < 3 || kv->count > 4)
+        return error_set(l->e, LEAT_E_HPARAM, "%s.rope.dimension_sections is not an array of 4 integers",
+                         l->arch_name);
+    for (uint64_t i = 0; i < 4; i++) {
+        size[i] = i < kv->count
+                      ? (kv->elem_type == GGUF_I32 ? gguf_kv_i64(kv, i) : (int64_t)gguf_kv_u64(kv, i))
+                      : 0;
+        if (size[i] < 0 || size[i] > N_EMBD_MAX)
+            return error_set(l->e, LEAT_E_HPARAM, "%s[%llu] is %lld", name, (unsigned long long)i,
+                             (long long)size[i]);
+        sum += size[i];
+    }
+    for (int64_t i = 0; i < hp->rope.n_dims / 2; i++) {
+        int64_t at = sum ? i % sum : 0;
+        if (at >= 3 * size[at % 3])
+            return error_set(l->e, LEAT_E_UNSUPPORTED,
+                             "%s leaves dimension %lld to a fourth section, which is not supported", name,
+                             (long long)i);
+    }
+    return LEAT_OK;
+}
+
 static leat_status rope_scaling_read(arch_loader *l, rope_scaling *out) {
     static const char *const names[] = {"none", "linear", "yarn", "longrope"};
     char key[KEY_MAX];

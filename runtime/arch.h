@@ -173,6 +173,11 @@ leat_status arch_read_windows(arch_loader *l, hparams *hp, uint32_t window, uint
 leat_status arch_read_ssm(arch_loader *l, hparams *hp);
 /* rope.*: dimensions, base, scaling; needs head_dim_k and n_ctx_train. */
 leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout);
+/* attention.recurrent_layers, or else all but the last of each full_attention_interval (else `period`). */
+leat_status arch_read_recurrent(arch_loader *l, hparams *hp, uint32_t period);
+/* rope.dimension_sections in turns of three (Qwen 3.5): for text they are all at the same position, but for
+ * what lies beyond the third, which is refused. */
+leat_status arch_read_sections(arch_loader *l, const hparams *hp);
 /* Refuses a model that sets an integer key of its architecture above 0 (a feature that this architecture file
  * lacks). */
 leat_status arch_refuse(arch_loader *l, const char *key, const char *what);

@@ -49,7 +49,7 @@ typedef enum activation {
     ACTIVATION_SWIGLU_OAI,
 } activation;
 
-enum { PLAN_PARTS_MAX = 3 };
+enum { PLAN_PARTS_MAX = 4 };
 typedef struct plan_linear_step {
     plan_buf in;
     plan_norm norm;
@@ -63,7 +63,7 @@ typedef struct plan_linear_step {
     bool add;              /* out += scale * product, the residual; else out = product */
     float scale;           /* of the product and its bias when added; 0 stands for 1 */
 } plan_linear_step;
-/* out_i = activation(w_i . norm(in) + bias_i), for up to three matrices with the same input (Q, K and V are
+/* out_i = activation(w_i . norm(in) + bias_i), for up to four matrices with the same input (Q, K and V are
  * one step). */
 void plan_linear(plan_builder *b, const plan_linear_step *s);
 
@@ -209,12 +209,13 @@ typedef struct plan_latent_step {
 void plan_latent(plan_builder *b, const plan_latent_step *s);
 
 typedef struct plan_expand_step {
-    size_t n_head, nope, rope, dim_v;
+    size_t n_head, nope, rope, dim_v; /* rope 0: only splits, and there is no shared part */
     plan_buf both;   /* (n_tokens, n_head, nope + dim_v): keys but for the rotated part, and values */
     plan_buf shared; /* (n_tokens, rope): the rotated part, the same for all heads */
     plan_buf k, v;   /* (n_tokens, n_head, nope + rope), (n_tokens, n_head, dim_v) */
 } plan_expand_step;
-/* Keys and values of plain attention from tensors that are older than plan_latent. */
+/* Keys and values of plain attention from tensors that are older than plan_latent; or queries and gates that
+ * lie between each other. */
 void plan_expand(plan_builder *b, const plan_expand_step *s);
 
 typedef struct plan_output_step {

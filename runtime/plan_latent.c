@@ -47,7 +47,7 @@ void plan_expand(plan_builder *b, const plan_expand_step *step) {
     stage s = {.expand = *step};
     size_t n = step->n_head;
     if (builder_width(b, step->both) != n * (step->nope + step->dim_v) ||
-        builder_width(b, step->shared) != step->rope ||
+        (step->rope && builder_width(b, step->shared) != step->rope) ||
         builder_width(b, step->k) != n * (step->nope + step->rope) ||
         builder_width(b, step->v) != n * step->dim_v)
         builder_fail(b, LEAT_E_STATE, "keys and values do not fit their buffers");

@@ -47,10 +47,11 @@ void plan_ssm(plan_builder *b, const plan_ssm_step *step) {
 void plan_delta(plan_builder *b, const plan_delta_step *step) {
     stage s = {.delta = *step};
     size_t k = step->n_head_k, v = step->n_head_v;
+    size_t columns = k && step->interleaved ? (k - 1) * step->gate_stride + v / k : v;
     if (!k || v % k || step->head_dim > DELTA_DIM_MAX || builder_width(b, step->out) != v * step->head_dim ||
         builder_width(b, step->conv) != (2 * k + v) * step->head_dim ||
-        step->beta_at + v > builder_width(b, step->beta) ||
-        step->alpha_at + v / k > builder_width(b, step->alpha))
+        step->beta_at + columns > builder_width(b, step->beta) ||
+        step->alpha_at + columns > builder_width(b, step->alpha))
         builder_fail(b, LEAT_E_STATE, "a delta rule does not fit its buffers");
     needs(b, step->a, v);
     needs(b, step->dt_bias, v);

@@ -129,11 +129,11 @@ void expand_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const plan_expand_step *x = &s->expand;
     (void)w;
     for (size_t t = tile * APPEND_TOKENS; t < r->n_tokens && t < (tile + 1) * APPEND_TOKENS; t++) {
-        const float *from = buf_row(r, x->both, t), *shared = buf_row(r, x->shared, t);
+        const float *from = buf_row(r, x->both, t), *shared = x->rope ? buf_row(r, x->shared, t) : NULL;
         float *k = buf_row(r, x->k, t), *v = buf_row(r, x->v, t);
         for (size_t h = 0; h < x->n_head; h++) {
             memcpy(k, from, x->nope * sizeof *k);
-            memcpy(k + x->nope, shared, x->rope * sizeof *k);
+            if (shared) memcpy(k + x->nope, shared, x->rope * sizeof *k);
             memcpy(v, from + x->nope, x->dim_v * sizeof *v);
             from += x->nope + x->dim_v;
             k += x->nope + x->rope;
