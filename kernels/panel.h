@@ -10,6 +10,8 @@
  *     PANEL_Q8_32_MIN  the same without zero point, min[k/32][rows]: y -= min * ds;            ACT_Q8_32
  *     PANEL_Q8_256_MIN the same for ACT_Q8_256 (one activation scale for the whole chunk)
  *     PANEL_Q8_256_16  zero point 128, scale[k/16][rows];                                      ACT_Q8_256
+ *     PANEL_Q8_32_16   the same for ACT_Q8_32 (two folds share an activation scale)
+ *     PANEL_Q8_256_16_MIN  no zero point, scale[k/16][rows], min[k/16][rows];                  ACT_Q8_256
  *
  * with y[t][r] += sum over folds of scale * d * (sum of w * q + zero * sum q): the integer sum of a fold (32
  * or 16 columns) is exact, everything above it is float. */
@@ -24,6 +26,8 @@ typedef enum panel_kind {
     PANEL_Q8_32_MIN,
     PANEL_Q8_256_MIN,
     PANEL_Q8_256_16,
+    PANEL_Q8_32_16,
+    PANEL_Q8_256_16_MIN,
     PANEL_COUNT
 } panel_kind;
 

@@ -52,13 +52,19 @@ leat_status decoder_hparams(arch_loader *l, hparams *hp) {
     return s;
 }
 
-leat_status decoder_local_rope(arch_loader *l, hparams *hp, float base) {
-    hp->rope_swa = (rope_hparams){.layout = hp->rope.layout,
-                                  .n_dims = hp->rope.n_dims,
-                                  .factor = 1.0f,
-                                  .orig_ctx = hp->n_ctx_train,
-                                  .attn_factor = 1.0f};
-    return arch_f32(l, "rope.freq_base_swa", FLT_MIN, 1e12f, &base, &hp->rope_swa.freq_base);
+rope_hparams decoder_unscaled_rope(const hparams *hp, float base) {
+    return (rope_hparams){.layout = hp->rope.layout,
+                          .n_dims = hp->rope.n_dims,
+                          .freq_base = base,
+                          .factor = 1.0f,
+                          .orig_ctx = hp->n_ctx_train,
+                          .attn_factor = 1.0f};
+}
+
+leat_status decoder_window_base(arch_loader *l, hparams *hp) {
+    if (!hp->window || !arch_has_key(l, "rope.freq_base_swa")) return LEAT_OK;
+    hp->rope_swa = hp->rope;
+    return arch_f32(l, "rope.freq_base_swa", FLT_MIN, 1e12f, NULL, &hp->rope_swa.freq_base);
 }
 
 leat_status decoder_bind_ffn(arch_loader *l, const hparams *hp, uint32_t layer, ffn_block *f, moe_block *m) {

@@ -25,8 +25,10 @@ void decoder_ffn_steps(plan_builder *b, const hparams *hp, uint32_t layer, const
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers);
 void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const void *layers);
 
-/* Windowed layers rotate on their own base, rope.freq_base_swa or else `base`, and without any scaling. */
-leat_status decoder_local_rope(arch_loader *l, hparams *hp, float base);
+/* Windowed layers rotate on rope.freq_base_swa, if the model has that, and otherwise like all. */
+leat_status decoder_window_base(arch_loader *l, hparams *hp);
+/* The model's rotations on another base and without any scaling. */
+rope_hparams decoder_unscaled_rope(const hparams *hp, float base);
 
 /* The entry of an architecture that is this decoder: its read_hparams, then its options. */
 #define DECODER(name_, read, ...)                                                                            \

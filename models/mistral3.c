@@ -8,9 +8,7 @@ static leat_status mistral3_hparams(arch_loader *l, hparams *hp) {
     const float none = 0.0f;
     leat_status s = decoder_hparams(l, hp);
     if (!s) s = arch_f32(l, "attention.temperature_scale", -FLT_MAX, FLT_MAX, &none, &hp->temperature_scale);
-    if (!s && hp->temperature_scale != 0.0f)
-        s = arch_u32(l, "attention.temperature_length", 1, INT32_MAX, &hp->rope.orig_ctx,
-                     &hp->temperature_length);
+    if (!s && hp->temperature_scale != 0.0f) hp->temperature_length = hp->rope.orig_ctx;
     return s;
 }
 

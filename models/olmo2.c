@@ -7,7 +7,7 @@ enum { PERIOD = 4 };
 static leat_status olmo2_hparams(arch_loader *l, hparams *hp) {
     leat_status s = decoder_hparams(l, hp);
     if (!s && arch_has_key(l, "attention.sliding_window")) s = arch_read_windows(l, hp, 0, PERIOD);
-    if (!s && hp->window) s = decoder_local_rope(l, hp, hp->rope.freq_base);
+    if (!s && hp->window) hp->rope_swa = decoder_unscaled_rope(hp, hp->rope.freq_base);
     return s;
 }
 

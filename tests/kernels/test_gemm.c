@@ -25,7 +25,7 @@ typedef struct arena {
 } arena;
 
 static arena arena_new(void) {
-    arena a = {fenced_map(PANEL_ROWS_MAX * (K_MAX * sizeof(float) + 64)),
+    arena a = {fenced_map(PANEL_ROWS_MAX * (K_MAX * sizeof(double) + 64)),
                fenced_map(TOKENS_MAX * (act_row_bytes(ACT_Q8_32, K_MAX) * 2 + 64)),
                aligned_alloc(64, sizeof(panel))};
     return a;
@@ -155,7 +155,10 @@ static bool differs(const kernels *table, const kernels *below, const struct typ
 
 static size_t next_k(size_t k, size_t block) {
     static const size_t large[] = {127, 255, 256, 257, 511, 1029};
-    if (block == 32) return k < 352 ? k + 32 : k == 352 ? 1056 : 0;
+    if (block > 1 && block < 256) {
+        const size_t small = block == 32 ? 11 * 32 : 6 * block;
+        return k < small ? k + block : k == small ? block == 32 ? 1056 : 1088 / block * block : 0;
+    }
     if (block == 256) return k < 1024 ? k + 256 : 0;
     if (k < 70) return k + 1;
     for (size_t i = 0; i < sizeof large / sizeof *large; i++)
@@ -196,7 +199,11 @@ static void check_inputs(test *t, const kernels *table, const kernels *c, const 
     rng r = rng_seed(2000 + type->format);
     for (int weights = 0; weights < WEIGHTS_WAYS; weights++)
         for (int vector = 0; vector < VECTOR_WAYS; vector++) {
-            product q = product_new(type, block == 256 ? 512 : block == 32 ? 288 : 261, 3, 2, 0);
+            product q = product_new(type,
+                                    block == 256 ? 512
+                                    : block > 1  ? (288 / block | 1) * block
+                                                 : 261,
+                                    3, 2, 0);
             q.weights = weights;
             q.vector = vector;
             product_fill(&q, c, &r, a);
