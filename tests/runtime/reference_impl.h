@@ -1,0 +1,34 @@
+/* Inside of the reference: what reference.c and reference_mix.c share. */
+#ifndef LEAT_TESTS_REFERENCE_IMPL_H
+#define LEAT_TESTS_REFERENCE_IMPL_H
+
+#include "reference.h"
+
+typedef struct matrix {
+    size_t rows, cols;
+    double *v; /* (rows, cols); NULL: absent */
+} matrix;
+
+typedef struct shape {
+    const arch_spec *spec;
+    size_t n, n_ctx, n_layer, embd, heads, kv_heads, dim, ff;
+    double eps, base;
+    bool long_context;
+    double divisor[256]; /* of rotary frequencies */
+} shape;
+
+/* A tensor by its name, which may hold one %u; of more than two dimensions the matrices below each other. */
+matrix ref_load(const leat_file *f, const char *format, unsigned layer);
+void ref_multiply(const matrix *w, const matrix *bias, const double *x, double *y);
+/* y = norm(x) for n values with the gain w; y may be x. */
+void ref_norm_values(const shape *s, const double *w, const matrix *bias, size_t n, const double *x,
+                     double *y);
+void ref_rotate(const shape *s, double *x, size_t layer, double position);
+/* out += residual_scale * norm(h) */
+void ref_add(const shape *s, const matrix *post, double *h, double *out);
+
+/* reference_mix.c: out += what a layer has in place of plain attention or a feed-forward network, of x. */
+void ref_mix(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
+void ref_experts(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
+
+#endif

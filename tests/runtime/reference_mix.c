@@ -1,0 +1,377 @@
+/* The reference of layers that are more than a plain decoder's, each as its paper has it: latent attention
+ * (DeepSeek-AI 2024, with keys and values written out), gated attention, convolutions, the state space
+ * duality (Dao and Gu 2024), the gated delta rule (Yang et al. 2024), mixtures of experts. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reference_impl.h"
+
+static double sigmoid(double x) {
+    return 1.0 / (1.0 + exp(-x));
+}
+static double silu(double x) {
+    return x * sigmoid(x);
+}
+static double softplus(double x) {
+    return log1p(exp(x));
+}
+static double *numbers(size_t n) {
+    return calloc(n ? n : 1, sizeof(double));
+}
+
+/* "blk.%u.<name>" */
+static matrix of_layer(const leat_file *f, unsigned layer, const char *name) {
+    char full[64];
+    snprintf(full, sizeof full, "blk.%%u.%s", name);
+    return ref_load(f, full, layer);
+}
+
+/* y (n, rows) = w . norm(x) for all tokens */
+static double *project(const shape *s, const leat_file *f, unsigned layer, const char *name, const char *norm,
+                       const double *x, size_t width) {
+    matrix w = of_layer(f, layer, name), gain = norm ? of_layer(f, layer, norm) : (matrix){0};
+    double *y = numbers(s->n * w.rows), *h = numbers(width);
+    for (size_t t = 0; t < s->n; t++) {
+        memcpy(h, x + t * width, width * sizeof *h);
+        if (gain.v) ref_norm_values(s, gain.v, NULL, width, h, h);
+        ref_multiply(&w, NULL, h, y + t * w.rows);
+    }
+    free(w.v), free(gain.v), free(h);
+    return y;
+}
+
+/* out += w . h for all tokens */
+static void add_product(const shape *s, const leat_file *f, unsigned layer, const char *name, const double *h,
+                        double *out) {
+    matrix w = of_layer(f, layer, name);
+    double *y = numbers(s->embd);
+    for (size_t t = 0; t < s->n; t++) {
+        ref_multiply(&w, NULL, h + t * w.cols, y);
+        ref_add(s, &(matrix){0}, y, out + t * s->embd);
+    }
+    free(w.v), free(y);
+}
+
+/* out (n, heads, dim_v) = causal attention of q over keys and values, heads / kv_heads of them sharing one.
+ */
+static double *attend_all(const shape *s, const double *q, const double *k, const double *v, size_t kv_heads,
+                          size_t dim) {
+    double *out = numbers(s->n * s->heads * dim), *p = numbers(s->n);
+    for (size_t t = 0; t < s->n; t++)
+        for (size_t h = 0; h < s->heads; h++) {
+            size_t kv = h / (s->heads / kv_heads);
+            const double *qh = q + (t * s->heads + h) * dim;
+            double *o = out + (t * s->heads + h) * dim, top = -INFINITY, sum = 0;
+            for (size_t j = 0; j <= t; j++) {
+                p[j] = 0;
+                for (size_t d = 0; d < dim; d++) p[j] += qh[d] * k[(j * kv_heads + kv) * dim + d];
+                p[j] /= sqrt((double)dim);
+                top = fmax(top, p[j]);
+            }
+            for (size_t j = 0; j <= t; j++) sum += p[j] = exp(p[j] - top);
+            for (size_t j = 0; j <= t; j++)
+                for (size_t d = 0; d < dim; d++) o[d] += p[j] / sum * v[(j * kv_heads + kv) * dim + d];
+        }
+    free(p);
+    return out;
+}
+
+/* Rotates the last LATENT_ROPE values on pairs. */
+static void rotate_latent(const shape *s, double *x, double position) {
+    for (size_t i = 0; i < LATENT_ROPE / 2; i++) {
+        double angle = position * pow(s->base, -2.0 * (double)i / LATENT_ROPE), a = x[2 * i],
+               b = x[2 * i + 1];
+        x[2 * i] = a * cos(angle) - b * sin(angle);
+        x[2 * i + 1] = a * sin(angle) + b * cos(angle);
+    }
+}
+
+static void latent(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    size_t heads = s->heads, dim = s->dim, nope = dim - LATENT_ROPE, wide = LATENT_RANK + LATENT_ROPE;
+    double *q, *kv = project(s, f, layer, "attn_kv_a_mqa.weight", "attn_norm.weight", x, s->embd);
+    if (s->spec->absorbed) {
+        double *a = project(s, f, layer, "attn_q_a.weight", "attn_norm.weight", x, s->embd);
+        q = project(s, f, layer, "attn_q_b.weight", "attn_q_a_norm.weight", a, LATENT_RANK);
+        free(a);
+    } else
+        q = project(s, f, layer, "attn_q.weight", "attn_norm.weight", x, s->embd);
+    matrix gain = of_layer(f, layer, "attn_kv_a_norm.weight"), k_b = of_layer(f, layer, "attn_k_b.weight"),
+           v_b = of_layer(f, layer, "attn_v_b.weight"), kv_b = of_layer(f, layer, "attn_kv_b.weight");
+    double *k = numbers(s->n * heads * dim), *v = numbers(s->n * heads * dim);
+    for (size_t t = 0; t < s->n; t++) {
+        double *c = kv + t * wide;
+        ref_norm_values(s, gain.v, NULL, LATENT_RANK, c, c);
+        rotate_latent(s, c + LATENT_RANK, (double)t);
+        for (size_t h = 0; h < heads; h++) {
+            double *kh = k + (t * heads + h) * dim, *vh = v + (t * heads + h) * dim;
+            rotate_latent(s, q + (t * heads + h) * dim + nope, (double)t);
+            for (size_t r = 0; r < LATENT_RANK; r++) {
+                for (size_t d = 0; d < nope; d++)
+                    kh[d] += c[r] * (k_b.v ? k_b.v[(h * LATENT_RANK + r) * nope + d]
+                                           : kv_b.v[(h * (nope + dim) + d) * LATENT_RANK + r]);
+                for (size_t d = 0; d < dim; d++)
+                    vh[d] += c[r] * (v_b.v ? v_b.v[(h * dim + d) * LATENT_RANK + r]
+                                           : kv_b.v[(h * (nope + dim) + nope + d) * LATENT_RANK + r]);
+            }
+            memcpy(kh + nope, c + LATENT_RANK, LATENT_ROPE * sizeof *kh);
+        }
+    }
+    double *a = attend_all(s, q, k, v, heads, dim);
+    add_product(s, f, layer, "attn_output.weight", a, out);
+    free(q), free(kv), free(k), free(v), free(a);
+    free(gain.v), free(k_b.v), free(v_b.v), free(kv_b.v);
+}
+
+static void gated(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    size_t dim = s->dim, kv = s->kv_heads;
+    double *both = project(s, f, layer, "attn_q.weight", "attn_norm.weight", x, s->embd),
+           *k = project(s, f, layer, "attn_k.weight", "attn_norm.weight", x, s->embd),
+           *v = project(s, f, layer, "attn_v.weight", "attn_norm.weight", x, s->embd),
+           *q = numbers(s->n * s->heads * dim);
+    matrix q_norm = of_layer(f, layer, "attn_q_norm.weight"),
+           k_norm = of_layer(f, layer, "attn_k_norm.weight");
+    for (size_t i = 0; i < s->n * s->heads; i++) {
+        ref_norm_values(s, q_norm.v, NULL, dim, both + 2 * i * dim, q + i * dim);
+        ref_rotate(s, q + i * dim, layer, (double)(i / s->heads));
+    }
+    for (size_t i = 0; i < s->n * kv; i++) {
+        ref_norm_values(s, k_norm.v, NULL, dim, k + i * dim, k + i * dim);
+        ref_rotate(s, k + i * dim, layer, (double)(i / kv));
+    }
+    double *a = attend_all(s, q, k, v, kv, dim);
+    for (size_t i = 0; i < s->n * s->heads * dim; i++)
+        a[i] *= sigmoid(both[(2 * (i / dim) + 1) * dim + i % dim]);
+    add_product(s, f, layer, "attn_output.weight", a, out);
+    free(both), free(q), free(k), free(v), free(a), free(q_norm.v), free(k_norm.v);
+}
+
+/* y (n, width) = the convolution of columns first .. of u (n, stride) */
+static double *convolve(const shape *s, const matrix *w, const matrix *bias, const double *u, size_t stride,
+                        size_t first) {
+    double *y = numbers(s->n * w->rows);
+    for (size_t t = 0; t < s->n; t++)
+        for (size_t c = 0; c < w->rows; c++) {
+            double sum = bias && bias->v ? bias->v[c] : 0;
+            for (size_t i = 0; i < w->cols && i <= t; i++)
+                sum += w->v[c * w->cols + w->cols - 1 - i] * u[(t - i) * stride + first + c];
+            y[t * w->rows + c] = sum;
+        }
+    return y;
+}
+
+static void convolution(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    size_t n = s->embd;
+    double *bcx = project(s, f, layer, "shortconv.in_proj.weight", "attn_norm.weight", x, n);
+    matrix w = of_layer(f, layer, "shortconv.conv.weight");
+    for (size_t i = 0; i < s->n * n; i++) bcx[i / n * 3 * n + 2 * n + i % n] *= bcx[i / n * 3 * n + i % n];
+    double *y = convolve(s, &w, NULL, bcx, 3 * n, 2 * n);
+    for (size_t i = 0; i < s->n * n; i++) y[i] *= bcx[i / n * 3 * n + n + i % n];
+    add_product(s, f, layer, "shortconv.out_proj.weight", y, out);
+    free(bcx), free(w.v), free(y);
+}
+
+static void mamba(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    size_t inner = 2 * s->embd, dim = inner / MAMBA_HEADS, n = MAMBA_STATE, wide = inner / MAMBA_GROUPS,
+           conv = inner + 2 * MAMBA_GROUPS * MAMBA_STATE, stride = inner + conv + MAMBA_HEADS;
+    double *in = project(s, f, layer, "ssm_in.weight", "attn_norm.weight", x, s->embd);
+    matrix w = of_layer(f, layer, "ssm_conv1d.weight"), bias = of_layer(f, layer, "ssm_conv1d.bias"),
+           a = of_layer(f, layer, "ssm_a"), d = of_layer(f, layer, "ssm_d"),
+           dt_bias = of_layer(f, layer, "ssm_dt.bias"), gain = of_layer(f, layer, "ssm_norm.weight");
+    double *u = convolve(s, &w, &bias, in, stride, inner), *y = numbers(s->n * inner);
+    double *h = numbers(inner * n);
+    for (size_t i = 0; i < s->n * conv; i++) u[i] = silu(u[i]);
+    for (size_t t = 0; t < s->n; t++) {
+        const double *row = u + t * conv;
+        for (size_t i = 0; i < inner; i++) {
+            size_t head = i / dim, group = head / (MAMBA_HEADS / MAMBA_GROUPS);
+            double dt = softplus(in[t * stride + inner + conv + head] + dt_bias.v[head]), sum = 0;
+            for (size_t j = 0; j < n; j++) {
+                double *state = &h[i * n + j];
+                *state = *state * exp(dt * a.v[head]) + dt * row[i] * row[inner + group * n + j];
+                sum += *state * row[inner + (MAMBA_GROUPS + group) * n + j];
+            }
+            y[t * inner + i] = (sum + d.v[head] * row[i]) * silu(in[t * stride + i]);
+        }
+        for (size_t g = 0; g < MAMBA_GROUPS; g++)
+            ref_norm_values(s, gain.v + g * wide, NULL, wide, y + t * inner + g * wide,
+                            y + t * inner + g * wide);
+    }
+    add_product(s, f, layer, "ssm_out.weight", y, out);
+    free(in), free(u), free(y), free(h);
+    free(w.v), free(bias.v), free(a.v), free(d.v), free(dt_bias.v), free(gain.v);
+}
+
+/* y = x / |x| for n values */
+static void unit(const shape *s, const double *x, size_t n, double *y) {
+    double square = s->eps;
+    for (size_t i = 0; i < n; i++) square += x[i] * x[i];
+    for (size_t i = 0; i < n; i++) y[i] = x[i] / sqrt(square);
+}
+
+static void delta(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    size_t dim = s->dim, heads = DELTA_VALUES, per_key = heads / DELTA_KEYS,
+           conv = (2 * DELTA_KEYS + heads) * dim;
+    bool pairs = s->spec->pairs;
+    double *in = project(s, f, layer, "attn_qkv.weight", "attn_norm.weight", x, s->embd),
+           *z = project(s, f, layer, "attn_gate.weight", "attn_norm.weight", x, s->embd);
+    double *beta = project(s, f, layer, pairs ? "ssm_ba.weight" : "ssm_beta.weight", "attn_norm.weight", x,
+                           s->embd),
+           *alpha =
+               pairs ? numbers(0) : project(s, f, layer, "ssm_alpha.weight", "attn_norm.weight", x, s->embd);
+    matrix w = of_layer(f, layer, "ssm_conv1d.weight"), a = of_layer(f, layer, "ssm_a"),
+           dt_bias = of_layer(f, layer, "ssm_dt.bias"), gain = of_layer(f, layer, "ssm_norm.weight");
+    double *u = convolve(s, &w, NULL, in, conv, 0), *y = numbers(s->n * heads * dim),
+           *state = numbers(heads * dim * dim), *q = numbers(dim), *k = numbers(dim);
+    for (size_t i = 0; i < s->n * conv; i++) u[i] = silu(u[i]);
+    for (size_t t = 0; t < s->n; t++)
+        for (size_t h = 0; h < heads; h++) {
+            size_t key = pairs ? h / per_key : h % DELTA_KEYS;
+            double b = pairs ? beta[t * 2 * heads + key * 2 * per_key + h % per_key] : beta[t * heads + h];
+            double g = pairs ? beta[t * 2 * heads + key * 2 * per_key + per_key + h % per_key]
+                             : alpha[t * heads + h];
+            double decay = exp(a.v[h] * softplus(g + dt_bias.v[h])), *S = state + h * dim * dim;
+            const double *v = u + t * conv + (2 * DELTA_KEYS + h) * dim;
+            double *o = y + (t * heads + h) * dim;
+            unit(s, u + t * conv + key * dim, dim, q);
+            unit(s, u + t * conv + (DELTA_KEYS + key) * dim, dim, k);
+            for (size_t i = 0; i < dim; i++) { /* S maps a key to the value stored for it */
+                double stored = 0;
+                for (size_t j = 0; j < dim; j++) stored += (S[i * dim + j] *= decay) * k[j];
+                for (size_t j = 0; j < dim; j++) S[i * dim + j] += sigmoid(b) * (v[i] - stored) * k[j];
+                for (size_t j = 0; j < dim; j++) o[i] += S[i * dim + j] * q[j] / sqrt((double)dim);
+            }
+            ref_norm_values(s, gain.v, NULL, dim, o, o);
+            for (size_t i = 0; i < dim; i++) o[i] *= silu(z[(t * heads + h) * dim + i]);
+        }
+    add_product(s, f, layer, "ssm_out.weight", y, out);
+    free(in), free(z), free(beta), free(alpha), free(u), free(y), free(state), free(q), free(k);
+    free(w.v), free(a.v), free(dt_bias.v), free(gain.v);
+}
+
+void ref_mix(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    const arch_spec *a = s->spec;
+    (a->latent                 ? latent
+     : !spec_mixes(a, layer)   ? gated
+     : a->mixer == MIXER_CONV  ? convolution
+     : a->mixer == MIXER_MAMBA ? mamba
+                               : delta)(s, f, layer, x, out);
+}
+
+/* ---- experts ---- */
+
+enum { EXPERTS_MAX = 16 };
+
+/* share[e] of each expert, 0 for those not chosen. */
+static void choose(const spec_experts *x, const double *logits, const double *select, double *share) {
+    double weight[EXPERTS_MAX], score[EXPERTS_MAX], sum = 0;
+    for (size_t e = 0; e < x->n; e++) sum += exp(logits[e]);
+    for (size_t e = 0; e < x->n; e++) {
+        weight[e] = x->gating == 's'   ? sigmoid(logits[e])
+                    : x->gating == 'c' ? exp(logits[e])
+                                       : exp(logits[e]) / sum;
+        score[e] = (x->gating == 'c' ? logits[e] : weight[e]) + (select ? select[e] : 0);
+        share[e] = 0;
+    }
+    if (x->groups) { /* only the best groups stay, by the sum of their two best */
+        size_t size = x->n / x->groups;
+        double of_group[EXPERTS_MAX] = {0};
+        for (size_t e = 0; e < x->n; e++) {
+            size_t better = 0;
+            for (size_t o = e / size * size; o < (e / size + 1) * size; o++) better += score[o] > score[e];
+            if (better < 2) of_group[e / size] += score[e];
+        }
+        for (size_t e = 0; e < x->n; e++) {
+            size_t better = 0;
+            for (size_t g = 0; g < x->groups; g++) better += of_group[g] > of_group[e / size];
+            if (better >= x->groups_used) score[e] = -INFINITY;
+        }
+    }
+    sum = 0;
+    for (size_t e = 0; e < x->n; e++) {
+        size_t better = 0;
+        for (size_t o = 0; o < x->n; o++) better += score[o] > score[e];
+        if (better < x->used) sum += share[e] = weight[e];
+    }
+    for (size_t e = 0; e < x->n; e++) {
+        if (x->norm || x->gating == 'c') share[e] /= sum;
+        if (x->scale > 0) share[e] *= x->scale;
+    }
+}
+
+/* One expert's matrices and biases: rows from `at` on of those of all. */
+typedef struct expert {
+    matrix gate, up, down, gate_bias, up_bias, down_bias;
+} expert;
+
+/* out += share * expert(x) */
+static void apply(const shape *s, const expert *m, size_t e, const double *x, double share, double *out) {
+    size_t ff = s->ff, n = s->embd;
+    double *g = numbers(ff);
+    for (size_t r = 0; r < ff; r++) {
+        double gate = m->gate_bias.v ? m->gate_bias.v[e * ff + r] : 0,
+               up = m->up_bias.v ? m->up_bias.v[e * ff + r] : 0;
+        for (size_t c = 0; c < n; c++) {
+            gate += m->gate.v[(e * ff + r) * n + c] * x[c];
+            up += m->up.v[(e * ff + r) * n + c] * x[c];
+        }
+        if (s->spec->experts.oai) {
+            gate = fmin(gate, 7), up = fmax(-7, fmin(up, 7));
+            g[r] = gate * sigmoid(1.702 * gate) * (up + 1);
+        } else
+            g[r] = silu(gate) * up;
+    }
+    for (size_t r = 0; r < n; r++) {
+        double sum = m->down_bias.v ? m->down_bias.v[e * n + r] : 0;
+        for (size_t c = 0; c < ff; c++) sum += m->down.v[(e * n + r) * ff + c] * g[c];
+        out[r] += share * sum;
+    }
+    free(g);
+}
+
+static expert load_expert(const leat_file *f, unsigned layer, const char *end) {
+    matrix *to[6];
+    expert m;
+    static const char *const names[] = {"ffn_gate", "ffn_up", "ffn_down"};
+    to[0] = &m.gate, to[1] = &m.up, to[2] = &m.down;
+    to[3] = &m.gate_bias, to[4] = &m.up_bias, to[5] = &m.down_bias;
+    for (size_t i = 0; i < 6; i++) {
+        char name[48];
+        snprintf(name, sizeof name, "%s_%s.%s", names[i % 3], end, i < 3 ? "weight" : "bias");
+        *to[i] = of_layer(f, layer, name);
+    }
+    return m;
+}
+
+static void free_expert(expert *m) {
+    free(m->gate.v), free(m->up.v), free(m->down.v);
+    free(m->gate_bias.v), free(m->up_bias.v), free(m->down_bias.v);
+}
+
+void ref_experts(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    const spec_experts *a = &s->spec->experts;
+    char norm[48];
+    snprintf(norm, sizeof norm, "%s.weight", s->spec->ffn_norm ? s->spec->ffn_norm : "ffn_norm");
+    expert routed = load_expert(f, layer, "exps"), shared = load_expert(f, layer, "shexp");
+    matrix gain = of_layer(f, layer, norm), router = of_layer(f, layer, "ffn_gate_inp.weight"),
+           bias = of_layer(f, layer, "ffn_gate_inp.bias"), select = of_layer(f, layer, "exp_probs_b.bias"),
+           shared_router = of_layer(f, layer, "ffn_gate_inp_shexp.weight");
+    double *h = numbers(s->embd), *y = numbers(s->embd), share[EXPERTS_MAX], logits[EXPERTS_MAX];
+    for (size_t t = 0; t < s->n; t++) {
+        ref_norm_values(s, gain.v, NULL, s->embd, x + t * s->embd, h);
+        ref_multiply(&router, &bias, h, logits);
+        choose(a, logits, select.v, share);
+        memset(y, 0, s->embd * sizeof *y);
+        for (size_t e = 0; e < a->n; e++)
+            if (share[e] != 0) apply(s, &routed, e, h, share[e], y);
+        if (shared.gate.v) {
+            double part = 1, logit = 0;
+            if (shared_router.v) ref_multiply(&shared_router, NULL, h, &logit), part = sigmoid(logit);
+            apply(s, &shared, 0, h, part, y);
+        }
+        ref_add(s, &(matrix){0}, y, out + t * s->embd);
+    }
+    free_expert(&routed), free_expert(&shared);
+    free(gain.v), free(router.v), free(bias.v), free(select.v), free(shared_router.v), free(h), free(y);
+}
