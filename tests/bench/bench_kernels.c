@@ -107,7 +107,7 @@ static void bench_matvec(const kernels *k, const struct type *type, const option
 static void bench_gemm(const kernels *k, const struct type *type, const options *o, buffers *b) {
     size_t row_bytes = format_row_bytes(type->format, K), passes = 0;
     weight_traits traits = kernels_traits(type->format);
-    size_t stride = act_row_bytes(traits.act, K), rows = k->panel_rows[traits.panel];
+    size_t stride = act_row_bytes(traits.act, K), rows = k->panel_rows[k->panel[type->format]];
     double best = 0, end = now() + o->seconds;
     do {
         size_t row = passes * rows % GEMM_ROWS;

@@ -46,17 +46,15 @@ INLINE __m128 scales_iq4_nl(const uint8_t *row, size_t i) {
     return four_halves(row + i * sizeof(block_iq4_nl), sizeof(block_iq4_nl));
 }
 
-/* 2^(e - 128); the two smallest are denormal. */
-INLINE __m128i mxfp4_exponents(__m128i e) {
-    const __m128i denormal = _mm_sllv_epi32(_mm_set1_epi32(0x00200000), e);
-    const __m128i normal = _mm_slli_epi32(_mm_sub_epi32(e, _mm_set1_epi32(1)), 23);
-    return _mm_blendv_epi8(normal, denormal, _mm_cmplt_epi32(e, _mm_set1_epi32(2)));
-}
-
+/* 2^(e - 127), of which the least is denormal: over MXFP4_FACTOR, as the codes are twice the values. */
+#define MXFP4_FACTOR 0.5f
 INLINE __m128 scales_mxfp4(const uint8_t *row, size_t i) {
     enum { B = sizeof(block_mxfp4) };
     row += i * B;
-    return _mm_castsi128_ps(mxfp4_exponents(_mm_setr_epi32(row[0], row[B], row[2 * B], row[3 * B])));
+    const uint32_t bytes =
+        row[0] | (uint32_t)row[B] << 8 | (uint32_t)row[2 * B] << 16 | (uint32_t)row[3 * B] << 24;
+    const __m128i e = _mm_slli_epi32(_mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)bytes)), 23);
+    return _mm_castsi128_ps(_mm_max_epu32(e, _mm_set1_epi32(0x00400000)));
 }
 
 /* Bits of the scales are in a byte of scales_l and of scales_h: 4 or 2 to be shifted from where they are. */
@@ -143,46 +141,16 @@ INLINE void matvec_groups(const uint8_t *w, size_t row_bytes, size_t n_rows, siz
 
 /* ---- NVFP4: groups of 16, four to a block of 64 ---- */
 
-/* Half of unsigned E4M3s, each four times. As half floats they have the same mantissa and, but for 2^8, the
- * same exponent; 0x7f stands for 0. */
-INLINE __m256 scales_nvfp4(const uint8_t *d, const int first) {
-    const __m128i each =
-        _mm_add_epi8(_mm_setr_epi8(-128, 0, -128, 0, -128, 0, -128, 0, -128, 1, -128, 1, -128, 1, -128, 1),
-                     _mm_set1_epi16((short)(first << 8)));
-    __m128i e = _mm_cvtsi32_si128((int)load_u32(d));
+/* The scales of two blocks, over NVFP4_FACTOR, which is the rest of 2^8, halved as the codes are twice the
+ * values. As half floats unsigned E4M3s have the same mantissa and, but for 2^8, the same exponent; 0x7f
+ * stands for 0. */
+#define NVFP4_FACTOR 128.0f
+INLINE __m256 eight_scales_nvfp4(const uint8_t *b) {
+    __m128i e = _mm_unpacklo_epi32(_mm_cvtsi32_si128((int)load_u32(b)),
+                                   _mm_cvtsi32_si128((int)load_u32(b + sizeof(block_nvfp4))));
     e = _mm_andnot_si128(_mm_cmpeq_epi8(e, _mm_set1_epi8(0x7f)), e);
-    e = _mm_and_si128(e, _mm_set1_epi8(0x7f));
-    return _mm256_cvtph_ps(_mm_srli_epi16(_mm_shuffle_epi8(e, each), 1));
-}
-
-INLINE void matvec_nvfp4(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                         float *y) {
-    enum { B = sizeof(block_nvfp4), ZERO = 12 };
-    const float *d = act_d(act, k);
-    const char *ahead = (const char *)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *b = w + r * row_bytes;
-        const int8_t *q = act_q(act);
-        if (ahead < (const char *)b) ahead = (const char *)b;
-        __m256 s0 = _mm256_setzero_ps(), s1 = s0;
-        for (size_t i = 0; i < k / 64; i++, b += B, q += 64) {
-            ahead = prefetch_step(ahead, (const char *)b + B, B);
-            /* the zero point goes where its products are: -12 * q is not beyond 2^15 in pairs */
-            const __m256i zero = _mm256_set1_epi8(ZERO), q0 = load256(q), q1 = load256(q + 32);
-            const __m256i ones = _mm256_set1_epi16(1);
-            __m256i p0 = _mm256_sub_epi16(_mm256_maddubs_epi16(codes_nvfp4(b, 0, ZERO), q0),
-                                          _mm256_maddubs_epi16(zero, q0));
-            __m256i p1 = _mm256_sub_epi16(_mm256_maddubs_epi16(codes_nvfp4(b, 1, ZERO), q1),
-                                          _mm256_maddubs_epi16(zero, q1));
-            const __m256 d0 = _mm256_broadcast_ss(d + 2 * i), d1 = _mm256_broadcast_ss(d + 2 * i + 1);
-            s0 = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(p0, ones)),
-                                 _mm256_mul_ps(scales_nvfp4(b, 0), d0), s0);
-            s1 = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_madd_epi16(p1, ones)),
-                                 _mm256_mul_ps(scales_nvfp4(b, 2), d1), s1);
-        }
-        y[r] =
-            128 * sum8(_mm256_add_ps(s0, s1)); /* the rest of 2^8, halved as the codes are twice the values */
-    }
+    e = _mm_cvtepu8_epi16(_mm_and_si128(e, _mm_set1_epi8(0x7f)));
+    return _mm256_cvtph_ps(_mm_slli_epi16(e, 7));
 }
 
 /* ---- superblocks ---- */
@@ -209,7 +177,9 @@ INLINE __m256i dot_scaled_groups(const uint8_t *b, const int8_t *q, __m128i scal
                      _mm256_shuffle_epi8(words, load256(word_to_words[j])));
     ADD(0)
     ADD(1)
-    ADD(2) ADD(3) ADD(4) ADD(5) ADD(6) ADD(7)
+    ADD(2)
+    ADD(3)
+    ADD(4) ADD(5) ADD(6) ADD(7)
 #undef ADD
         return sum;
 }
@@ -256,7 +226,9 @@ INLINE block_sums ternary_sums(const uint8_t *b, const int8_t *q, const int16_t 
 #endif
     ADD(even, 0)
     ADD(odd, 1)
-    ADD(even, 2) ADD(odd, 3) ADD(even, 4) ADD(odd, 5) ADD(even, 6) ADD(odd, 7)
+    ADD(even, 2)
+    ADD(odd, 3)
+    ADD(even, 4) ADD(odd, 5) ADD(even, 6) ADD(odd, 7)
 #undef ADD
 #ifdef __AVXVNNI__
         return (block_sums){_mm256_add_epi32(even, odd), _mm256_setzero_si256()};
@@ -321,10 +293,6 @@ INLINE void matvec_superblocks(const uint8_t *w, size_t row_bytes, size_t n_rows
               matvec_superblocks(w, row_bytes, n_rows, k, act, y, sizeof(block_##name),                      \
                                  offsetof(block_##name, d), has_min, block_##name##_sums))
 #define MATVEC_GROUP(isa)                                                                                    \
-    MATVEC_32S(iq4_nl, isa, 32, WIDE_ZERO)                                                                   \
-    MATVEC_32S(iq4_xs, isa, 256, WIDE_ZERO)                                                                  \
-    MATVEC_32S(mxfp4, isa, 32, 12)                                                                           \
-    MATVEC_OF(nvfp4, isa, matvec_nvfp4(w, row_bytes, n_rows, k, act, y))                                     \
     MATVEC_32S(q1_0, isa, 128, 1)                                                                            \
     MATVEC_32S(q2_0, isa, 64, 1)                                                                             \
     MATVEC_256S(q2_k, isa, true)                                                                             \

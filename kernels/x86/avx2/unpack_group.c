@@ -19,14 +19,14 @@ INLINE void store_scales_32(const expanded *x, const rows *s, const float factor
 /* Codes that fit 4 or 5 bits around a zero point in their middle. */
 INLINE void unpack_narrow(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p,
                           const size_t bytes, const size_t values, codes_fn *codes, scales_fn *scales,
-                          const int bits) {
+                          const int bits, const float factor) {
     expanded x;
     rows s;
     expand_open(&x, &s, w, row_bytes, n_rows, k0, kc, bytes, values);
     expand_codes(&x, &s, codes, bits == 4 ? 8 : 16);
     store_expanded(&x, p);
     expand_scales(&x, &s, scales);
-    store_scales_32(&x, &s, 1.0f / (float)zero_point_factor(bits), p);
+    store_scales_32(&x, &s, factor / (float)zero_point_factor(bits), p);
     p->aux[AUX_BITS] = bits;
 }
 
@@ -67,9 +67,9 @@ INLINE void unpack_wide(const void *w, size_t row_bytes, size_t n_rows, size_t k
     }
 UNPACK(iq4_nl, unpack_wide, 32, scales_iq4_nl)
 UNPACK(iq4_xs, unpack_wide, 256, scales_iq4_xs)
-UNPACK(mxfp4, unpack_narrow, 32, scales_mxfp4, 5)
-UNPACK(q1_0, unpack_narrow, 128, scales_q1_0, 4)
-UNPACK(q2_0, unpack_narrow, 64, scales_q2_0, 4)
+UNPACK(mxfp4, unpack_narrow, 32, scales_mxfp4, 5, MXFP4_FACTOR)
+UNPACK(q1_0, unpack_narrow, 128, scales_q1_0, 4, 1)
+UNPACK(q2_0, unpack_narrow, 64, scales_q2_0, 4, 1)
 
 /* ---- PANEL_Q8_32_16 ---- */
 
@@ -83,7 +83,7 @@ void unpack_nvfp4_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0
     for (size_t i = 0; i < 2; i++)
         for (int v = 0; v < 2; v++) {
             __m256 t[8];
-            turn_scales(&x, &s, i, v, 128.0f / (float)zero_point_factor(5), t);
+            turn_scales(&x, &s, i, v, NVFP4_FACTOR / (float)zero_point_factor(5), t);
             for (size_t j = 0; j < 8; j++) _mm256_store_ps(p->scale + ROWS * (8 * i + j) + 8 * v, t[j]);
         }
 }

@@ -70,18 +70,11 @@ INLINE void expand_scales(expanded *x, const rows *s, scales_fn *scales) {
     }
 }
 
+/* Over NVFP4_FACTOR. */
 INLINE void expand_scales_nvfp4(expanded *x, const rows *s) {
-    enum { B = sizeof(block_nvfp4) };
     for (size_t r = 0; r < ROWS; r++)
-        for (size_t b = 0; b < 4; b++) {
-            const uint8_t *d = s->row[r] + b * B;
-            const __m256 low = scales_nvfp4(d, 0), high = scales_nvfp4(d, 2);          /* four times each */
-            const __m256 both = _mm256_shuffle_ps(low, high, _MM_SHUFFLE(0, 0, 0, 0)); /* 0 0 2 2, 1 1 3 3 */
-            const __m128 even = _mm256_castps256_ps128(both), odd = _mm256_extractf128_ps(both, 1);
-            _mm_store_ps(x->scale[r] + 4 * b,
-                         _mm_unpacklo_ps(_mm_shuffle_ps(even, even, _MM_SHUFFLE(2, 2, 2, 0)),
-                                         _mm_shuffle_ps(odd, odd, _MM_SHUFFLE(2, 2, 2, 0))));
-        }
+        for (size_t i = 0; i < 2; i++)
+            _mm256_store_ps(x->scale[r] + 8 * i, eight_scales_nvfp4(s->row[r] + 2 * i * sizeof(block_nvfp4)));
 }
 
 /* The integer scales of Q3_K (and, 0..15, of Q2_K, whose minima are the upper halves of the same bytes), to

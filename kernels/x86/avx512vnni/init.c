@@ -35,6 +35,13 @@ void kernels_init_avx512vnni(kernels *k) {
     TYPE(q2_0, Q2_0)
     TYPE(tq1_0, TQ1_0)
     TYPE(tq2_0, TQ2_0)
+    TYPE(iq1_s, IQ1_S)
+    TYPE(iq1_m, IQ1_M)
+    TYPE(iq2_xxs, IQ2_XXS)
+    TYPE(iq2_xs, IQ2_XS)
+    TYPE(iq2_s, IQ2_S)
+    TYPE(iq3_xxs, IQ3_XXS)
+    TYPE(iq3_s, IQ3_S)
 
     k->panel_mul[PANEL_Q8_32] = panel_mul_q8_32_avx512vnni;
     k->panel_mul[PANEL_Q8_32_MIN] = panel_mul_q8_32_min_avx512vnni;
@@ -42,8 +49,11 @@ void kernels_init_avx512vnni(kernels *k) {
     k->panel_mul[PANEL_Q8_256_16] = panel_mul_q8_256_16_avx512vnni;
     k->panel_mul[PANEL_Q8_32_16] = panel_mul_q8_32_16_avx512vnni;
     k->panel_mul[PANEL_Q8_256_16_MIN] = panel_mul_q8_256_16_min_avx512vnni;
-    static const panel_kind kinds[] = {PANEL_Q8_32,     PANEL_Q8_32_MIN, PANEL_Q8_256_MIN,
-                                       PANEL_Q8_256_16, PANEL_Q8_32_16,  PANEL_Q8_256_16_MIN};
+    k->panel_mul[PANEL_Q7_256_MIN] = panel_mul_q8_256_min_avx512vnni;
+    k->panel_mul[PANEL_Q7_256_16] = panel_mul_q8_256_16_avx512vnni;
+    static const panel_kind kinds[] = {PANEL_Q8_32,      PANEL_Q8_32_MIN, PANEL_Q8_256_MIN,
+                                       PANEL_Q8_256_16,  PANEL_Q8_32_16,  PANEL_Q8_256_16_MIN,
+                                       PANEL_Q7_256_MIN, PANEL_Q7_256_16};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         k->panel_rows[kinds[i]] = 32;
         k->panel_tokens[kinds[i]] = PANEL_TOKENS_AVX512VNNI;

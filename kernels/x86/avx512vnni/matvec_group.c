@@ -65,41 +65,8 @@ VEC_INLINE void matvec_groups(const uint8_t *w, size_t row_bytes, size_t n_rows,
         matvec_groups(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), values, codes_##name,           \
                       scales_##name, zero);                                                                  \
     }
-MATVEC_GROUPS(iq4_nl, 32, 128)
-MATVEC_GROUPS(iq4_xs, 256, 128)
-MATVEC_GROUPS(mxfp4, 32, 12)
 MATVEC_GROUPS(q1_0, 128, 1)
 MATVEC_GROUPS(q2_0, 64, 1)
-
-/* ---- NVFP4: groups of 16, four to a block of 64 ---- */
-
-/* A group is a lane of 128 bits, and its sum starts with what the zero point has too much. */
-void matvec_nvfp4_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                             float *y) {
-    enum { B = sizeof(block_nvfp4), ZERO = 128 };
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    const __m128i halves = _mm_setr_epi32(0, 0, 1, 1);
-    const float *d = act_d(act, k);
-    const int32_t *z = act_z16(act, k);
-    stream ahead = (uintptr_t)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *p = (const uint8_t *)w + r * row_bytes;
-        const int8_t *q = act_q(act);
-        __m512 sum = _mm512_setzero_ps();
-        stream_row(&ahead, p);
-        for (size_t i = 0; i < k / 64; i++, p += B, q += 64) {
-            stream_bytes(&ahead, p, B);
-            const __m512i start = _mm512_maskz_permutexvar_epi32(
-                0x1111, lanes, _mm512_castsi128_si512(_mm_loadu_si128((const void *)(z + 4 * i))));
-            const __m512i dot = _mm512_dpbusd_epi32(start, codes_nvfp4(p, 0, ZERO), _mm512_loadu_si512(q));
-            const __m128 two = _mm_castsi128_ps(_mm_loadl_epi64((const void *)(d + 2 * i)));
-            const __m128 scale = _mm_mul_ps(scales_nvfp4(p), _mm_permutevar_ps(two, halves));
-            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot),
-                                  _mm512_permutexvar_ps(lanes, _mm512_castps128_ps512(scale)), sum);
-        }
-        y[r] = vec_sum16(sum);
-    }
-}
 
 /* ---- superblocks ---- */
 

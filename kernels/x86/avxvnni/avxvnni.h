@@ -29,6 +29,11 @@ unpack_fn unpack_q2_k_avxvnni, unpack_q3_k_avxvnni, unpack_iq4_nl_avxvnni, unpac
 unpack_fn unpack_mxfp4_avxvnni, unpack_nvfp4_avxvnni, unpack_q1_0_avxvnni, unpack_q2_0_avxvnni;
 unpack_fn unpack_tq1_0_avxvnni, unpack_tq2_0_avxvnni;
 
+matvec_fn matvec_iq1_s_avxvnni, matvec_iq1_m_avxvnni, matvec_iq2_xxs_avxvnni, matvec_iq2_xs_avxvnni,
+    matvec_iq2_s_avxvnni, matvec_iq3_xxs_avxvnni, matvec_iq3_s_avxvnni;
+unpack_fn unpack_iq1_s_avxvnni, unpack_iq1_m_avxvnni, unpack_iq2_xxs_avxvnni, unpack_iq2_xs_avxvnni,
+    unpack_iq2_s_avxvnni, unpack_iq3_xxs_avxvnni, unpack_iq3_s_avxvnni;
+
 panel_mul_fn panel_mul_q8_32_avxvnni, panel_mul_q8_32_min_avxvnni;
 panel_mul_fn panel_mul_q8_32_16_avxvnni, panel_mul_q8_256_16_min_avxvnni;
 panel_mul_fn panel_mul_q8_256_min_avxvnni, panel_mul_q8_256_16_avxvnni;

@@ -17,27 +17,28 @@ INLINE void store_turned(const expanded *x, const rows *s, const size_t n, const
 }
 
 INLINE void unpack_groups(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p,
-                          const size_t bytes, const size_t values, codes_fn *codes, scales_fn *scales) {
+                          const size_t bytes, const size_t values, codes_fn *codes, scales_fn *scales,
+                          const float factor) {
     expanded x;
     rows s;
     expand_open(&x, &s, w, row_bytes, n_rows, k0, kc, bytes, values);
     expand_codes(&x, &s, codes, ZERO);
     store_expanded(&x, p);
     expand_scales(&x, &s, scales);
-    store_turned(&x, &s, 8, 1, p);
+    store_turned(&x, &s, 8, factor, p);
 }
 
-#define UNPACK(name, values)                                                                                 \
+#define UNPACK(name, values, factor)                                                                         \
     void unpack_##name##_avxvnni(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc,       \
                                  panel *p) {                                                                 \
         unpack_groups(w, row_bytes, n_rows, k0, kc, p, sizeof(block_##name), values, codes_##name,           \
-                      scales_##name);                                                                        \
+                      scales_##name, factor);                                                                \
     }
-UNPACK(iq4_nl, 32)
-UNPACK(iq4_xs, 256)
-UNPACK(mxfp4, 32)
-UNPACK(q1_0, 128)
-UNPACK(q2_0, 64)
+UNPACK(iq4_nl, 32, 1)
+UNPACK(iq4_xs, 256, 1)
+UNPACK(mxfp4, 32, MXFP4_FACTOR)
+UNPACK(q1_0, 128, 1)
+UNPACK(q2_0, 64, 1)
 
 void unpack_nvfp4_avxvnni(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p) {
     expanded x;
@@ -46,7 +47,7 @@ void unpack_nvfp4_avxvnni(const void *w, size_t row_bytes, size_t n_rows, size_t
     expand_codes(&x, &s, codes_nvfp4, ZERO);
     store_expanded(&x, p);
     expand_scales_nvfp4(&x, &s);
-    store_turned(&x, &s, 16, 128, p);
+    store_turned(&x, &s, 16, NVFP4_FACTOR, p);
 }
 
 /* Ternary codes are 0, 1, 2; the minimum takes 1 from each. */
