@@ -64,6 +64,24 @@ leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max
     return as_hparam(l, s);
 }
 
+leat_status arch_u32_layer(arch_loader *l, const char *key, uint32_t layer, uint32_t min, uint32_t max,
+                           uint32_t *out) {
+    char name[KEY_MAX];
+    const gguf_kv *kv = key_name(l, key, name) ? gguf_find(l->g, name) : NULL;
+    if (!kv || kv->type != GGUF_ARRAY) return arch_u32(l, key, min, max, NULL, out);
+    if (kv->elem_type != GGUF_U32 && kv->elem_type != GGUF_I32)
+        return error_set(l->e, LEAT_E_TYPE, "%s is an array of something else than 32-bit integers", name);
+    if (layer >= kv->count)
+        return error_set(l->e, LEAT_E_HPARAM, "%s has %llu values, none for layer %u", name,
+                         (unsigned long long)kv->count, layer);
+    int64_t v = kv->elem_type == GGUF_U32 ? (int64_t)gguf_kv_u64(kv, layer) : gguf_kv_i64(kv, layer);
+    if (v < (int64_t)min || v > (int64_t)max)
+        return error_set(l->e, LEAT_E_HPARAM, "%s[%u] is %lld, not %u .. %u", name, layer, (long long)v, min,
+                         max);
+    *out = (uint32_t)v;
+    return LEAT_OK;
+}
+
 leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback,
                      float *out) {
     char name[KEY_MAX];

@@ -107,6 +107,9 @@ typedef struct hparams {
     /* What only some architectures have. 0 where a model has none of it. */
     uint32_t window;                         /* keys that a token of a windowed layer sees, itself included */
     uint64_t windowed[ARCH_LAYERS_MAX / 64]; /* a bit for each layer; see hparams_windowed */
+    uint32_t head_dim_swa;                   /* of windowed layers, where theirs is another */
+    uint32_t n_layer_cached; /* leading layers with a cache of their own, where others share these */
+    uint32_t n_embd_layer;   /* of the inputs of each layer */
     bool hybrid; /* set by an architecture before it reads sizes: head_count_kv 0 marks recurrent layers */
     uint64_t recurrent[ARCH_LAYERS_MAX / 64]; /* a bit for each layer; see hparams_recurrent */
     uint32_t temperature_length; /* positions per step of the attention's temperature (Llama 4) */
@@ -155,6 +158,9 @@ extern const arch *const arch_list[];
  */
 leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max, const uint32_t *fallback,
                      uint32_t *out);
+/* The same for one layer: the value for all, or that of the layer in an array. Required. */
+leat_status arch_u32_layer(arch_loader *l, const char *key, uint32_t layer, uint32_t min, uint32_t max,
+                           uint32_t *out);
 leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback,
                      float *out);
 

@@ -168,22 +168,25 @@ void plan_attention(plan_builder *b, const plan_attention_step *step) {
     if (!a->head_dim_k) a->head_dim_k = hp->head_dim_k;
     if (!a->head_dim_v) a->head_dim_v = hp->head_dim_v;
     const rope_hparams *rope = a->rope == PLAN_ROPE_SWA ? &hp->rope_swa : &hp->rope;
-    if (step->layer >= hp->n_layer || b->p->kv[step->layer].n_head) {
+    if (step->layer >= hp->n_layer || !b->p->kv[step->layer].n_head != !step->shared) {
         builder_fail(b, LEAT_E_STATE, "there is no such layer, or it has attention already");
         return;
     }
     if (a->n_head % a->n_head_kv || a->n_head / a->n_head_kv > ATTEND_ROWS_MAX ||
         (a->rope != PLAN_ROPE_NONE && (!rope->n_dims || rope->n_dims + a->rope_first > a->head_dim_k)) ||
         builder_width(b, a->q) != (size_t)a->n_head * a->head_dim_k ||
-        builder_width(b, a->k) != (size_t)a->n_head_kv * a->head_dim_k ||
-        builder_width(b, a->v) != (size_t)a->n_head_kv * a->head_dim_v ||
+        (!a->shared && builder_width(b, a->k) != (size_t)a->n_head_kv * a->head_dim_k) ||
+        (!a->shared && builder_width(b, a->v) != (size_t)a->n_head_kv * a->head_dim_v) ||
         builder_width(b, a->out) != (size_t)a->n_head * a->head_dim_v)
         builder_fail(b, LEAT_E_STATE, "attention does not fit its buffers");
     if (!builder_vector(b, a->sinks, a->n_head)) a->sinks = NULL;
     s.norm = builder_head_norm(b, &a->q_norm, a->n_head, a->head_dim_k);
     s.k_norm = builder_head_norm(b, &a->k_norm, a->n_head_kv, a->head_dim_k);
-    b->p->kv[step->layer] = (kv_shape){
-        .n_head = a->n_head_kv, .dim_k = a->head_dim_k, .dim_v = a->head_dim_v, .window = a->window};
+    kv_shape shape = {a->n_head_kv, a->head_dim_k, a->head_dim_v, a->window}, *kept = &b->p->kv[step->layer];
+    if (a->shared && (kept->n_head != shape.n_head || kept->dim_k != shape.dim_k ||
+                      kept->dim_v != shape.dim_v || kept->window != shape.window))
+        builder_fail(b, LEAT_E_STATE, "a layer does not fit the cache that it shares");
+    *kept = shape;
     builder_one(b, &s, attention_one_tiles, attention_one_tile);
     builder_many(b, &s, append_tiles, append_tile);
     builder_many(b, &s, attention_many_tiles, attention_many_tile);

@@ -107,6 +107,8 @@ typedef struct plan_attention_step {
     float scale;         /* of q . k */
     float softcap;       /* scale * q . k becomes softcap * tanh(scale * q . k / softcap); 0: it does not */
     size_t window;       /* keys that a token sees, itself included; 0: all */
+    bool shared;         /* layer is another one's: its cache is used, k and v are not there */
+    bool v_norm;         /* each head of v is divided by its root mean square */
     const weight *sinks; /* (n_head) scores that take part in the softmax; NULL or absent: none */
 } plan_attention_step;
 /* Norms and rotates q and k, appends k and v to the cache, out = causal attention over the cache. At most one
@@ -187,6 +189,15 @@ typedef struct plan_gate_norm_step {
     bool sigmoid;                /* f, else silu */
 } plan_gate_norm_step;
 void plan_gate_norm(plan_builder *b, const plan_gate_norm_step *s);
+
+/* ---- inputs of each layer (stage_norm.c) ---- */
+
+/* x[t] = scale * (x[t] + norm of each group of in[t]) */
+void plan_add_groups(plan_builder *b, plan_buf x, plan_buf in, plan_norm norm, size_t n_groups, float scale);
+/* x[t] *= columns first .. of by[t] */
+void plan_multiply(plan_builder *b, plan_buf x, plan_buf by, size_t first);
+/* x[t] *= a number of the model; NULL or absent: 1 */
+void plan_scale(plan_builder *b, plan_buf x, const weight *number);
 
 /* ---- latent attention (stage_latent.c) ---- */
 

@@ -1,4 +1,5 @@
-/* The builder's steps for layers that remember by a state; the others are in plan.c. */
+/* The builder's steps that are small beside the products around them: layers that remember by a state, inputs
+ * of each layer. The others are in plan.c. */
 #include "builder.h"
 
 /* The same stage for one token and for many: what there is to do is small beside the products around it. */
@@ -69,4 +70,40 @@ void plan_gate_norm(plan_builder *b, const plan_gate_norm_step *step) {
     }
     s.norm = builder_head_norm(b, &step->norm, n, s.width / n);
     both(b, &s, gate_norm_tiles, gate_norm_tile);
+}
+
+/* A stage that changes x row by row with the help of `in`. */
+static stage rowwise(plan_builder *b, plan_buf x, plan_buf in) {
+    stage s = {.in = in, .width = builder_width(b, x), .scale = 1.0f, .n_groups = 1, .n_parts = 1};
+    s.part[0].out = x;
+    if (b->p->max_width < s.width) b->p->max_width = s.width;
+    return s;
+}
+
+void plan_add_groups(plan_builder *b, plan_buf x, plan_buf in, plan_norm norm, size_t n_groups, float scale) {
+    stage s = rowwise(b, x, in);
+    s.scale = scale;
+    s.n_groups = n_groups;
+    if (!n_groups || s.width % n_groups || builder_width(b, in) != s.width) {
+        builder_fail(b, LEAT_E_STATE, "groups do not fit their buffers");
+        return;
+    }
+    s.norm = builder_norm(b, &norm, s.width / n_groups);
+    both(b, &s, normalize_tiles, add_groups_tile);
+}
+
+void plan_multiply(plan_builder *b, plan_buf x, plan_buf by, size_t first) {
+    stage s = rowwise(b, x, by);
+    s.first = first;
+    if (first + s.width > builder_width(b, by))
+        builder_fail(b, LEAT_E_STATE, "a factor does not fit its buffer");
+    both(b, &s, normalize_tiles, multiply_tile);
+}
+
+void plan_scale(plan_builder *b, plan_buf x, const weight *number) {
+    stage s = rowwise(b, x, x);
+    const float *value = builder_vector(b, number, 1);
+    if (!value) return;
+    s.scale = *value;
+    both(b, &s, normalize_tiles, scale_tile);
 }

@@ -72,7 +72,11 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
     if (p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
     leat_status st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
-    if (!st) st = check_kv_type("values", p->v_type, m->hp.head_dim_v, e);
+    /* latent values are the first part of the keys */
+    leat_kv_type v_type = m->hp.latent.absorbed ? p->k_type : p->v_type;
+    if (!st) st = check_kv_type("values", v_type, m->hp.head_dim_v, e);
+    if (!st && m->hp.head_dim_swa) st = check_kv_type("keys", p->k_type, m->hp.head_dim_swa, e);
+    if (!st && m->hp.head_dim_swa) st = check_kv_type("values", p->v_type, m->hp.head_dim_swa, e);
     return st;
 }
 

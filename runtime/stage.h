@@ -48,6 +48,7 @@ struct stage {
     float scale; /* of what is added, of logits, of embeddings */
     float softcap;
     size_t tile_rows;
+    size_t first, n_groups; /* of what multiplies or is added by columns */
     plan_attention_step attention;
     plan_moe_step moe;
     plan_latent_step latent;
@@ -124,6 +125,7 @@ enum {
  * hand-off). */
 stage_tiles_fn embed_tiles, linear_one_tiles, gated_one_tiles, normalize_tiles, attention_one_tiles;
 stage_tile_fn embed_tile, linear_one_tile, gated_one_tile, normalize_tile, attention_one_tile;
+stage_tile_fn add_groups_tile, multiply_tile, scale_tile; /* with normalize_tiles */
 
 /* stage_many.c: the input is prepared once, in a stage of its own. */
 stage_tiles_fn prepare_tiles, linear_many_tiles, gated_many_tiles, append_tiles, attention_many_tiles;

@@ -1,6 +1,8 @@
 /* Attention in a pass: heads are normed and rotated, keys and values stored, then each tile is the query
  * heads that share a KV head. A layer with a window shows the kernel only the keys from the first that its
  * tokens see. */
+#include <math.h>
+
 #include "stage.h"
 
 enum { APPEND_TOKENS = 8, ATTENTION_TOKENS = 64 };
@@ -33,8 +35,14 @@ static void place(const plan_attention_step *a, const run *r, const stage_norm *
 void attention_append(const stage *s, const run *r, size_t token, size_t kv_head) {
     const plan_attention_step *a = &s->attention;
     float *k = buf_row(r, a->k, token) + kv_head * a->head_dim_k;
-    const float *v = buf_row(r, a->v, token) + kv_head * a->head_dim_v;
+    float *v = buf_row(r, a->v, token) + kv_head * a->head_dim_v;
     place(a, r, &s->k_norm, kv_head, k, token);
+    if (a->v_norm) {
+        double square = 0.0;
+        for (size_t i = 0; i < a->head_dim_v; i++) square += (double)v[i] * v[i];
+        float inverse = (float)(1.0 / sqrt(square / (double)a->head_dim_v + (double)s->k_norm.eps));
+        for (size_t i = 0; i < a->head_dim_v; i++) v[i] *= inverse;
+    }
     r->k->encode[r->kv->k_format](k, kv_key(r->kv, a->layer, kv_head, r->pos + token), a->head_dim_k);
     r->k->encode[r->kv->v_format](v, kv_value(r->kv, a->layer, kv_head, r->pos + token), a->head_dim_v);
 }
@@ -82,7 +90,7 @@ size_t attention_one_tiles(const stage *s, const run *r) {
 
 void attention_one_tile(const stage *s, const run *r, scratch *w, size_t kv_head) {
     size_t heads = s->attention.n_head / s->attention.n_head_kv;
-    attention_append(s, r, 0, kv_head);
+    if (!s->attention.shared) attention_append(s, r, 0, kv_head);
     for (size_t h = kv_head * heads; h < (kv_head + 1) * heads; h++) attention_query(s, r, 0, h);
     attention_attend(s, r, w, kv_head, 0, 1);
 }
@@ -97,7 +105,8 @@ size_t append_tiles(const stage *s, const run *r) {
 void append_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     (void)w;
     for (size_t t = tile * APPEND_TOKENS; t < r->n_tokens && t < (tile + 1) * APPEND_TOKENS; t++) {
-        for (size_t h = 0; h < s->attention.n_head_kv; h++) attention_append(s, r, t, h);
+        for (size_t h = 0; !s->attention.shared && h < s->attention.n_head_kv; h++)
+            attention_append(s, r, t, h);
         for (size_t h = 0; h < s->attention.n_head; h++) attention_query(s, r, t, h);
     }
 }

@@ -62,3 +62,31 @@ void normalize_tile(const stage *s, const run *r, scratch *w, size_t tile) {
         for (size_t i = 0; s->add && i < s->width; i++) out[i] += s->scale * y[i];
     }
 }
+
+void add_groups_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    size_t dim = s->width / s->n_groups;
+    for (size_t t = tile * NORMALIZE_TOKENS; t < r->n_tokens && t < (tile + 1) * NORMALIZE_TOKENS; t++) {
+        float *out = buf_row(r, s->part[0].out, t);
+        const float *in = buf_row(r, s->in, t);
+        for (size_t g = 0; g < s->n_groups; g++)
+            stage_normalize(r, &s->norm, in + g * dim, dim, w->row + g * dim);
+        for (size_t i = 0; i < s->width; i++) out[i] = s->scale * (out[i] + w->row[i]);
+    }
+}
+
+void multiply_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    (void)w;
+    for (size_t t = tile * NORMALIZE_TOKENS; t < r->n_tokens && t < (tile + 1) * NORMALIZE_TOKENS; t++) {
+        float *x = buf_row(r, s->part[0].out, t);
+        const float *by = buf_row(r, s->in, t) + s->first;
+        for (size_t i = 0; i < s->width; i++) x[i] *= by[i];
+    }
+}
+
+void scale_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    (void)w;
+    for (size_t t = tile * NORMALIZE_TOKENS; t < r->n_tokens && t < (tile + 1) * NORMALIZE_TOKENS; t++) {
+        float *x = buf_row(r, s->part[0].out, t);
+        for (size_t i = 0; i < s->width; i++) x[i] *= s->scale;
+    }
+}

@@ -64,6 +64,8 @@ typedef struct arch_spec {
     double embed_scale, residual_scale, logit_scale, attention_scale, attention_cap, logit_cap;
     spec_experts experts;
     bool sinks;
+    bool gemma4; /* heads of half the size in windowed layers, one KV head in the others, which lack v; the
+                    last two layers share caches; inputs of each layer, and a scale */
     bool latent, absorbed; /* DeepSeek's attention; with k_b and v_b */
     spec_mixer mixer;
     uint32_t attention_period; /* with a mixer: the last of so many layers is attention; 0: none is */
@@ -91,5 +93,6 @@ static inline bool spec_expert_layer(const arch_spec *s, uint32_t layer) {
 /* Sizes that follow from a model's, where the architecture asks for more of them than random_model.h has. */
 enum { MIX_TAPS = 3, MAMBA_HEADS = 4, MAMBA_GROUPS = 2, MAMBA_STATE = 16, DELTA_KEYS = 2, DELTA_VALUES = 4 };
 enum { LATENT_RANK = 32, LATENT_ROPE = 8 };
+enum { INPUT_WIDTH = 32, SHARED_LAYERS = 2 }; /* of gemma4 */
 
 #endif

@@ -35,6 +35,7 @@ void maker_norm(maker *k, const char *name, uint32_t layer, uint64_t n);
 /* random_mix.c: a layer's part in place of plain attention, or of the feed-forward network, and the keys of
  * both. */
 void mix_attention(maker *k, uint32_t layer);
+void mix_inputs(maker *k);
 void mix_experts(maker *k, uint32_t layer);
 void mix_keys(maker *k);
 

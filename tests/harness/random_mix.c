@@ -84,11 +84,60 @@ static void delta(maker *k, uint32_t i) {
     matrix(k, "ssm_out", i, n, DELTA_VALUES * d);
 }
 
+static void gemma4(maker *k, uint32_t i) {
+    const random_model *m = k->m;
+    bool windowed = spec_windowed(m->spec, i);
+    uint64_t n = m->n_embd, d = windowed ? m->head_dim / 2 : m->head_dim,
+             kv = windowed ? m->n_head_kv * d : d;
+    matrix(k, "attn_q", i, m->n_head * d, n);
+    maker_vector(k, "blk.%u.attn_q_norm.weight", i, d, 0.3f);
+    if (i + SHARED_LAYERS < m->n_layer) {
+        matrix(k, "attn_k", i, kv, n);
+        maker_vector(k, "blk.%u.attn_k_norm.weight", i, d, 1.0f);
+        if (windowed) matrix(k, "attn_v", i, kv, n);
+    }
+    matrix(k, "attn_output", i, n, m->n_head * d);
+    maker_vector(k, "blk.%u.post_attention_norm.weight", i, n, 1.0f);
+    matrix(k, "inp_gate", i, INPUT_WIDTH, n);
+    matrix(k, "proj", i, n, INPUT_WIDTH);
+    maker_vector(k, "blk.%u.post_norm.weight", i, n, 1.0f);
+    maker_vector(k, "blk.%u.layer_output_scale.weight", i, 1, 0.8f);
+}
+
+void mix_inputs(maker *k) {
+    const random_model *m = k->m;
+    uint64_t all = m->n_layer * (uint64_t)INPUT_WIDTH;
+    maker_tensor(k, "per_layer_token_embd.weight", 0, format_for(k, all), m->n_vocab, all, 0.0f);
+    maker_tensor(k, "per_layer_model_proj.weight", 0, format_for(k, m->n_embd), all, m->n_embd, 0.0f);
+    maker_vector(k, "per_layer_proj_norm.weight", 0, INPUT_WIDTH, 1.0f);
+}
+
+static void gemma4_keys(maker *k) {
+    const random_model *m = k->m;
+    maker_key_u32(k, "attention.key_length_swa", m->head_dim / 2);
+    maker_key_u32(k, "attention.value_length_swa", m->head_dim / 2);
+    maker_key_u32(k, "rope.dimension_count_swa", m->head_dim / 2);
+    maker_key_f32(k, "rope.freq_base_swa", 10000.0f);
+    maker_key_u32(k, "attention.shared_kv_layers", SHARED_LAYERS);
+    maker_key_u32(k, "embedding_length_per_layer_input", INPUT_WIDTH);
+    for (int array = 0; array < 2; array++) {
+        maker_key(k, array ? "attention.head_count_kv" : "attention.sliding_window_pattern", GGUF_ARRAY);
+        maker_put_u32(k, GGUF_U32);
+        maker_put_u64(k, m->n_layer);
+        for (uint32_t i = 0; i < m->n_layer; i++) {
+            bool windowed = spec_windowed(m->spec, i);
+            maker_put_u32(k, !array ? windowed : windowed ? m->n_head_kv : 1);
+        }
+    }
+}
+
 void mix_attention(maker *k, uint32_t layer) {
     const arch_spec *s = k->m->spec;
     maker_norm(k, "blk.%u.attn_norm", layer, k->m->n_embd);
     if (s->latent)
         latent(k, layer);
+    else if (s->gemma4)
+        gemma4(k, layer);
     else if (!spec_mixes(s, layer))
         gated(k, layer);
     else if (s->mixer == MIXER_CONV)
@@ -168,7 +217,9 @@ void mix_keys(maker *k) {
     maker_key_u32(k, "attention.head_count", attention ? m->n_head : 0);
     if (s->experts.n) expert_keys(k, &s->experts, m->n_ff);
     if (s->mixer) mixer_keys(k);
-    if (s->mixer && s->mixer != MIXER_DELTA && attention) {
+    if (s->gemma4)
+        gemma4_keys(k);
+    else if (s->mixer && s->mixer != MIXER_DELTA && attention) {
         maker_key(k, "attention.head_count_kv", GGUF_ARRAY);
         maker_put_u32(k, GGUF_U32);
         maker_put_u64(k, m->n_layer);

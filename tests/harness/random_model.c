@@ -272,13 +272,14 @@ static void tensors(maker *k) {
     bool tied = m->tied || s->tied;
     maker_tensor(k, "token_embd.weight", 0, tied ? m->output_format : m->embed_format, m->n_vocab, m->n_embd,
                  0.0f);
+    if (s->gemma4) mix_inputs(k);
     if (s->positions) maker_tensor(k, "position_embd.weight", 0, FORMAT_F32, m->n_ctx, m->n_embd, 0.0f);
     if (s->long_factors) {
         maker_vector(k, "rope_factors_long.weight", 0, m->head_dim / 2, 3.0f);
         maker_vector(k, "rope_factors_short.weight", 0, m->head_dim / 2, 1.5f);
     }
     for (uint32_t i = 0; i < m->n_layer; i++) {
-        if (spec_mixes(s, i) || s->latent || s->gated)
+        if (spec_mixes(s, i) || s->latent || s->gated || s->gemma4)
             mix_attention(k, i);
         else
             attention(k, i);

@@ -223,7 +223,7 @@ static void attention(const shape *s, const leat_file *f, unsigned layer, const 
     free(h), free(q), free(a), free(k), free(v), free(p);
 }
 
-static double activate(const shape *s, double x) {
+double ref_activate(const shape *s, double x) {
     if (!s->spec->gelu) return x / (1.0 + exp(-x));
     return x / 2.0 * (1.0 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
 }
@@ -255,7 +255,8 @@ static void feed_forward(const shape *s, const leat_file *f, unsigned layer, con
         norm(s, &w[FFN_NORM], &w[FFN_NORM_BIAS], x + t * s->embd, h);
         ref_multiply(&w[UP], &w[UP_BIAS], h, u);
         if (w[GATE].v) ref_multiply(&w[GATE], &w[GATE_BIAS], h, g);
-        for (size_t i = 0; i < s->ff; i++) g[i] = w[GATE].v ? activate(s, g[i]) * u[i] : activate(s, u[i]);
+        for (size_t i = 0; i < s->ff; i++)
+            g[i] = w[GATE].v ? ref_activate(s, g[i]) * u[i] : ref_activate(s, u[i]);
         ref_multiply(&w[DOWN], &w[DOWN_BIAS], g, h);
         ref_add(s, &w[FFN_POST], h, out + t * s->embd);
     }
@@ -263,13 +264,13 @@ static void feed_forward(const shape *s, const leat_file *f, unsigned layer, con
     free(h), free(g), free(u);
 }
 
-static void layers(const shape *s, const leat_file *f, double *x) {
+static void layers(shape *s, const leat_file *f, double *x) {
     size_t bytes = s->n * s->embd * sizeof *x;
     bool parallel = s->spec->parallel || s->spec->no_ffn_norm;
     double *before = malloc(bytes);
     for (unsigned i = 0; before && i < s->n_layer; i++) {
         memcpy(before, x, bytes);
-        if (spec_mixes(s->spec, i) || s->spec->latent || s->spec->gated)
+        if (spec_mixes(s->spec, i) || s->spec->latent || s->spec->gated || s->spec->gemma4)
             ref_mix(s, f, i, before, x);
         else
             attention(s, f, i, before, x);
@@ -278,8 +279,10 @@ static void layers(const shape *s, const leat_file *f, double *x) {
             ref_experts(s, f, i, before, x);
         else if (s->spec->mixer != MIXER_MAMBA || s->spec->attention_period)
             feed_forward(s, f, i, before, x);
+        if (s->inputs) ref_layer_end(s, f, i, x);
     }
     free(before);
+    for (size_t i = 0; i < 64; i++) free(s->kept[i][0]), free(s->kept[i][1]);
 }
 
 static shape shape_of(const leat_file *f, const arch_spec *spec, size_t n, size_t n_ctx) {
@@ -298,7 +301,7 @@ static shape shape_of(const leat_file *f, const arch_spec *spec, size_t n, size_
                .base = number(f, "rope.freq_base")};
     if (spec->latent)
         s.dim = (size_t)number(f, spec->absorbed ? "attention.key_length_mla" : "attention.key_length");
-    if (isnan(number(f, "attention.head_count_kv")) || spec->mixer) s.kv_heads = 2;
+    if (isnan(number(f, "attention.head_count_kv")) || spec->mixer || spec->gemma4) s.kv_heads = 2;
     matrix divisors = {0};
     if (spec->long_factors)
         divisors = ref_load(f,
@@ -329,7 +332,9 @@ double *reference_logits_of(const char *path, const arch_spec *spec, const leat_
         size_t t = i / s.embd, c = i % s.embd;
         x[i] = embed.v[(size_t)tokens[t] * s.embd + c] * scale + (positions.v ? positions.v[i] : 0.0);
     }
+    if (s.spec->gemma4) s.inputs = ref_inputs(&s, f, tokens, x);
     layers(&s, f, x);
+    free(s.inputs);
     for (size_t t = 0; t < n; t++) {
         double *y = logits + t * head->rows, cap = s.spec->logit_cap;
         norm(&s, &last, &last_bias, x + t * s.embd, x + t * s.embd);

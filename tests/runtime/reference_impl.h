@@ -15,6 +15,8 @@ typedef struct shape {
     double eps, base;
     bool long_context;
     double divisor[256]; /* of rotary frequencies */
+    double *inputs;      /* (n, n_layer, INPUT_WIDTH) of each layer; NULL: none */
+    double *kept[64][2]; /* keys and values of layers that others share */
 } shape;
 
 /* A tensor by its name, which may hold one %u; of more than two dimensions the matrices below each other. */
@@ -27,8 +29,14 @@ void ref_rotate(const shape *s, double *x, size_t layer, double position);
 /* out += residual_scale * norm(h) */
 void ref_add(const shape *s, const matrix *post, double *h, double *out);
 
+double ref_activate(const shape *s, double x);
+
+/* reference_mix.c: what gemma4 adds to a token at the start, and to a layer at its end. */
+double *ref_inputs(const shape *s, const leat_file *f, const leat_token *tokens, const double *x);
+void ref_layer_end(const shape *s, const leat_file *f, unsigned layer, double *x);
+
 /* reference_mix.c: out += what a layer has in place of plain attention or a feed-forward network, of x. */
-void ref_mix(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
+void ref_mix(shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
 void ref_experts(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
 
 #endif

@@ -88,7 +88,7 @@ static void rotate_latent(const shape *s, double *x, double position) {
     }
 }
 
-static void latent(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+static void latent(shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
     size_t heads = s->heads, dim = s->dim, nope = dim - LATENT_ROPE, wide = LATENT_RANK + LATENT_ROPE;
     double *q, *kv = project(s, f, layer, "attn_kv_a_mqa.weight", "attn_norm.weight", x, s->embd);
     if (s->spec->absorbed) {
@@ -124,7 +124,7 @@ static void latent(const shape *s, const leat_file *f, unsigned layer, const dou
     free(gain.v), free(k_b.v), free(v_b.v), free(kv_b.v);
 }
 
-static void gated(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+static void gated(shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
     size_t dim = s->dim, kv = s->kv_heads;
     double *both = project(s, f, layer, "attn_q.weight", "attn_norm.weight", x, s->embd),
            *k = project(s, f, layer, "attn_k.weight", "attn_norm.weight", x, s->embd),
@@ -161,7 +161,7 @@ static double *convolve(const shape *s, const matrix *w, const matrix *bias, con
     return y;
 }
 
-static void convolution(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+static void convolution(shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
     size_t n = s->embd;
     double *bcx = project(s, f, layer, "shortconv.in_proj.weight", "attn_norm.weight", x, n);
     matrix w = of_layer(f, layer, "shortconv.conv.weight");
@@ -172,7 +172,7 @@ static void convolution(const shape *s, const leat_file *f, unsigned layer, cons
     free(bcx), free(w.v), free(y);
 }
 
-static void mamba(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+static void mamba(shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
     size_t inner = 2 * s->embd, dim = inner / MAMBA_HEADS, n = MAMBA_STATE, wide = inner / MAMBA_GROUPS,
            conv = inner + 2 * MAMBA_GROUPS * MAMBA_STATE, stride = inner + conv + MAMBA_HEADS;
     double *in = project(s, f, layer, "ssm_in.weight", "attn_norm.weight", x, s->embd);
@@ -210,7 +210,7 @@ static void unit(const shape *s, const double *x, size_t n, double *y) {
     for (size_t i = 0; i < n; i++) y[i] = x[i] / sqrt(square);
 }
 
-static void delta(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+static void delta(shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
     size_t dim = s->dim, heads = DELTA_VALUES, per_key = heads / DELTA_KEYS,
            conv = (2 * DELTA_KEYS + heads) * dim;
     bool pairs = s->spec->pairs;
@@ -250,9 +250,107 @@ static void delta(const shape *s, const leat_file *f, unsigned layer, const doub
     free(w.v), free(a.v), free(dt_bias.v), free(gain.v);
 }
 
-void ref_mix(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+/* ---- gemma4 ---- */
+
+static void rotate_halves(const shape *s, double *x, size_t dim, double base, double position) {
+    (void)s;
+    for (size_t i = 0; i < dim / 2; i++) {
+        double angle = position * pow(base, -2.0 * (double)i / (double)dim), a = x[i], b = x[i + dim / 2];
+        x[i] = a * cos(angle) - b * sin(angle);
+        x[i + dim / 2] = a * sin(angle) + b * cos(angle);
+    }
+}
+
+/* The norm of the rows of n heads, and their rotation; a gain of ones and no rotation for values. */
+static void place_heads(const shape *s, const leat_file *f, unsigned layer, const char *gain_name, double *x,
+                        size_t heads, size_t dim, double base) {
+    matrix gain = gain_name ? of_layer(f, layer, gain_name) : (matrix){0};
+    double *ones = numbers(dim);
+    for (size_t i = 0; i < dim; i++) ones[i] = gain.v ? gain.v[i] : 1;
+    for (size_t i = 0; i < s->n * heads; i++) {
+        ref_norm_values(s, ones, NULL, dim, x + i * dim, x + i * dim);
+        if (base > 0) rotate_halves(s, x + i * dim, dim, base, (double)(i / heads));
+    }
+    free(gain.v), free(ones);
+}
+
+static void gemma4(shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    bool windowed = spec_windowed(s->spec, layer), own = layer + SHARED_LAYERS < s->n_layer;
+    size_t dim = windowed ? s->dim / 2 : s->dim, kv = windowed ? s->kv_heads : 1, heads = s->heads;
+    size_t source = own ? layer : s->n_layer - SHARED_LAYERS - (windowed ? 2 : 1);
+    double base = windowed ? s->spec->local_base : s->base;
+    double *q = project(s, f, layer, "attn_q.weight", "attn_norm.weight", x, s->embd), *p = numbers(s->n),
+           *a = numbers(s->n * heads * dim), *y = numbers(s->embd);
+    place_heads(s, f, layer, "attn_q_norm.weight", q, heads, dim, base);
+    if (own) {
+        const char *values = windowed ? "attn_v.weight" : "attn_k.weight";
+        s->kept[layer][0] = project(s, f, layer, "attn_k.weight", "attn_norm.weight", x, s->embd);
+        s->kept[layer][1] = project(s, f, layer, values, "attn_norm.weight", x, s->embd);
+        place_heads(s, f, layer, "attn_k_norm.weight", s->kept[layer][0], kv, dim, base);
+        place_heads(s, f, layer, NULL, s->kept[layer][1], kv, dim, 0);
+    }
+    const double *k = s->kept[source][0], *v = s->kept[source][1];
+    matrix w = of_layer(f, layer, "attn_output.weight"),
+           post = of_layer(f, layer, "post_attention_norm.weight");
+    for (size_t t = 0; t < s->n; t++) {
+        size_t first = windowed && t + 1 > s->spec->window ? t + 1 - s->spec->window : 0;
+        for (size_t h = 0; h < heads; h++) {
+            size_t of = h / (heads / kv);
+            double sum = 0, *o = a + (t * heads + h) * dim;
+            for (size_t j = first; j <= t; j++) {
+                double score = 0;
+                for (size_t d = 0; d < dim; d++)
+                    score += q[(t * heads + h) * dim + d] * k[(j * kv + of) * dim + d];
+                sum += p[j] = exp(score);
+            }
+            for (size_t j = first; j <= t; j++)
+                for (size_t d = 0; d < dim; d++) o[d] += p[j] / sum * v[(j * kv + of) * dim + d];
+        }
+        ref_multiply(&w, NULL, a + t * heads * dim, y);
+        ref_add(s, &post, y, out + t * s->embd);
+    }
+    free(q), free(p), free(a), free(y), free(w.v), free(post.v);
+}
+
+double *ref_inputs(const shape *s, const leat_file *f, const leat_token *tokens, const double *x) {
+    matrix table = ref_load(f, "per_layer_token_embd.weight", 0),
+           w = ref_load(f, "per_layer_model_proj.weight", 0),
+           gain = ref_load(f, "per_layer_proj_norm.weight", 0);
+    size_t all = s->n_layer * INPUT_WIDTH;
+    double *inputs = numbers(s->n * all);
+    for (size_t t = 0; t < s->n; t++) {
+        double *y = inputs + t * all;
+        ref_multiply(&w, NULL, x + t * s->embd, y);
+        for (size_t i = 0; i < all; i++) y[i] /= sqrt((double)s->embd);
+        for (size_t i = 0; i < s->n_layer; i++)
+            ref_norm_values(s, gain.v, NULL, INPUT_WIDTH, y + i * INPUT_WIDTH, y + i * INPUT_WIDTH);
+        for (size_t i = 0; i < all; i++)
+            y[i] = (y[i] + table.v[(size_t)tokens[t] * all + i] * sqrt((double)INPUT_WIDTH)) / sqrt(2.0);
+    }
+    free(table.v), free(w.v), free(gain.v);
+    return inputs;
+}
+
+void ref_layer_end(const shape *s, const leat_file *f, unsigned layer, double *x) {
+    matrix gate = of_layer(f, layer, "inp_gate.weight"), w = of_layer(f, layer, "proj.weight"),
+           post = of_layer(f, layer, "post_norm.weight"),
+           scale = of_layer(f, layer, "layer_output_scale.weight");
+    double *g = numbers(INPUT_WIDTH), *y = numbers(s->embd);
+    for (size_t t = 0; t < s->n; t++) {
+        ref_multiply(&gate, NULL, x + t * s->embd, g);
+        for (size_t i = 0; i < INPUT_WIDTH; i++)
+            g[i] = ref_activate(s, g[i]) * s->inputs[(t * s->n_layer + layer) * INPUT_WIDTH + i];
+        ref_multiply(&w, NULL, g, y);
+        ref_add(s, &post, y, x + t * s->embd);
+        for (size_t i = 0; i < s->embd; i++) x[t * s->embd + i] *= scale.v[0];
+    }
+    free(gate.v), free(w.v), free(post.v), free(scale.v), free(g), free(y);
+}
+
+void ref_mix(shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
     const arch_spec *a = s->spec;
-    (a->latent                 ? latent
+    (a->gemma4                 ? gemma4
+     : a->latent               ? latent
      : !spec_mixes(a, layer)   ? gated
      : a->mixer == MIXER_CONV  ? convolution
      : a->mixer == MIXER_MAMBA ? mamba

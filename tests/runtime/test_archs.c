@@ -131,7 +131,7 @@ static double divergence(const float *got, const double *want) {
  * products in a row for each layer, whose errors add like their squares. */
 static double quantized_bound(const random_model *m) {
     /* more products in a row, some of them of two quantized ones */
-    bool more = m->spec && (m->spec->mixer || m->spec->latent || m->spec->experts.n);
+    bool more = m->spec && (m->spec->mixer || m->spec->latent || m->spec->gemma4 || m->spec->experts.n);
     return (more ? 0.09 : 0.045) * sqrt((double)m->n_layer);
 }
 
@@ -298,8 +298,8 @@ static void windows_slide(test *t) {
             check_long(t, &s, model, 7, got);
             check_long(t, &s, model, 100, got);
             leat_session *whole = open_f32(t, model, 4096, 1, 1), *small = open_f32(t, model, 512, 1, 1);
-            if (whole &&
-                small) { /* of 4096 + 512 positions, full layers keep all and windowed ones about 137 each */
+            if (whole && small && !spec->gemma4) { /* of 4096 + 512 positions, full layers keep all and
+                                                      windowed ones about 137 each */
                 uint32_t full = 0;
                 for (uint32_t i = 0; i < m.n_layer; i++) full += !spec_windowed(spec, i);
                 uint64_t more = leat_session_bytes(whole) - leat_session_bytes(small);

@@ -25,8 +25,7 @@ static const row rows[] = {
     /* the architecture */
     {WITHOUT, "general.architecture", 0, 0, LEAT_E_ARCH, "general.architecture is missing"},
     {AS_U32, "general.architecture", 3, 0, LEAT_E_TYPE, "general.architecture"},
-    {AS_STR, "general.architecture", 0, 0, LEAT_E_ARCH,
-     "\"strange\" is not known; known are: "},
+    {AS_STR, "general.architecture", 0, 0, LEAT_E_ARCH, "\"strange\" is not known; known are: "},
     /* numbers */
     {WITHOUT, "llama.block_count", 0, 0, LEAT_E_HPARAM, "llama.block_count"},
     {AS_U32, "llama.block_count", 0, 0, LEAT_E_HPARAM, "llama.block_count"},
