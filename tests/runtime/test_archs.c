@@ -213,9 +213,9 @@ static void check_decode(test *t, const subject *s) {
 }
 
 static void decode_equals_prefill(test *t) {
-    static const uint32_t formats[] = {FORMAT_F32, FORMAT_Q8_0, FORMAT_Q4_K};
+    static const uint32_t formats[] = {FORMAT_F32, FORMAT_Q8_0, FORMAT_Q4_K, FORMAT_MXFP4};
     for (const arch_spec *spec = arch_specs; spec->arch; spec++)
-        for (size_t f = 0; f < (spec->narrow ? 1 : 3); f++) {
+        for (size_t f = 0; f < (spec->narrow ? 1 : spec->experts.oai ? 4 : 3); f++) { /* MXFP4: gpt-oss */
             random_model m = random_model_of(spec, formats[f]);
             subject s;
             if (subject_open(t, &s, spec, &m, N, N_CTX)) check_decode(t, &s);
