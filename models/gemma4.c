@@ -1,7 +1,8 @@
-/* gemma4: Gemma 4, the dense models. As gemma3, with heads of another size in layers that see everything than
+/* gemma4: Gemma 4. As gemma3, with heads of another size in layers that see everything than
  * in those that see a window, values divided by their root mean square, the same as keys where the file has
  * none; the last layers may use the caches of earlier ones; and small inputs of each layer from a table of
- * their own (E2B, E4B). */
+ * their own (E2B, E4B). In 26B-A4B the feed-forward network has experts beside it, with norms and a router of
+ * their own. */
 #include "decoder.h"
 
 #include <float.h>
@@ -14,6 +15,8 @@ enum { WIDTHS_MAX = 16 };
 typedef struct gemma4_layer {
     attention_block attention; /* k and v absent in layers that share a cache; v absent: k is v too */
     ffn_block ffn;
+    moe_block moe;                                         /* absent in dense layers */
+    weight router_scale, expert_scale, ffn_post, moe_post; /* norms of what both add, before it is one */
     weight input_gate, input_proj, input_norm, scale;
     uint32_t n_head_kv, dim, n_ff;
     uint32_t cache; /* the layer whose cache this one uses */
@@ -31,7 +34,6 @@ static leat_status gemma4_hparams(arch_loader *l, hparams *hp) {
     leat_status s = arch_u32(l, "context_length", 1, INT32_MAX, NULL, &hp->n_ctx_train);
     if (!s) s = arch_u32(l, "embedding_length", 1, 1 << 20, NULL, &hp->n_embd);
     if (!s) s = arch_u32(l, "block_count", 1, ARCH_LAYERS_MAX, NULL, &hp->n_layer);
-    if (!s) s = arch_refuse(l, "expert_count", "mixture of experts");
     if (!s) s = arch_refuse(l, "nextn_predict_layers", "prediction of more than one token");
     if (!s) s = arch_u32(l, "attention.head_count", 1, 1024, NULL, &hp->n_head);
     if (!s) s = arch_u32_layer(l, "feed_forward_length", 0, 1, 1 << 22, &hp->n_ff);
@@ -46,6 +48,9 @@ static leat_status gemma4_hparams(arch_loader *l, hparams *hp) {
     if (!s) s = arch_f32(l, "attention.layer_norm_rms_epsilon", FLT_MIN, 1.0f, NULL, &hp->norm_eps);
     if (!s) s = arch_f32(l, "final_logit_softcapping", 0.0f, FLT_MAX, &zero, &hp->logit_softcap);
     if (!s) s = arch_read_windows(l, hp, 0, any);
+    hp->moe.routing.normalise = true;
+    if (!s) s = arch_read_experts(l, hp);
+    if (!s) hp->moe.routing.logit_scale = 1.0f / sqrtf((float)hp->n_embd);
     if (!s) s = arch_u32(l, "attention.shared_kv_layers", 0, hp->n_layer, &none, &n_shared);
     if (!s) s = arch_u32(l, "embedding_length_per_layer_input", 0, 1 << 16, &none, &hp->n_embd_layer);
     if (!s) s = arch_read_rope(l, hp, ROPE_HALVES);
@@ -92,6 +97,20 @@ static leat_status bind_attention(arch_loader *l, const hparams *hp, uint32_t i,
     return s;
 }
 
+static leat_status bind_experts(arch_loader *l, const hparams *hp, uint32_t i, gemma4_layer *y) {
+    size_t n = hp->n_embd;
+    if (!hp->moe.routing.n_expert || !arch_has(l, "blk.%u.ffn_gate_inp.weight", i)) return LEAT_OK;
+    leat_status s = arch_bind(l, &y->moe.norm, "blk.%u.pre_ffw_norm_2.weight", i, 1, n, 0);
+    if (!s) s = moe_bind_experts(l, hp, i, &y->moe);
+    if (!s) s = arch_bind(l, &y->router_scale, "blk.%u.ffn_gate_inp.scale", i, 1, n, 0);
+    if (!s)
+        s = arch_bind(l, &y->expert_scale, "blk.%u.ffn_down_exps.scale", i, 1, hp->moe.routing.n_expert,
+                      BIND_OPTIONAL);
+    if (!s) s = arch_bind(l, &y->ffn_post, "blk.%u.post_ffw_norm_1.weight", i, 1, n, 0);
+    if (!s) s = arch_bind(l, &y->moe_post, "blk.%u.post_ffw_norm_2.weight", i, 1, n, 0);
+    return s;
+}
+
 static leat_status gemma4_bind(arch_loader *l, const hparams *hp, void *ends, void *layers) {
     gemma4_ends *e = ends;
     gemma4_layer *layer = layers;
@@ -110,6 +129,7 @@ static leat_status gemma4_bind(arch_loader *l, const hparams *hp, void *ends, vo
         if (!s) s = arch_u32_layer(l, "feed_forward_length", i, 1, 1 << 22, &y->n_ff);
         own.n_ff = y->n_ff;
         if (!s) s = ffn_bind(l, &own, i, &y->ffn);
+        if (!s) s = bind_experts(l, hp, i, y);
         if (!s) s = arch_bind(l, &y->scale, "blk.%u.layer_output_scale.weight", i, 1, 1, BIND_OPTIONAL);
         if (s || !small) continue;
         s = arch_bind(l, &y->input_gate, "blk.%u.inp_gate.weight", i, small, n, 0);
@@ -173,12 +193,44 @@ static void attention(plan_builder *b, const hparams *hp, uint32_t i, const gemm
     add_back(b, hp, s->a, &a->out, NULL, &a->post_norm, s);
 }
 
+/* The feed-forward network and, where there are, the experts beside it. */
+static void feed_forward(plan_builder *b, const hparams *hp, const gemma4_layer *y, plan_buf routed,
+                         const stream *s) {
+    const moe_block *m = &y->moe;
+    ffn_project(b, hp, &y->ffn, block_norm(hp, &y->ffn.norm, NULL), s);
+    if (!m->router.data) {
+        ffn_steps(b, hp, &y->ffn, s);
+        return;
+    }
+    plan_linear(b, &(plan_linear_step){.in = s->ff, .n_parts = 1, .part = {{&y->ffn.down, NULL, s->sum}}});
+    plan_normalize(
+        b, &(plan_normalize_step){.in = s->sum, .out = s->sum, .norm = block_norm(hp, &y->ffn_post, NULL)});
+    plan_moe(b, &(plan_moe_step){.in = s->x,
+                                 .out = routed,
+                                 .norm = block_norm(hp, &m->norm, NULL),
+                                 .router_norm = block_norm(hp, &y->router_scale, NULL),
+                                 .routing = hp->moe.routing,
+                                 .router = &m->router,
+                                 .expert_scale = &y->expert_scale,
+                                 .gate = &m->gate,
+                                 .up = &m->up,
+                                 .down = &m->down,
+                                 .activation = ACTIVATION_GELU});
+    plan_normalize(b,
+                   &(plan_normalize_step){
+                       .in = routed, .out = s->sum, .norm = block_norm(hp, &y->moe_post, NULL), .add = true});
+    plan_normalize(
+        b, &(plan_normalize_step){
+               .in = s->sum, .out = s->x, .norm = block_norm(hp, &y->ffn.post_norm, NULL), .add = true});
+}
+
 static void gemma4_build(plan_builder *b, const hparams *hp, const void *ends, const void *layers) {
     const gemma4_ends *e = ends;
     const gemma4_layer *layer = layers;
     size_t small = hp->n_embd_layer, all = hp->n_layer * small;
     stream s = {.x = plan_buffer(b, hp->n_embd), .sum = plan_buffer(b, hp->n_embd)};
     plan_buf inputs = 0, projected = 0, gate = 0;
+    plan_buf routed = hp->moe.routing.n_expert ? plan_buffer(b, hp->n_embd) : 0;
     shelves u = {0};
 
     ends_open(b, hp, &e->ends, &s);
@@ -197,8 +249,7 @@ static void gemma4_build(plan_builder *b, const hparams *hp, const void *ends, c
         const gemma4_layer *y = &layer[i];
         attention(b, hp, i, y, &u, &s);
         s.ff = take(b, &u.ff, y->n_ff);
-        ffn_project(b, hp, &y->ffn, block_norm(hp, &y->ffn.norm, NULL), &s);
-        ffn_steps(b, hp, &y->ffn, &s);
+        feed_forward(b, hp, y, routed, &s);
         if (small) {
             plan_linear(b, &(plan_linear_step){.in = s.x,
                                                .n_parts = 1,

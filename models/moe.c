@@ -20,15 +20,11 @@ static leat_status bind_gate_up(arch_loader *l, const hparams *hp, uint32_t laye
     return s;
 }
 
-leat_status moe_bind(arch_loader *l, const hparams *hp, uint32_t layer, moe_block *m) {
+leat_status moe_bind_experts(arch_loader *l, const hparams *hp, uint32_t layer, moe_block *m) {
     size_t n = hp->moe.routing.n_expert, n_ff = hp->moe.n_ff, n_embd = hp->n_embd,
            n_shared = hp->moe.n_ff_shared;
     const decoder_options *o = block_options(hp);
-    char norm[64];
-    leat_status s;
-    snprintf(norm, sizeof norm, "blk.%%u.%s.weight", o->ffn_norm ? o->ffn_norm : "ffn_norm");
-    s = arch_bind(l, &m->norm, norm, layer, 1, n_embd, 0);
-    if (!s) s = arch_bind(l, &m->router, "blk.%u.ffn_gate_inp.weight", layer, n, n_embd, 0);
+    leat_status s = arch_bind(l, &m->router, "blk.%u.ffn_gate_inp.weight", layer, n, n_embd, 0);
     if (!s) s = arch_bind(l, &m->router_bias, "blk.%u.ffn_gate_inp.bias", layer, 1, n, BIND_OPTIONAL);
     if (!s) s = arch_bind(l, &m->select_bias, "blk.%u.exp_probs_b.bias", layer, 1, n, BIND_OPTIONAL);
     if (!s) s = bind_gate_up(l, hp, layer, m);
@@ -43,6 +39,14 @@ leat_status moe_bind(arch_loader *l, const hparams *hp, uint32_t layer, moe_bloc
     if (!s && o->shared_router)
         s = arch_bind(l, &m->shared_router, "blk.%u.ffn_gate_inp_shexp.weight", layer, 1, n_embd, 0);
     return s;
+}
+
+leat_status moe_bind(arch_loader *l, const hparams *hp, uint32_t layer, moe_block *m) {
+    const decoder_options *o = block_options(hp);
+    char norm[64];
+    snprintf(norm, sizeof norm, "blk.%%u.%s.weight", o->ffn_norm ? o->ffn_norm : "ffn_norm");
+    leat_status s = arch_bind(l, &m->norm, norm, layer, 1, hp->n_embd, 0);
+    return s ? s : moe_bind_experts(l, hp, layer, m);
 }
 
 void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, const stream *s) {

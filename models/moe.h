@@ -13,6 +13,8 @@ typedef struct moe_block {
     weight shared_gate, shared_up, shared_down, shared_router;
 } moe_block;
 
+/* The same but for the norm. */
+leat_status moe_bind_experts(arch_loader *l, const hparams *hp, uint32_t layer, moe_block *m);
 leat_status moe_bind(arch_loader *l, const hparams *hp, uint32_t layer, moe_block *m);
 void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, const stream *s);
 

@@ -38,8 +38,9 @@ typedef struct moe_routing {
     uint32_t n_groups,
         n_groups_used; /* experts come in groups of which only the best are considered; 0: no */
     moe_gating gating;
-    bool normalise; /* weights of the chosen sum to 1 */
-    float scale;    /* of the weights; 0: none */
+    bool normalise;    /* weights of the chosen sum to 1 */
+    float scale;       /* of the weights; 0: none */
+    float logit_scale; /* of the router's logits; 0: none */
 } moe_routing;
 
 typedef enum rope_layout {

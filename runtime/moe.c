@@ -51,10 +51,15 @@ static void keep_groups(const moe_routing *m, float *scores) {
     }
 }
 
-void moe_route(const moe_routing *m, const float *logits, const float *select_bias, moe_choice *out) {
+void moe_route(const moe_routing *m, const float *logits, const float *select_bias, const float *expert_scale,
+               moe_choice *out) {
     const float tiny = 0x1p-14f; /* the smallest normal number of half precision, below which models clamp */
     float weights[MOE_EXPERTS_MAX], scores[MOE_EXPERTS_MAX], sum = 0.0f;
     size_t k = m->n_used;
+    if (m->logit_scale != 0.0f) {
+        for (size_t i = 0; i < m->n_expert; i++) scores[i] = logits[i] * m->logit_scale;
+        logits = scores;
+    }
     gate(m, logits, weights);
     for (size_t i = 0; i < m->n_expert; i++) scores[i] = weights[i] + (select_bias ? select_bias[i] : 0.0f);
     if (m->n_groups > 1) keep_groups(m, scores);
@@ -78,4 +83,5 @@ void moe_route(const moe_routing *m, const float *logits, const float *select_bi
         for (size_t i = 0; i < k; i++) out->weight[i] /= sum > tiny ? sum : tiny;
     if (m->scale != 0.0f)
         for (size_t i = 0; i < k; i++) out->weight[i] *= m->scale;
+    for (size_t i = 0; expert_scale && i < k; i++) out->weight[i] *= expert_scale[out->expert[i]];
 }

@@ -14,8 +14,10 @@ typedef struct moe_choice {
     float weight[MOE_USED_MAX];
 } moe_choice;
 
-/* The n_used experts for one token's logits (n_expert); select_bias may be NULL. */
-void moe_route(const moe_routing *m, const float *logits, const float *select_bias, moe_choice *out);
+/* The n_used experts for one token's logits (n_expert). Of the vectors (n_expert) select_bias counts in the
+ * choice only, and expert_scale multiplies the weights at the end; both may be NULL. */
+void moe_route(const moe_routing *m, const float *logits, const float *select_bias, const float *expert_scale,
+               moe_choice *out);
 
 /* The largest of what the steps of a plan need; all 0 in a plan without experts. */
 typedef struct moe_limits {

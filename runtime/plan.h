@@ -119,10 +119,12 @@ typedef struct plan_moe_step {
     plan_buf in, out;
     plan_norm norm;
     moe_routing routing;
-    const weight *router, *router_bias;            /* (n_expert, width of in), (n_expert) */
-    const weight *select_bias;                     /* (n_expert) counts in the choice, not in the weights */
-    const expert_weight *gate, *up, *down;         /* (n_ff, width of in) twice, (width of out, n_ff) */
-    const weight *gate_bias, *up_bias, *down_bias; /* (n_expert, rows) float32 */
+    const weight *router, *router_bias;    /* (n_expert, width of in), (n_expert) */
+    plan_norm router_norm;                 /* of what the router reads, where it is another; no gain: norm */
+    const weight *expert_scale;            /* (n_expert) factors of the weights */
+    const weight *select_bias;             /* (n_expert) counts in the choice, not in the weights */
+    const expert_weight *gate, *up, *down; /* (n_ff, width of in) twice, (width of out, n_ff) */
+    const weight *gate_bias, *up_bias, *down_bias;       /* (n_expert, rows) float32 */
     const weight *shared_gate, *shared_up, *shared_down; /* an expert that every token uses */
     const weight *shared_router; /* (width of in) its share is the sigmoid of this product; absent: 1 */
     activation activation;       /* SILU, GELU or SWIGLU_OAI */

@@ -44,14 +44,16 @@ void plan_moe(plan_builder *b, const plan_moe_step *step) {
     size_t n_ff = step->gate->w.n_rows, width = s.width, out = builder_width(b, step->out);
     unsigned inner = 0;
     *m = *step;
-    const weight **const optional[] = {&m->router_bias, &m->select_bias, &m->gate_bias,
-                                       &m->up_bias,     &m->down_bias,   &m->shared_gate,
-                                       &m->shared_up,   &m->shared_down, &m->shared_router};
+    const weight **const optional[] = {&m->router_bias,   &m->select_bias, &m->gate_bias, &m->up_bias,
+                                       &m->down_bias,     &m->shared_gate, &m->shared_up, &m->shared_down,
+                                       &m->shared_router, &m->expert_scale};
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++) *optional[i] = present(*optional[i]);
     if (r->n_expert > MOE_EXPERTS_MAX || r->n_used > MOE_USED_MAX || r->n_used > r->n_expert || !r->n_used)
         builder_fail(b, LEAT_E_STATE, "more experts than a stage can route to");
     /* the router first: it is the only product of the first stage of one token */
+    bool apart = step->router_norm.w && step->router_norm.w->data;
     route = s;
+    if (apart) route.norm = builder_norm(b, &step->router_norm, width);
     builder_part(b, &route, m->router, m->router_bias, 0, r->n_expert);
     if (m->shared_router) builder_part(b, &route, m->shared_router, NULL, 0, 1);
     bool fits = moe_matrix(b, &m->gate->w, n_ff, width, &s.act_kinds, p->gather_cols) &&
@@ -80,11 +82,12 @@ void plan_moe(plan_builder *b, const plan_moe_step *step) {
 
     builder_one(b, &route, linear_one_tiles, linear_one_tile);
     builder_one(b, &s, moe_gate_one_tiles, moe_gate_one_tile);
-    stage prepare = s;
+    stage prepare = apart ? route : s;
     prepare.act_kinds |= route.act_kinds;
     builder_many(b, &prepare, prepare_tiles, prepare_tile);
     builder_many(b, &s, moe_route_tiles, moe_route_tile);
     builder_many(b, &s, moe_group_tiles, moe_group_tile);
+    if (apart) builder_many(b, &s, prepare_tiles, prepare_tile);
     builder_many(b, &s, moe_gate_many_tiles, moe_gate_many_tile);
     builder_many(b, &s, moe_prepare_tiles, moe_prepare_tile);
     s.tile_rows = moe_tile_rows(&m->down->w, r->n_used);

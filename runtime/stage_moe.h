@@ -14,6 +14,9 @@ void moe_activate(const plan_moe_step *m, const run *r, size_t expert, size_t ro
 void moe_add(const plan_moe_step *m, size_t expert, size_t row, size_t n, const float *y, float share,
              float *sum);
 
+/* The experts of a token with these router logits. */
+void moe_choose(const plan_moe_step *m, const float *logits, moe_choice *out);
+
 /* The shared expert's part for the logit of its router. */
 float moe_share(float logit);
 

@@ -47,6 +47,11 @@ void moe_add(const plan_moe_step *m, size_t expert, size_t row, size_t n, const 
         for (size_t i = 0; i < n; i++) sum[i] += share * y[i];
 }
 
+void moe_choose(const plan_moe_step *m, const float *logits, moe_choice *out) {
+    moe_route(&m->routing, logits, m->select_bias ? m->select_bias->data : NULL,
+              m->expert_scale ? m->expert_scale->data : NULL, out);
+}
+
 float moe_share(float logit) {
     return 1.0f / (1.0f + expf(-logit));
 }
@@ -71,7 +76,7 @@ void moe_route_tile(const stage *s, const run *r, scratch *w, size_t tile) {
             const float *bias = m->router_bias->data;
             for (size_t i = 0; i < router->n_rows; i++) logits[i] += bias[i];
         }
-        moe_route(&m->routing, logits, m->select_bias ? m->select_bias->data : NULL, &w->moe.choice);
+        moe_choose(m, logits, &w->moe.choice);
         memcpy(r->moe.expert + t * k, w->moe.choice.expert, k * sizeof *r->moe.expert);
         memcpy(r->moe.weight + t * k, w->moe.choice.weight, k * sizeof *r->moe.weight);
         r->moe.share[t] = 1.0f;

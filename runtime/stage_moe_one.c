@@ -15,8 +15,7 @@ static size_t tiles_of(size_t n, size_t each) {
 static void prepare(const stage *s, const run *r, scratch *w) {
     const plan_moe_step *m = &s->moe;
     if (!prepare_one(s, r, w, 0)) return;
-    moe_route(&m->routing, r->buf[r->plan->moe.router], m->select_bias ? m->select_bias->data : NULL,
-              &w->moe.choice);
+    moe_choose(m, r->buf[r->plan->moe.router], &w->moe.choice);
 }
 
 static void multiply(const run *r, const weight *m, size_t expert_offset, size_t row, size_t n,
@@ -67,8 +66,7 @@ static void prepare_down(const stage *s, const run *r, scratch *w) {
     act_kind kind = kernels_traits(down->format).act;
     if (w->prepared == s) return;
     w->prepared = s;
-    moe_route(&m->routing, r->buf[r->plan->moe.router], m->select_bias ? m->select_bias->data : NULL,
-              &w->moe.choice);
+    moe_choose(m, r->buf[r->plan->moe.router], &w->moe.choice);
     for (size_t j = 0; j < m->routing.n_used; j++)
         stage_quantize(r, kind, r->buf[r->plan->moe.hidden] + j * buf_stride(down->n_cols), down->n_cols,
                        w->moe.act[kind] + j * act_row_bytes(kind, down->n_cols));

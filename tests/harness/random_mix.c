@@ -173,6 +173,20 @@ void mix_experts(maker *k, uint32_t layer) {
     if (x->shared_router) maker_vector(k, "blk.%u.ffn_gate_inp_shexp.weight", layer, n, 0.0f);
 }
 
+void mix_beside(maker *k, uint32_t layer) {
+    uint64_t n = k->m->n_embd, ff = k->m->n_ff, experts = k->m->spec->experts.n;
+    maker_tensor(k, "blk.%u.ffn_gate_inp.weight", layer, FORMAT_F32, experts, n, 0.0f);
+    maker_vector(k, "blk.%u.ffn_gate_inp.scale", layer, n, 5.0f);
+    maker_vector(k, "blk.%u.ffn_down_exps.scale", layer, experts, 1.0f);
+    maker_vector(k, "blk.%u.pre_ffw_norm_2.weight", layer, n, 1.0f);
+    maker_vector(k, "blk.%u.post_ffw_norm_1.weight", layer, n, 1.0f);
+    maker_vector(k, "blk.%u.post_ffw_norm_2.weight", layer, n, 1.0f);
+    k->depth = experts;
+    matrix(k, "ffn_gate_up_exps", layer, 2 * ff, n);
+    k->depth = experts;
+    matrix(k, "ffn_down_exps", layer, n, ff);
+}
+
 static void expert_keys(maker *k, const spec_experts *x, uint32_t n_ff) {
     maker_key_u32(k, "expert_count", x->n);
     maker_key_u32(k, "expert_used_count", x->used);

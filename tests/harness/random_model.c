@@ -283,10 +283,11 @@ static void tensors(maker *k) {
             mix_attention(k, i);
         else
             attention(k, i);
-        if (spec_expert_layer(s, i))
+        if (spec_expert_layer(s, i) && !s->gemma4)
             mix_experts(k, i);
         else if (s->mixer != MIXER_MAMBA || s->attention_period) /* Mamba 2 has none */
             feed_forward(k, i);
+        if (s->gemma4 && s->experts.n) mix_beside(k, i);
     }
     maker_norm(k, s->output_norm ? s->output_norm : "output_norm", 0, m->n_embd);
     if (!tied) maker_tensor(k, "output.weight", 0, m->output_format, m->n_vocab, m->n_embd, 0.0f);

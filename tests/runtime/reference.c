@@ -275,7 +275,9 @@ static void layers(shape *s, const leat_file *f, double *x) {
         else
             attention(s, f, i, before, x);
         if (!parallel) memcpy(before, x, bytes);
-        if (spec_expert_layer(s->spec, i))
+        if (s->spec->gemma4 && s->spec->experts.n)
+            ref_beside(s, f, i, before, x);
+        else if (spec_expert_layer(s->spec, i))
             ref_experts(s, f, i, before, x);
         else if (s->spec->mixer != MIXER_MAMBA || s->spec->attention_period)
             feed_forward(s, f, i, before, x);
@@ -285,22 +287,28 @@ static void layers(shape *s, const leat_file *f, double *x) {
     for (size_t i = 0; i < 64; i++) free(s->kept[i][0]), free(s->kept[i][1]);
 }
 
+/* 0 for what the file does not have */
+static size_t count_of(const leat_file *f, const char *key) {
+    double value = number(f, key);
+    return isnan(value) ? 0 : (size_t)value;
+}
+
 static shape shape_of(const leat_file *f, const arch_spec *spec, size_t n, size_t n_ctx) {
     static const arch_spec plain = {0};
     if (!spec) spec = &plain;
     shape s = {.spec = spec,
                .n = n,
-               .n_layer = (size_t)number(f, "block_count"),
-               .embd = (size_t)number(f, "embedding_length"),
-               .heads = (size_t)number(f, "attention.head_count"),
-               .kv_heads = (size_t)number(f, "attention.head_count_kv"),
-               .dim = (size_t)number(f, "attention.key_length"),
-               .ff = (size_t)number(f, "feed_forward_length"),
+               .n_layer = count_of(f, "block_count"),
+               .embd = count_of(f, "embedding_length"),
+               .heads = count_of(f, "attention.head_count"),
+               .kv_heads = count_of(f, "attention.head_count_kv"),
+               .dim = count_of(f, "attention.key_length"),
+               .ff = count_of(f, "feed_forward_length"),
                .eps = number(f, spec->layer_norm ? "attention.layer_norm_epsilon"
                                                  : "attention.layer_norm_rms_epsilon"),
                .base = number(f, "rope.freq_base")};
     if (spec->latent)
-        s.dim = (size_t)number(f, spec->absorbed ? "attention.key_length_mla" : "attention.key_length");
+        s.dim = count_of(f, spec->absorbed ? "attention.key_length_mla" : "attention.key_length");
     if (isnan(number(f, "attention.head_count_kv")) || spec->mixer || spec->gemma4) s.kv_heads = 2;
     matrix divisors = {0};
     if (spec->long_factors)

@@ -37,6 +37,8 @@ void ref_layer_end(const shape *s, const leat_file *f, unsigned layer, double *x
 
 /* reference_mix.c: out += what a layer has in place of plain attention or a feed-forward network, of x. */
 void ref_mix(shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
+/* gemma4: a feed-forward network with experts beside it. */
+void ref_beside(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
 void ref_experts(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
 
 #endif

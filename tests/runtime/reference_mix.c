@@ -418,7 +418,7 @@ static void apply(const shape *s, const expert *m, size_t e, const double *x, do
             gate = fmin(gate, 7), up = fmax(-7, fmin(up, 7));
             g[r] = gate * sigmoid(1.702 * gate) * (up + 1);
         } else
-            g[r] = silu(gate) * up;
+            g[r] = ref_activate(s, gate) * up;
     }
     for (size_t r = 0; r < n; r++) {
         double sum = m->down_bias.v ? m->down_bias.v[e * n + r] : 0;
@@ -440,6 +440,19 @@ static expert load_expert(const leat_file *f, unsigned layer, const char *end) {
         *to[i] = of_layer(f, layer, name);
     }
     return m;
+}
+
+/* Gate and up as the halves of each expert's part of one tensor. */
+static void split_gate_up(const leat_file *f, unsigned layer, size_t n, size_t ff, size_t embd, expert *m) {
+    matrix both = of_layer(f, layer, "ffn_gate_up_exps.weight");
+    if (!both.v) return;
+    m->gate = (matrix){n * ff, embd, numbers(n * ff * embd)};
+    m->up = (matrix){n * ff, embd, numbers(n * ff * embd)};
+    for (size_t e = 0; e < n; e++) {
+        memcpy(m->gate.v + e * ff * embd, both.v + 2 * e * ff * embd, ff * embd * sizeof(double));
+        memcpy(m->up.v + e * ff * embd, both.v + (2 * e + 1) * ff * embd, ff * embd * sizeof(double));
+    }
+    free(both.v);
 }
 
 static void free_expert(expert *m) {
@@ -472,4 +485,51 @@ void ref_experts(const shape *s, const leat_file *f, unsigned layer, const doubl
     }
     free_expert(&routed), free_expert(&shared);
     free(gain.v), free(router.v), free(bias.v), free(select.v), free(shared_router.v), free(h), free(y);
+}
+
+/* y = norm(w . (activation(gate . h) * (up . h))) */
+static void dense(const shape *s, const leat_file *f, unsigned layer, const double *x, double *y) {
+    matrix norm = of_layer(f, layer, "ffn_norm.weight"), gate = of_layer(f, layer, "ffn_gate.weight"),
+           up = of_layer(f, layer, "ffn_up.weight"), down = of_layer(f, layer, "ffn_down.weight"),
+           post = of_layer(f, layer, "post_ffw_norm_1.weight");
+    double *h = numbers(s->embd), *g = numbers(s->ff), *u = numbers(s->ff);
+    ref_norm_values(s, norm.v, NULL, s->embd, x, h);
+    ref_multiply(&gate, NULL, h, g);
+    ref_multiply(&up, NULL, h, u);
+    for (size_t i = 0; i < s->ff; i++) g[i] = ref_activate(s, g[i]) * u[i];
+    ref_multiply(&down, NULL, g, y);
+    ref_norm_values(s, post.v, NULL, s->embd, y, y);
+    free(norm.v), free(gate.v), free(up.v), free(down.v), free(post.v), free(h), free(g), free(u);
+}
+
+void ref_beside(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    const spec_experts *a = &s->spec->experts;
+    expert routed = load_expert(f, layer, "exps");
+    split_gate_up(f, layer, a->n, s->ff, s->embd, &routed);
+    matrix pre = of_layer(f, layer, "pre_ffw_norm_2.weight"),
+           post = of_layer(f, layer, "post_ffw_norm_2.weight"),
+           last = of_layer(f, layer, "post_ffw_norm.weight"),
+           router = of_layer(f, layer, "ffn_gate_inp.weight"),
+           gain = of_layer(f, layer, "ffn_gate_inp.scale"),
+           factor = of_layer(f, layer, "ffn_down_exps.scale");
+    double *h = numbers(s->embd), *y = numbers(s->embd), *d = numbers(s->embd), share[EXPERTS_MAX],
+           logits[EXPERTS_MAX];
+    for (size_t t = 0; t < s->n; t++) {
+        const double *in = x + t * s->embd;
+        ref_norm_values(s, gain.v, NULL, s->embd, in, h);
+        ref_multiply(&router, NULL, h, logits);
+        for (size_t e = 0; e < a->n; e++) logits[e] /= sqrt((double)s->embd);
+        choose(a, logits, NULL, share);
+        ref_norm_values(s, pre.v, NULL, s->embd, in, h);
+        memset(y, 0, s->embd * sizeof *y);
+        for (size_t e = 0; e < a->n; e++)
+            if (share[e] != 0) apply(s, &routed, e, h, share[e] * factor.v[e], y);
+        ref_norm_values(s, post.v, NULL, s->embd, y, y);
+        dense(s, f, layer, in, d);
+        for (size_t i = 0; i < s->embd; i++) y[i] += d[i];
+        ref_add(s, &last, y, out + t * s->embd);
+    }
+    free_expert(&routed);
+    free(pre.v), free(post.v), free(last.v), free(router.v), free(gain.v), free(factor.v);
+    free(h), free(y), free(d);
 }

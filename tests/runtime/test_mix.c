@@ -16,7 +16,7 @@ enum { N_VOCAB = 300, N = 40, N_LONG = 1400 };
 static void ties_go_to_the_first(test *t) {
     float logits[8] = {1, 2, 2, 0, 2, 1, 1, 1};
     moe_choice c;
-    moe_route(&(moe_routing){.n_expert = 8, .n_used = 4, .gating = MOE_SOFTMAX}, logits, NULL, &c);
+    moe_route(&(moe_routing){.n_expert = 8, .n_used = 4, .gating = MOE_SOFTMAX}, logits, NULL, NULL, &c);
     CHECK_EQ(t, c.expert[0], 0);
     CHECK_EQ(t, c.expert[1], 1);
     CHECK_EQ(t, c.expert[2], 2);
@@ -29,7 +29,7 @@ static void bias_chooses_but_does_not_weigh(test *t) {
     moe_choice c;
     moe_route(
         &(moe_routing){.n_expert = 4, .n_used = 2, .gating = MOE_SIGMOID, .normalise = true, .scale = 3},
-        logits, bias, &c);
+        logits, bias, NULL, &c);
     CHECK_EQ(t, c.expert[0], 2);
     CHECK_EQ(t, c.expert[1], 3);
     CHECK(t, fabsf(c.weight[0] - 1.5f) < 1e-6f && fabsf(c.weight[1] - 1.5f) < 1e-6f);
@@ -41,7 +41,7 @@ static void groups_come_first(test *t) {
     moe_choice c;
     moe_route(
         &(moe_routing){.n_expert = 8, .n_used = 2, .n_groups = 4, .n_groups_used = 1, .gating = MOE_SIGMOID},
-        logits, NULL, &c);
+        logits, NULL, NULL, &c);
     CHECK_EQ(t, c.expert[0], 2);
     CHECK_EQ(t, c.expert[1], 3);
 }
@@ -63,7 +63,7 @@ static void any_logits_choose_valid_experts(test *t) {
                          .normalise = turn % 2,
                          .scale = turn % 5 ? 0 : 2};
         if (turn % 4 == 3) r.n_groups = 6, r.n_groups_used = 3;
-        moe_route(&r, logits, turn % 7 ? NULL : bias, &c);
+        moe_route(&r, logits, turn % 7 ? NULL : bias, NULL, &c);
         for (size_t i = 0; i < r.n_used; i++)
             if (c.expert[i] >= 24 || (i && c.expert[i] <= c.expert[i - 1])) {
                 TEST_FAIL(t, "turn %d: expert %u at %zu", turn, c.expert[i], i);
