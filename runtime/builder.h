@@ -1,5 +1,5 @@
 /* Inside of the builder: what the plan_*.c files that make stages of steps share. Its functions are plan.c's,
- * but for builder_widen, which is plan_moe.c's. */
+ * but for builder_widen and builder_raise, which are plan_moe.c's. */
 #ifndef LEAT_RUNTIME_BUILDER_H
 #define LEAT_RUNTIME_BUILDER_H
 
@@ -25,6 +25,8 @@ void builder_many(plan_builder *b, const stage *s, stage_tiles_fn *tiles, stage_
 size_t builder_width(const plan_builder *b, plan_buf buf);
 /* A buffer that steps share (0: none yet), at least `width` wide. */
 void builder_widen(plan_builder *b, plan_buf *buf, size_t width);
+/* *limit is at least value from now on. */
+void builder_raise(size_t *limit, size_t value);
 /* 0 stands for 1. */
 float builder_scale(float scale);
 /* A vector's values, NULL where it is absent. Any width but `width` is a mistake. */

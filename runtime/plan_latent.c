@@ -1,10 +1,6 @@
 /* The builder's steps for latent attention; the others are in plan.c. */
 #include "builder.h"
 
-static void raise(size_t *limit, size_t value) {
-    if (*limit < value) *limit = value;
-}
-
 /* A matrix of each head, (rows, cols). */
 static void head_matrix(plan_builder *b, const expert_weight *m, size_t rows, size_t cols) {
     act_kind kind = m->w.data ? kernels_traits(m->w.format).act : ACT_COUNT;
@@ -12,8 +8,8 @@ static void head_matrix(plan_builder *b, const expert_weight *m, size_t rows, si
         builder_fail(b, LEAT_E_STATE, "a matrix of a head does not fit between its buffers");
         return;
     }
-    raise(&b->p->max_act_cols[kind], cols);
-    raise(&b->p->gather_cols[kind], cols);
+    builder_raise(&b->p->max_act_cols[kind], cols);
+    builder_raise(&b->p->gather_cols[kind], cols);
 }
 
 void plan_latent(plan_builder *b, const plan_latent_step *step) {
@@ -33,7 +29,7 @@ void plan_latent(plan_builder *b, const plan_latent_step *step) {
     head_matrix(b, step->k_b, step->rank, step->nope);
     head_matrix(b, step->v_b, step->dim_v, step->rank);
     s.norm = builder_norm(b, &step->norm, step->rank);
-    raise(&b->p->max_width, wide);
+    builder_raise(&b->p->max_width, wide);
     b->p->kv[step->layer] = (kv_shape){.n_head = 1, .dim_k = wide};
     builder_one(b, &s, latent_prepare_tiles, latent_prepare_tile);
     builder_many(b, &s, latent_prepare_tiles, latent_prepare_tile);

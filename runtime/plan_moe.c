@@ -7,7 +7,7 @@ void builder_widen(plan_builder *b, plan_buf *buf, size_t width) {
     if (!b->status && b->p->buf_width[*buf] < width) b->p->buf_width[*buf] = width;
 }
 
-static void raise(size_t *limit, size_t value) {
+void builder_raise(size_t *limit, size_t value) {
     if (*limit < value) *limit = value;
 }
 
@@ -20,8 +20,8 @@ static bool moe_matrix(plan_builder *b, const weight *w, size_t rows, size_t col
         return false;
     }
     *kinds |= 1u << kind;
-    raise(&limits[kind], cols);
-    raise(&b->p->max_act_cols[kind], cols);
+    builder_raise(&limits[kind], cols);
+    builder_raise(&b->p->max_act_cols[kind], cols);
     return true;
 }
 

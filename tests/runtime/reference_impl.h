@@ -1,6 +1,10 @@
-/* Inside of the reference: what reference.c and reference_mix.c share. */
+/* Inside of the reference: what the files of the reference share. */
 #ifndef LEAT_TESTS_REFERENCE_IMPL_H
 #define LEAT_TESTS_REFERENCE_IMPL_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "reference.h"
 
@@ -29,13 +33,33 @@ void ref_rotate(const shape *s, double *x, size_t layer, double position);
 /* out += residual_scale * norm(h) */
 void ref_add(const shape *s, const matrix *post, double *h, double *out);
 
+static inline double sigmoid(double x) {
+    return 1.0 / (1.0 + exp(-x));
+}
+static inline double silu(double x) {
+    return x * sigmoid(x);
+}
+static inline double softplus(double x) {
+    return log1p(exp(x));
+}
+static inline double *numbers(size_t n) {
+    return calloc(n ? n : 1, sizeof(double));
+}
+/* "blk.%u.<name>" */
+static inline matrix of_layer(const leat_file *f, unsigned layer, const char *name) {
+    char full[64];
+    snprintf(full, sizeof full, "blk.%%u.%s", name);
+    return ref_load(f, full, layer);
+}
+
 double ref_activate(const shape *s, double x);
 
 /* reference_mix.c: what gemma4 adds to a token at the start, and to a layer at its end. */
 double *ref_inputs(const shape *s, const leat_file *f, const leat_token *tokens, const double *x);
 void ref_layer_end(const shape *s, const leat_file *f, unsigned layer, double *x);
 
-/* reference_mix.c: out += what a layer has in place of plain attention or a feed-forward network, of x. */
+/* reference_mix.c and, of experts, reference_experts.c: out += what a layer has in place of plain attention
+ * or a feed-forward network, of x. */
 void ref_mix(shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
 /* gemma4: a feed-forward network with experts beside it. */
 void ref_beside(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out);
