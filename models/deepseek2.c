@@ -47,6 +47,10 @@ static leat_status deepseek2_hparams(arch_loader *l, hparams *hp) {
     if (!s) s = arch_f32(l, "attention.temperature_scale", -1e6f, 1e6f, &zero, &hp->temperature_scale);
     if (!s && hp->temperature_scale != 0.0f)
         s = arch_u32(l, "attention.temperature_length", 1, INT32_MAX, NULL, &hp->temperature_length);
+    /* early files of GLM 4.7 Flash do not say how experts are chosen */
+    if (!s && hp->n_vocab == 154880 && (hp->n_layer == 47 || hp->n_layer == 48) &&
+        !arch_has_key(l, "expert_gating_func"))
+        hp->moe.routing.gating = MOE_SIGMOID;
     if (!s && hp->moe.routing.n_expert) hp->moe.n_ff_shared = n_shared * hp->moe.n_ff;
     if (s) return s;
     if (!dim_k != !dim_v)

@@ -81,6 +81,23 @@ static float dot(const float *a, const float *b, size_t n) {
     return sum;
 }
 
+/* x = keep * x + add * b; the new x . c, summed as in dot. One way through memory. */
+static float decay_add_dot(float *x, float keep, float add, const float *b, const float *c, size_t n) {
+    float lane[LANES] = {0}, sum = 0.0f;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++) {
+            x[i + j] = keep * x[i + j] + add * b[i + j];
+            lane[j] += x[i + j] * c[i + j];
+        }
+    for (; i < n; i++) {
+        x[i] = keep * x[i] + add * b[i];
+        lane[i % LANES] += x[i] * c[i];
+    }
+    for (size_t j = 0; j < LANES; j++) sum += lane[j];
+    return sum;
+}
+
 size_t ssm_tiles(const stage *s, const run *r) {
     (void)r;
     return s->ssm.n_head;
@@ -101,9 +118,7 @@ void ssm_tile(const stage *s, const run *r, scratch *w, size_t head) {
         float *out = buf_row(r, v->out, t) + head * dim;
         float dt = softplus(buf_row(r, v->in, t)[v->dt_at + head] + bias[head]), keep = expf(dt * a[head]);
         for (size_t p = 0; p < dim; p++) {
-            float *hp = h + p * n, add = dt * x[p];
-            for (size_t i = 0; i < n; i++) hp[i] = hp[i] * keep + add * b[i];
-            out[p] = dot(hp, c, n) + d[head] * x[p];
+            out[p] = decay_add_dot(h + p * n, keep, dt * x[p], b, c, n) + d[head] * x[p];
         }
     }
 }
@@ -137,11 +152,8 @@ void delta_tile(const stage *s, const run *r, scratch *w, size_t head) {
         unit(row + key_head * dim, dim, v->eps, 1.0f / sqrtf((float)dim), q);
         unit(row + (v->n_head_k + key_head) * dim, dim, v->eps, 1.0f, k);
         for (size_t j = 0; j < dim; j++) {
-            float *sj = state + j * dim, add;
-            for (size_t i = 0; i < dim; i++) sj[i] *= keep;
-            add = beta * (x[j] - dot(sj, k, dim));
-            for (size_t i = 0; i < dim; i++) sj[i] += add * k[i];
-            out[j] = dot(sj, q, dim);
+            float *sj = state + j * dim, add = beta * (x[j] - keep * dot(sj, k, dim));
+            out[j] = decay_add_dot(sj, keep, add, k, q, dim);
         }
     }
 }
