@@ -78,14 +78,15 @@ typedef struct attend_args {
     size_t head_dim_k, head_dim_v; /* 1 .. ATTEND_HEAD_DIM_MAX */
     uint32_t k_format, v_format;   /* E types of kernels.def; head sizes are multiples of their block */
     float scale;
-    float softcap; /* 0: none */
-    void *scratch; /* ATTEND_SCRATCH bytes, 64-byte aligned, private to the caller's thread */
+    float softcap;      /* 0: none */
+    const float *sinks; /* (n_heads) scores that take their part of the softmax and add nothing; NULL: none */
+    void *scratch;      /* ATTEND_SCRATCH bytes, 64-byte aligned, private to the caller's thread */
 } attend_args;
 enum {
     ATTEND_ROWS_MAX =
         256, /* n_tokens * n_heads per call, at most (a single token may have up to this many heads) */
-    ATTEND_HEAD_DIM_MAX = 512,
-    ATTEND_KEYS = 64 /* keys per block */
+    ATTEND_HEAD_DIM_MAX = 576, /* latent keys of 512 and 64 rotated values */
+    ATTEND_KEYS = 64           /* keys per block */
 };
 /* room for q, out, softmax state of ATTEND_ROWS_MAX rows and one float block of K and V */
 #define ATTEND_SCRATCH                                                                                       \

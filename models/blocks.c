@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-static const decoder_options *options_of(const hparams *hp) {
+const decoder_options *block_options(const hparams *hp) {
     static const decoder_options plain = {0};
     return hp->options ? hp->options : &plain;
 }
@@ -25,12 +25,12 @@ static leat_status bind_all(arch_loader *l, uint32_t layer, const binding *list,
 }
 
 plan_norm block_norm(const hparams *hp, const weight *w, const weight *bias) {
-    return (plan_norm){w, hp->norm_eps, options_of(hp)->norm, bias};
+    return (plan_norm){w, hp->norm_eps, block_options(hp)->norm, bias};
 }
 
 /* Gains of q and k. As a matrix they differ between heads. */
 static leat_status head_norm_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a) {
-    const decoder_options *o = options_of(hp);
+    const decoder_options *o = block_options(hp);
     const unsigned flags = o->head_norm_optional ? BIND_OPTIONAL : 0;
     const size_t dim = hp->head_dim_k;
     const struct {
@@ -65,16 +65,24 @@ static leat_status qkv_bind(arch_loader *l, uint32_t layer, size_t n, size_t nq,
     return LEAT_OK;
 }
 
+leat_status attention_norm_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a) {
+    const decoder_options *o = block_options(hp);
+    const binding norms[] = {
+        {&a->norm, "blk.%u.attn_norm.weight", 1, hp->n_embd, 0},
+        {&a->norm_bias, "blk.%u.attn_norm.bias", 1, hp->n_embd, BIND_OPTIONAL},
+    };
+    const binding post[] = {{&a->post_norm, "blk.%u.post_attention_norm.weight", 1, hp->n_embd, 0}};
+    leat_status s = LEAT_OK;
+    if (!o->no_pre_norm) s = bind_all(l, layer, norms, o->norm == NORM_LAYER ? 2 : 1);
+    if (!s && o->post_norm) s = bind_all(l, layer, post, 1);
+    return s;
+}
+
 leat_status attention_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a) {
-    const decoder_options *o = options_of(hp);
+    const decoder_options *o = block_options(hp);
     size_t n = hp->n_embd, nq = (size_t)hp->n_head * hp->head_dim_k,
            nk = (size_t)hp->n_head_kv * hp->head_dim_k;
     size_t nv = (size_t)hp->n_head_kv * hp->head_dim_v, no = (size_t)hp->n_head * hp->head_dim_v;
-    const binding norms[] = {
-        {&a->norm, "blk.%u.attn_norm.weight", 1, n, 0},
-        {&a->norm_bias, "blk.%u.attn_norm.bias", 1, n, BIND_OPTIONAL},
-    };
-    const binding post[] = {{&a->post_norm, "blk.%u.post_attention_norm.weight", 1, n, 0}};
     const binding split[] = {
         {&a->q, "blk.%u.attn_q.weight", nq, n, 0},
         {&a->k, "blk.%u.attn_k.weight", nk, n, 0},
@@ -87,14 +95,13 @@ leat_status attention_bind(arch_loader *l, const hparams *hp, uint32_t layer, at
         {&a->out, "blk.%u.attn_output.weight", n, no, 0},
         {&a->out_bias, "blk.%u.attn_output.bias", 1, n, BIND_OPTIONAL},
     };
-    leat_status s = LEAT_OK;
-    if (!o->no_pre_norm) s = bind_all(l, layer, norms, o->norm == NORM_LAYER ? 2 : 1);
-    if (!s && o->post_norm) s = bind_all(l, layer, post, 1);
+    leat_status s = attention_norm_bind(l, hp, layer, a);
     if (!s)
         s = arch_has(l, "blk.%u.attn_qkv.weight", layer) ? qkv_bind(l, layer, n, nq, nk, nv, a)
                                                          : bind_all(l, layer, split, 6);
     if (!s) s = bind_all(l, layer, output, 2);
     if (!s) s = head_norm_bind(l, hp, layer, a);
+    if (!s && o->sinks) s = arch_bind(l, &a->sinks, "blk.%u.attn_sinks.weight", layer, 1, hp->n_head, 0);
     return s;
 }
 
@@ -123,7 +130,7 @@ static leat_status gate_bind(arch_loader *l, const hparams *hp, uint32_t layer, 
 }
 
 leat_status ffn_bind(arch_loader *l, const hparams *hp, uint32_t layer, ffn_block *f) {
-    const decoder_options *o = options_of(hp);
+    const decoder_options *o = block_options(hp);
     size_t n = hp->n_embd, ff = hp->n_ff;
     char norm[64], norm_bias[64];
     snprintf(norm, sizeof norm, "blk.%%u.%s.weight", o->ffn_norm ? o->ffn_norm : "ffn_norm");
@@ -150,10 +157,12 @@ leat_status ffn_bind(arch_loader *l, const hparams *hp, uint32_t layer, ffn_bloc
 }
 
 leat_status ends_bind(arch_loader *l, const hparams *hp, ends_block *e) {
-    const decoder_options *o = options_of(hp);
+    const decoder_options *o = block_options(hp);
+    char norm[64];
+    snprintf(norm, sizeof norm, "%s.weight", o->output_norm ? o->output_norm : "output_norm");
     const binding list[] = {
         {&e->embed, "token_embd.weight", hp->n_vocab, hp->n_embd, 0},
-        {&e->norm, "output_norm.weight", 1, hp->n_embd, 0},
+        {&e->norm, norm, 1, hp->n_embd, 0},
         {&e->output, "output.weight", hp->n_vocab, hp->n_embd, BIND_OPTIONAL},
         {&e->output_bias, "output.bias", 1, hp->n_vocab, BIND_OPTIONAL},
         {&e->norm_bias, "output_norm.bias", 1, hp->n_embd, BIND_OPTIONAL},
@@ -173,12 +182,12 @@ stream stream_open(plan_builder *b, const hparams *hp) {
     s.v = plan_buffer(b, (size_t)hp->n_head_kv * hp->head_dim_v);
     s.a = plan_buffer(b, (size_t)hp->n_head * hp->head_dim_v);
     s.ff = plan_buffer(b, hp->n_ff);
-    s.sum = options_of(hp)->post_norm ? plan_buffer(b, hp->n_embd) : s.x;
+    s.sum = block_options(hp)->post_norm ? plan_buffer(b, hp->n_embd) : s.x;
     return s;
 }
 
 void ends_open(plan_builder *b, const hparams *hp, const ends_block *e, const stream *s) {
-    float scale = options_of(hp)->embed_scaled ? sqrtf((float)hp->n_embd) : hp->embed_scale;
+    float scale = block_options(hp)->embed_scaled ? sqrtf((float)hp->n_embd) : hp->embed_scale;
     plan_embed(b,
                &(plan_embed_step){.x = s->x, .table = &e->embed, .positions = &e->positions, .scale = scale});
 }
@@ -192,10 +201,9 @@ void ends_close(plan_builder *b, const hparams *hp, const ends_block *e, const s
                                        .softcap = hp->logit_softcap});
 }
 
-/* x += w . in + bias, or its norm. */
-static void add_back(plan_builder *b, const hparams *hp, plan_buf in, const weight *w, const weight *bias,
-                     const weight *post_norm, const stream *s) {
-    if (!post_norm->data) {
+void add_back(plan_builder *b, const hparams *hp, plan_buf in, const weight *w, const weight *bias,
+              const weight *post_norm, const stream *s) {
+    if (!post_norm || !post_norm->data) {
         plan_linear(
             b,
             &(plan_linear_step){
@@ -217,7 +225,7 @@ void attention_project(plan_builder *b, const hparams *hp, const attention_block
                .norm = block_norm(hp, &a->norm, &a->norm_bias),
                .n_parts = 3,
                .part = {{&a->q, &a->q_bias, s->q}, {&a->k, &a->k_bias, s->k}, {&a->v, &a->v_bias, s->v}}});
-    if (options_of(hp)->head_norm != HEAD_NORM_ROW) return;
+    if (block_options(hp)->head_norm != HEAD_NORM_ROW) return;
     plan_normalize(b,
                    &(plan_normalize_step){.in = s->q, .out = s->q, .norm = block_norm(hp, &a->q_norm, NULL)});
     plan_normalize(b,
@@ -225,7 +233,7 @@ void attention_project(plan_builder *b, const hparams *hp, const attention_block
 }
 
 static plan_rope rope_of(const hparams *hp, uint32_t layer) {
-    const decoder_options *o = options_of(hp);
+    const decoder_options *o = block_options(hp);
     bool windowed = hparams_windowed(hp, layer);
     if (o->positions || !hp->rope.n_dims) return PLAN_ROPE_NONE;
     if (o->unrotated_period && (layer + 1) % o->unrotated_period == 0) return PLAN_ROPE_NONE;
@@ -235,7 +243,7 @@ static plan_rope rope_of(const hparams *hp, uint32_t layer) {
 
 void attention_steps(plan_builder *b, const hparams *hp, uint32_t layer, const attention_block *a,
                      const stream *s) {
-    const decoder_options *o = options_of(hp);
+    const decoder_options *o = block_options(hp);
     float scale = hp->attention_scale != 0.0f ? hp->attention_scale : 1.0f / sqrtf((float)hp->head_dim_k);
     plan_attention_step step = {.layer = layer,
                                 .q = s->q,
@@ -247,6 +255,7 @@ void attention_steps(plan_builder *b, const hparams *hp, uint32_t layer, const a
                                 .temperature = o->temperature && hp->temperature_length,
                                 .scale = scale,
                                 .softcap = hp->attention_softcap,
+                                .sinks = &a->sinks,
                                 .window = hparams_windowed(hp, layer) ? hp->window : 0};
     if (o->head_norm == HEAD_NORM_HEADS) {
         step.q_norm = block_norm(hp, &a->q_norm, NULL);
@@ -257,7 +266,7 @@ void attention_steps(plan_builder *b, const hparams *hp, uint32_t layer, const a
 }
 
 void ffn_project(plan_builder *b, const hparams *hp, const ffn_block *f, plan_norm norm, const stream *s) {
-    const decoder_options *o = options_of(hp);
+    const decoder_options *o = block_options(hp);
     activation how = o->activation ? o->activation : ACTIVATION_SILU;
     if (o->plain_ffn)
         plan_linear(b, &(plan_linear_step){.in = s->x,

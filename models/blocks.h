@@ -17,11 +17,14 @@ typedef enum head_norm {
 /* What sets a decoder's blocks apart; all zero is llama. */
 typedef struct decoder_options {
     rope_layout rope;
-    norm_kind norm;       /* of all norms */
-    bool positions;       /* learned positions in place of rotations */
-    bool no_pre_norm;     /* blocks read the residual stream as it is */
-    bool post_norm;       /* what a block adds is normed */
-    const char *ffn_norm; /* the norm before the feed-forward; NULL: "ffn_norm" */
+    norm_kind norm;   /* of all norms */
+    bool positions;   /* learned positions in place of rotations */
+    bool no_pre_norm; /* blocks read the residual stream as it is */
+    bool post_norm;   /* what a block adds is normed */
+    bool interleaved; /* delta rule: value heads that share a key head are neighbours; else they are apart */
+    bool sections;    /* rotations are in sections, which are all the same for text */
+    const char *output_norm; /* the norm before the output; NULL: "output_norm" */
+    const char *ffn_norm;    /* the norm before the feed-forward; NULL: "ffn_norm" */
     bool shared_norm; /* it may be absent: attention's norm serves both, and both add to the same stream */
     head_norm head_norm;
     bool head_norm_optional, head_norm_rotated; /* may be absent; comes after the rotation */
@@ -31,14 +34,26 @@ typedef struct decoder_options {
     activation activation;     /* of the feed-forward; NONE: SILU */
     bool plain_ffn;            /* no gate */
     bool embed_scaled;         /* embeddings times sqrt(n_embd) */
+    bool sinks;                /* heads have scores that take part in the softmax and add nothing */
+
+    /* Mixture of experts in place of the feed-forward network (moe.h), in models that have experts. */
+    bool experts;
+    bool experts_wide;        /* each as wide as feed_forward_length */
+    bool expert_norm;         /* the weights of the experts of a token sum to 1, if the model does not say */
+    moe_gating expert_gating; /* if the model does not say; 0: softmax over all */
+    bool shared_router;       /* the shared expert's share is computed */
+    bool drafts;              /* the last layers may be for drafts of further tokens; they are not run */
 } decoder_options;
 
 /* Grouped-query attention, added to the residual stream. The file may have q, k and v as one tensor. */
 typedef struct attention_block {
     weight norm, q, k, v, out;
     weight q_bias, k_bias, v_bias, out_bias;
-    weight norm_bias, q_norm, k_norm, post_norm;
+    weight norm_bias, q_norm, k_norm, post_norm, sinks;
 } attention_block;
+/* attention_norm_bind is the first part of attention_bind, and add_back the last of attention_steps and
+ * ffn_steps, for layers that are something else in between. */
+leat_status attention_norm_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a);
 leat_status attention_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a);
 
 /* The feed-forward network, gated or not, added to the residual stream. The file may have gate and up as one
@@ -67,6 +82,10 @@ void attention_steps(plan_builder *b, const hparams *hp, uint32_t layer, const a
 void ffn_project(plan_builder *b, const hparams *hp, const ffn_block *f, plan_norm norm, const stream *s);
 void ffn_steps(plan_builder *b, const hparams *hp, const ffn_block *f, const stream *s);
 
+const decoder_options *block_options(const hparams *hp);
+/* x += w . in + bias, or the norm of that. */
+void add_back(plan_builder *b, const hparams *hp, plan_buf in, const weight *w, const weight *bias,
+              const weight *post_norm, const stream *s);
 plan_norm block_norm(const hparams *hp, const weight *w, const weight *bias);
 
 /* Token embedding, final norm and output matrix; a model without the latter uses the embedding (tied). */

@@ -4,23 +4,36 @@
 #include <float.h>
 
 /* Keys that change what a model computes, and that no architecture of this decoder follows. */
-static leat_status refuse_others(arch_loader *l) {
+static leat_status refuse_others(arch_loader *l, const decoder_options *o) {
     const bool yes = true;
     const float zero = 0.0f;
     bool causal = true;
     float clamp = 0.0f;
-    leat_status s = arch_refuse(l, "expert_count", "mixture of experts");
-    if (!s) s = arch_refuse(l, "nextn_predict_layers", "prediction of more than one token");
+    leat_status s = o->experts ? LEAT_OK : arch_refuse(l, "expert_count", "mixture of experts");
+    if (!s && !o->drafts) s = arch_refuse(l, "nextn_predict_layers", "prediction of more than one token");
     if (!s) s = arch_bool(l, "attention.causal", &yes, &causal);
     if (!s && !causal) s = arch_error(l, LEAT_E_UNSUPPORTED, "attention that is not causal is not supported");
     if (!s) s = arch_f32(l, "attention.clamp_kqv", -FLT_MAX, FLT_MAX, &zero, &clamp);
     if (!s && clamp > 0.0f)
         s = arch_error(l, LEAT_E_UNSUPPORTED,
                        "clamped queries and keys (attention.clamp_kqv) are not supported");
-    if (!s && arch_has_key(l, "rope.dimension_sections"))
+    if (!s && !o->sections && arch_has_key(l, "rope.dimension_sections"))
         s = arch_error(l, LEAT_E_UNSUPPORTED,
                        "rotary positions in sections (rope.dimension_sections) are not supported");
     return s;
+}
+
+/* block_count counts the layers for drafts too. */
+static leat_status drafts_hparams(arch_loader *l, hparams *hp) {
+    const uint32_t none = 0;
+    uint32_t n = 0;
+    leat_status s = arch_u32(l, "nextn_predict_layers", 0, hp->n_layer - 1, &none, &n);
+    for (uint32_t i = 0; !s && i < n; i++) arch_skip_layer(l, --hp->n_layer);
+    return s;
+}
+
+bool decoder_has_experts(const hparams *hp, uint32_t layer) {
+    return hp->moe.routing.n_expert && layer >= hp->moe.n_dense;
 }
 
 leat_status decoder_hparams(arch_loader *l, hparams *hp) {
@@ -30,7 +43,12 @@ leat_status decoder_hparams(arch_loader *l, hparams *hp) {
     leat_status s = arch_read_sizes(l, hp);
     if (!s) s = arch_f32(l, eps, FLT_MIN, 1.0f, NULL, &hp->norm_eps);
     if (!s && !o->positions) s = arch_read_rope(l, hp, o->rope);
-    if (!s) s = refuse_others(l);
+    if (!s) s = refuse_others(l, o);
+    if (!s && o->drafts) s = drafts_hparams(l, hp);
+    hp->moe.routing.normalise = o->expert_norm;
+    hp->moe.routing.gating = o->expert_gating;
+    if (!s && o->experts) s = arch_read_experts(l, hp);
+    if (o->experts_wide) hp->moe.n_ff = hp->n_ff;
     return s;
 }
 
@@ -49,12 +67,26 @@ leat_status decoder_window_base(arch_loader *l, hparams *hp) {
     return arch_f32(l, "rope.freq_base_swa", FLT_MIN, 1e12f, NULL, &hp->rope_swa.freq_base);
 }
 
+leat_status decoder_bind_ffn(arch_loader *l, const hparams *hp, uint32_t layer, ffn_block *f, moe_block *m) {
+    return decoder_has_experts(hp, layer) ? moe_bind(l, hp, layer, m) : ffn_bind(l, hp, layer, f);
+}
+
+void decoder_ffn_steps(plan_builder *b, const hparams *hp, uint32_t layer, const ffn_block *f,
+                       const moe_block *m, const stream *s) {
+    if (decoder_has_experts(hp, layer)) {
+        moe_steps(b, hp, m, s);
+        return;
+    }
+    ffn_project(b, hp, f, block_norm(hp, &f->norm, &f->norm_bias), s);
+    ffn_steps(b, hp, f, s);
+}
+
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers) {
     decoder_layer *layer = layers;
     leat_status s = ends_bind(l, hp, ends);
     for (uint32_t i = 0; !s && i < hp->n_layer; i++) {
         s = attention_bind(l, hp, i, &layer[i].attention);
-        if (!s) s = ffn_bind(l, hp, i, &layer[i].ffn);
+        if (!s) s = decoder_bind_ffn(l, hp, i, &layer[i].ffn, &layer[i].moe);
     }
     return s;
 }
@@ -69,6 +101,12 @@ void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const v
     for (uint32_t i = 0; i < hp->n_layer; i++) {
         const attention_block *a = &layer[i].attention;
         const ffn_block *f = &layer[i].ffn;
+        if (decoder_has_experts(hp, i)) {
+            attention_project(b, hp, a, &s);
+            attention_steps(b, hp, i, a, &s);
+            moe_steps(b, hp, &layer[i].moe, &s);
+            continue;
+        }
         /* without a norm of its own the feed-forward reads what attention reads */
         bool shared = !f->norm.data && !o->no_pre_norm, parallel = hp->parallel_residual || shared;
         plan_norm norm =

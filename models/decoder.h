@@ -5,14 +5,23 @@
 #define LEAT_MODELS_DECODER_H
 
 #include "blocks.h"
+#include "moe.h"
+#include "moe.h"
 
 typedef struct decoder_layer {
     attention_block attention;
     ffn_block ffn;
+    moe_block moe; /* in place of ffn, in layers with experts */
 } decoder_layer;
 
 /* Reads what all have, and refuses what none of them does. */
 leat_status decoder_hparams(arch_loader *l, hparams *hp);
+/* True for a layer with experts in place of the feed-forward network. */
+bool decoder_has_experts(const hparams *hp, uint32_t layer);
+/* The second half of a layer. */
+leat_status decoder_bind_ffn(arch_loader *l, const hparams *hp, uint32_t layer, ffn_block *f, moe_block *m);
+void decoder_ffn_steps(plan_builder *b, const hparams *hp, uint32_t layer, const ffn_block *f,
+                       const moe_block *m, const stream *s);
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers);
 void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const void *layers);
 

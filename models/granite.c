@@ -1,15 +1,16 @@
 /* granite: IBM's dense Granite 3 and 4. Llama with factors on embeddings, scores, what blocks add, and
  * logits. Models without rotation say so with rope.scaling.finetuned = false. */
-#include "decoder.h"
+#include "granite.h"
 
 #include <float.h>
 
-static leat_status granite_hparams(arch_loader *l, hparams *hp) {
+#include "decoder.h"
+
+leat_status granite_factors(arch_loader *l, hparams *hp, bool logits) {
     const bool yes = true;
-    const float none = 0.0f;
+    const float none = 0.0f, one = 1.0f;
     bool rotated = true;
-    leat_status s = decoder_hparams(l, hp);
-    if (!s) s = arch_f32(l, "logit_scale", FLT_MIN, FLT_MAX, NULL, &hp->logit_scale);
+    leat_status s = arch_f32(l, "logit_scale", FLT_MIN, FLT_MAX, logits ? NULL : &one, &hp->logit_scale);
     if (!s) s = arch_f32(l, "residual_scale", -FLT_MAX, FLT_MAX, &none, &hp->residual_scale);
     if (!s) s = arch_f32(l, "embedding_scale", -FLT_MAX, FLT_MAX, &none, &hp->embed_scale);
     if (!s) s = arch_f32(l, "attention.scale", -FLT_MAX, FLT_MAX, &none, &hp->attention_scale);
@@ -17,6 +18,11 @@ static leat_status granite_hparams(arch_loader *l, hparams *hp) {
     if (!s) hp->logit_scale = 1.0f / hp->logit_scale; /* the file has the divisor */
     if (!s && !rotated) hp->rope.n_dims = 0;
     return s;
+}
+
+static leat_status granite_hparams(arch_loader *l, hparams *hp) {
+    leat_status s = decoder_hparams(l, hp);
+    return s ? s : granite_factors(l, hp, true);
 }
 
 const arch arch_granite = DECODER("granite", granite_hparams, .rope = ROPE_PAIRS);

@@ -64,6 +64,24 @@ leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max
     return as_hparam(l, s);
 }
 
+leat_status arch_u32_layer(arch_loader *l, const char *key, uint32_t layer, uint32_t min, uint32_t max,
+                           uint32_t *out) {
+    char name[KEY_MAX];
+    const gguf_kv *kv = key_name(l, key, name) ? gguf_find(l->g, name) : NULL;
+    if (!kv || kv->type != GGUF_ARRAY) return arch_u32(l, key, min, max, NULL, out);
+    if (kv->elem_type != GGUF_U32 && kv->elem_type != GGUF_I32)
+        return error_set(l->e, LEAT_E_TYPE, "%s is an array of something else than 32-bit integers", name);
+    if (layer >= kv->count)
+        return error_set(l->e, LEAT_E_HPARAM, "%s has %llu values, none for layer %u", name,
+                         (unsigned long long)kv->count, layer);
+    int64_t v = kv->elem_type == GGUF_U32 ? (int64_t)gguf_kv_u64(kv, layer) : gguf_kv_i64(kv, layer);
+    if (v < (int64_t)min || v > (int64_t)max)
+        return error_set(l->e, LEAT_E_HPARAM, "%s[%u] is %lld, not %u .. %u", name, layer, (long long)v, min,
+                         max);
+    *out = (uint32_t)v;
+    return LEAT_OK;
+}
+
 leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback,
                      float *out) {
     char name[KEY_MAX];
@@ -101,13 +119,42 @@ leat_status arch_refuse(arch_loader *l, const char *key, const char *what) {
     return s;
 }
 
+/* head_count_kv with 0 for layers that are recurrent, and one number for all others. */
+static leat_status read_hybrid_heads(arch_loader *l, hparams *hp) {
+    char name[KEY_MAX];
+    const gguf_kv *kv = key_name(l, "attention.head_count_kv", name) ? gguf_find(l->g, name) : NULL;
+    if (!kv || kv->type != GGUF_ARRAY)
+        return arch_u32(l, "attention.head_count_kv", 1, N_HEAD_MAX, &hp->n_head, &hp->n_head_kv);
+    bool is_signed = kv->elem_type == GGUF_I32;
+    if (kv->elem_type != GGUF_U32 && !is_signed)
+        return error_set(l->e, LEAT_E_TYPE, "%s is an array of something else than 32-bit integers", name);
+    if (kv->count < hp->n_layer)
+        return error_set(l->e, LEAT_E_HPARAM, "%s has %llu values for %u layers", name,
+                         (unsigned long long)kv->count, hp->n_layer);
+    hp->n_head_kv = 0;
+    for (uint32_t i = 0; i < hp->n_layer; i++) {
+        int64_t v = is_signed ? gguf_kv_i64(kv, i) : (int64_t)gguf_kv_u64(kv, i);
+        if (v < 0 || v > N_HEAD_MAX || (v && hp->n_head_kv && v != hp->n_head_kv))
+            return error_set(l->e, LEAT_E_HPARAM, "%s[%u] is %lld, neither 0 nor the number of other layers",
+                             name, i, (long long)v);
+        if (v)
+            hp->n_head_kv = (uint32_t)v;
+        else
+            hparams_set_recurrent(hp, i);
+    }
+    if (!hp->n_head_kv) hp->n_head_kv = hp->n_head; /* no layer has any */
+    return LEAT_OK;
+}
+
 leat_status arch_read_sizes(arch_loader *l, hparams *hp) {
     leat_status s = arch_u32(l, "context_length", 1, N_CTX_MAX, NULL, &hp->n_ctx_train);
     if (!s) s = arch_u32(l, "embedding_length", 1, N_EMBD_MAX, NULL, &hp->n_embd);
     if (!s) s = arch_u32(l, "block_count", 1, N_LAYER_MAX, NULL, &hp->n_layer);
     if (!s) s = arch_u32(l, "feed_forward_length", 1, N_FF_MAX, NULL, &hp->n_ff);
     if (!s) s = arch_u32(l, "attention.head_count", 1, N_HEAD_MAX, NULL, &hp->n_head);
-    if (!s) s = arch_u32(l, "attention.head_count_kv", 1, N_HEAD_MAX, &hp->n_head, &hp->n_head_kv);
+    if (!s)
+        s = hp->hybrid ? read_hybrid_heads(l, hp)
+                       : arch_u32(l, "attention.head_count_kv", 1, N_HEAD_MAX, &hp->n_head, &hp->n_head_kv);
     if (s) return s;
     if (hp->n_head % hp->n_head_kv || hp->n_head / hp->n_head_kv > ATTEND_ROWS_MAX)
         return error_set(l->e, LEAT_E_HPARAM,
@@ -168,6 +215,67 @@ leat_status arch_read_windows(arch_loader *l, hparams *hp, uint32_t window, uint
     s = arch_u32(l, "attention.sliding_window_pattern", 0, N_LAYER_MAX, &period, &period);
     if (!s) hparams_set_windows(hp, hp->window, period);
     return s;
+}
+
+leat_status arch_read_ssm(arch_loader *l, hparams *hp) {
+    ssm_hparams *m = &hp->ssm;
+    leat_status s = arch_u32(l, "ssm.conv_kernel", 2, 64, NULL, &m->taps);
+    if (!s) s = arch_u32(l, "ssm.inner_size", 1, N_FF_MAX, NULL, &m->inner);
+    if (!s) s = arch_u32(l, "ssm.state_size", 1, 1 << 16, NULL, &m->state);
+    if (!s) s = arch_u32(l, "ssm.time_step_rank", 1, 1 << 16, NULL, &m->n_head);
+    if (!s) s = arch_u32(l, "ssm.group_count", 1, 1 << 16, NULL, &m->n_group);
+    if (!s && (m->inner % m->n_head || m->n_head % m->n_group || m->inner % m->n_group))
+        s = error_set(l->e, LEAT_E_HPARAM,
+                      "%s.ssm.inner_size %u, time_step_rank %u and group_count %u do not divide",
+                      l->arch_name, m->inner, m->n_head, m->n_group);
+    return s;
+}
+
+leat_status arch_read_recurrent(arch_loader *l, hparams *hp, uint32_t period) {
+    char name[KEY_MAX];
+    const gguf_kv *kv = key_name(l, "attention.recurrent_layers", name) ? gguf_find(l->g, name) : NULL;
+    if (kv && kv->type == GGUF_ARRAY) {
+        bool is_signed = kv->elem_type == GGUF_I32;
+        if (kv->elem_type != GGUF_BOOL && kv->elem_type != GGUF_U32 && !is_signed)
+            return error_set(l->e, LEAT_E_TYPE, "%s is an array of something else than truth values", name);
+        if (kv->count < hp->n_layer)
+            return error_set(l->e, LEAT_E_HPARAM, "%s has %llu values for %u layers", name,
+                             (unsigned long long)kv->count, hp->n_layer);
+        for (uint32_t i = 0; i < hp->n_layer; i++)
+            if (is_signed ? gguf_kv_i64(kv, i) != 0 : gguf_kv_u64(kv, i) != 0) hparams_set_recurrent(hp, i);
+        return LEAT_OK;
+    }
+    leat_status s = arch_u32(l, "full_attention_interval", 1, N_LAYER_MAX, &period, &period);
+    for (uint32_t i = 0; !s && i < hp->n_layer; i++)
+        if ((i + 1) % period) hparams_set_recurrent(hp, i);
+    return s;
+}
+
+leat_status arch_read_sections(arch_loader *l, const hparams *hp) {
+    char name[KEY_MAX];
+    int64_t size[4], sum = 0;
+    const gguf_kv *kv = key_name(l, "rope.dimension_sections", name) ? gguf_find(l->g, name) : NULL;
+    if (!kv || kv->type != GGUF_ARRAY || (kv->elem_type != GGUF_I32 && kv->elem_type != GGUF_U32) ||
+        kv->count < 3 || kv->count > 4)
+        return error_set(l->e, LEAT_E_HPARAM, "%s.rope.dimension_sections is not an array of 4 integers",
+                         l->arch_name);
+    for (uint64_t i = 0; i < 4; i++) {
+        size[i] = i < kv->count
+                      ? (kv->elem_type == GGUF_I32 ? gguf_kv_i64(kv, i) : (int64_t)gguf_kv_u64(kv, i))
+                      : 0;
+        if (size[i] < 0 || size[i] > N_EMBD_MAX)
+            return error_set(l->e, LEAT_E_HPARAM, "%s[%llu] is %lld", name, (unsigned long long)i,
+                             (long long)size[i]);
+        sum += size[i];
+    }
+    for (int64_t i = 0; i < hp->rope.n_dims / 2; i++) {
+        int64_t at = sum ? i % sum : 0;
+        if (at >= 3 * size[at % 3])
+            return error_set(l->e, LEAT_E_UNSUPPORTED,
+                             "%s leaves dimension %lld to a fourth section, which is not supported", name,
+                             (long long)i);
+    }
+    return LEAT_OK;
 }
 
 static leat_status rope_scaling_read(arch_loader *l, rope_scaling *out) {
@@ -258,6 +366,15 @@ static const gguf_tensor *find(const arch_loader *l, const char *name, uint32_t 
     return gguf_find_tensor(l->g, full);
 }
 
+void arch_skip_layer(arch_loader *l, uint32_t layer) {
+    char prefix[32];
+    size_t n = (size_t)snprintf(prefix, sizeof prefix, "blk.%u.", layer);
+    for (size_t i = 0; i < l->g->n_tensors; i++) {
+        str name = l->g->tensors[i].name;
+        if (name.n > n && !memcmp(name.p, prefix, n)) l->used[i] = 1;
+    }
+}
+
 bool arch_has(arch_loader *l, const char *name, uint32_t layer) {
     char full[NAME_MAX_BYTES];
     return find(l, name, layer, full);
@@ -273,8 +390,9 @@ leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t la
         return error_set(l->e, LEAT_E_TENSOR, "tensor %s is missing", full);
     }
     bool vector = rows == 1, plain = vector || flags & BIND_F32;
-    if (t->n_dims > (vector ? 1u : 2u) || t->ne[0] != cols || t->ne[1] != rows)
-        return shape_error(l, t, rows, cols);
+    /* values that are no matrix to multiply with may have dimensions of 1 more than they need */
+    bool too_many = flags & BIND_F32 ? t->n_rows != rows : t->n_dims > (vector ? 1u : 2u);
+    if (too_many || t->ne[0] != cols || t->ne[1] != rows) return shape_error(l, t, rows, cols);
     if (plain ? t->format != FORMAT_F32 : kernels_traits(t->format).act == ACT_COUNT)
         return error_set(l->e, plain ? LEAT_E_TENSOR : LEAT_E_UNSUPPORTED, "tensor %s has type %s, %s", full,
                          format_get(t->format)->name,

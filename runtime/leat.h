@@ -281,7 +281,9 @@ LEAT_API leat_status leat_session_eval_progress(leat_session *session, const lea
                                                 leat_progress_fn *progress, void *user, leat_error *e);
 /* Forgets all tokens from position `length` on; cheap. LEAT_E_ARG if it holds fewer. A model with windowed
  * attention keeps only the last tokens of these layers: LEAT_E_STATE, and nothing changed, if `length` is not
- * 0 and below leat_session_rewind_floor. */
+ * 0 and below leat_session_rewind_floor. Recurrent layers can go to any length: the session keeps copies of
+ * their state, and the next eval first runs again what lies between the last copy and `length`, if anything.
+ */
 LEAT_API leat_status leat_session_rewind(leat_session *session, size_t length);
 /* The smallest length other than 0 to which the session can go back now; 0 if it can to any. */
 LEAT_API size_t leat_session_rewind_floor(const leat_session *session);

@@ -45,9 +45,11 @@ typedef enum activation {
     ACTIVATION_SILU,
     ACTIVATION_GELU,     /* by its tanh form */
     ACTIVATION_RELU_SQR, /* max(x, 0)^2 */
+    /* of gates of experts only: gate and up clamped at 7, gate * sigmoid(1.702 gate) * (up + 1) */
+    ACTIVATION_SWIGLU_OAI,
 } activation;
 
-enum { PLAN_PARTS_MAX = 3 };
+enum { PLAN_PARTS_MAX = 4 };
 typedef struct plan_linear_step {
     plan_buf in;
     plan_norm norm;
@@ -61,7 +63,7 @@ typedef struct plan_linear_step {
     bool add;              /* out += scale * product, the residual; else out = product */
     float scale;           /* of the product and its bias when added; 0 stands for 1 */
 } plan_linear_step;
-/* out_i = activation(w_i . norm(in) + bias_i), for up to three matrices with the same input (Q, K and V are
+/* out_i = activation(w_i . norm(in) + bias_i), for up to four matrices with the same input (Q, K and V are
  * one step). */
 void plan_linear(plan_builder *b, const plan_linear_step *s);
 
@@ -100,14 +102,134 @@ typedef struct plan_attention_step {
     plan_norm q_norm, k_norm; /* of each head; the gain is one for all (head_dim_k), or (heads, head_dim_k) */
     bool norm_rotated;        /* the norms come after the rotation */
     plan_rope rope;
-    bool temperature; /* q grows with its position, by hparams.temperature_* */
-    float scale;      /* of q . k */
-    float softcap;    /* scale * q . k becomes softcap * tanh(scale * q . k / softcap); 0: it does not */
-    size_t window;    /* keys that a token sees, itself included; 0: all */
+    size_t rope_first;   /* the first value of a head that is rotated */
+    bool temperature;    /* q grows with its position, by hparams.temperature_* */
+    float scale;         /* of q . k */
+    float softcap;       /* scale * q . k becomes softcap * tanh(scale * q . k / softcap); 0: it does not */
+    size_t window;       /* keys that a token sees, itself included; 0: all */
+    bool shared;         /* layer is another one's: its cache is used, k and v are not there */
+    bool v_norm;         /* each head of v is divided by its root mean square */
+    const weight *sinks; /* (n_head) scores that take part in the softmax; NULL or absent: none */
 } plan_attention_step;
 /* Norms and rotates q and k, appends k and v to the cache, out = causal attention over the cache. At most one
  * for each layer. */
 void plan_attention(plan_builder *b, const plan_attention_step *s);
+
+typedef struct plan_moe_step {
+    plan_buf in, out;
+    plan_norm norm;
+    moe_routing routing;
+    const weight *router, *router_bias;    /* (n_expert, width of in), (n_expert) */
+    plan_norm router_norm;                 /* of what the router reads, where it is another; no gain: norm */
+    const weight *expert_scale;            /* (n_expert) factors of the weights */
+    const weight *select_bias;             /* (n_expert) counts in the choice, not in the weights */
+    const expert_weight *gate, *up, *down; /* (n_ff, width of in) twice, (width of out, n_ff) */
+    const weight *gate_bias, *up_bias, *down_bias;       /* (n_expert, rows) float32 */
+    const weight *shared_gate, *shared_up, *shared_down; /* an expert that every token uses */
+    const weight *shared_router; /* (width of in) its share is the sigmoid of this product; absent: 1 */
+    activation activation;       /* SILU, GELU or SWIGLU_OAI */
+    bool add;                    /* out += result, the residual; else out = result */
+    float scale;                 /* of the result; 0: none */
+} plan_moe_step;
+/* Mixture of experts: out = sum over the chosen experts of weight * down(activation(gate x, up x)), x =
+ * norm(in), plus the shared expert. Weights and biases that may be missing are NULL or absent. */
+void plan_moe(plan_builder *b, const plan_moe_step *s);
+
+/* ---- layers that remember by a state (stage_recurrent.c) ---- */
+
+/* Room for n floats in the session's state, zero at its start. */
+size_t plan_state(plan_builder *b, size_t n);
+
+typedef struct plan_conv_step {
+    plan_buf in, out; /* columns first .. first + width of in; (n_tokens, width) */
+    size_t first, width;
+    const weight *w, *bias; /* (width, taps), the last tap is the token itself; (width) or NULL or absent */
+    bool product, gated;    /* columns from factor on multiply the input, those from gate on the result */
+    size_t factor, gate;
+    bool silu;
+    size_t state; /* of width * (taps - 1) floats */
+} plan_conv_step;
+/* A causal convolution over the tokens, each column for itself. */
+void plan_conv(plan_builder *b, const plan_conv_step *s);
+
+typedef struct plan_ssm_step {
+    plan_buf conv; /* (n_tokens, n_head * head_dim + 2 * n_group * d_state): x, B, C */
+    plan_buf in;   /* dt in columns from dt_at on, one for each head */
+    size_t dt_at;
+    plan_buf out; /* (n_tokens, n_head * head_dim) */
+    size_t n_head, head_dim, n_group, d_state;
+    const weight *a, *d, *dt_bias; /* (n_head) each; a is negative */
+    size_t state;                  /* of n_head * head_dim * d_state floats */
+} plan_ssm_step;
+/* The state space of Mamba 2. */
+void plan_ssm(plan_builder *b, const plan_ssm_step *s);
+
+enum { DELTA_DIM_MAX = 512 };
+typedef struct plan_delta_step {
+    plan_buf conv; /* (n_tokens, (2 * n_head_k + n_head_v) * head_dim): q, k, v */
+    plan_buf beta, alpha;
+    size_t beta_at, alpha_at; /* first column of each */
+    bool interleaved;   /* value head h belongs to key head h / (n_head_v / n_head_k); else h % n_head_k */
+    size_t gate_stride; /* interleaved: columns of beta and alpha from one key head to the next */
+    plan_buf out;       /* (n_tokens, n_head_v * head_dim) */
+    size_t n_head_k, n_head_v, head_dim;
+    const weight *a, *dt_bias; /* (n_head_v) each; a is negative */
+    float eps;
+    size_t state; /* of n_head_v * head_dim * head_dim floats */
+} plan_delta_step;
+/* The gated delta rule. */
+void plan_delta(plan_builder *b, const plan_delta_step *s);
+
+typedef struct plan_gate_norm_step {
+    plan_buf x; /* in place */
+    size_t n_groups;
+    plan_norm
+        norm; /* of each group; the gain is one for all, or (n_groups, size of a group); may be absent */
+    plan_buf gate;
+    size_t gate_at, gate_stride; /* first column, and columns from one group to the next; 0: adjacent */
+    bool gate_first;             /* norm(x * f(gate)), else norm(x) * f(gate) */
+    bool sigmoid;                /* f, else silu */
+} plan_gate_norm_step;
+void plan_gate_norm(plan_builder *b, const plan_gate_norm_step *s);
+
+/* ---- inputs of each layer (stage_norm.c) ---- */
+
+/* x[t] = scale * (x[t] + norm of each group of in[t]) */
+void plan_add_groups(plan_builder *b, plan_buf x, plan_buf in, plan_norm norm, size_t n_groups, float scale);
+/* x[t] *= columns first .. of by[t] */
+void plan_multiply(plan_builder *b, plan_buf x, plan_buf by, size_t first);
+/* x[t] *= a number of the model; NULL or absent: 1 */
+void plan_scale(plan_builder *b, plan_buf x, const weight *number);
+
+/* ---- latent attention (stage_latent.c) ---- */
+
+typedef struct plan_latent_step {
+    uint32_t layer;
+    size_t n_head, nope, rope, rank, dim_v; /* of a head's query: not rotated, rotated */
+    plan_buf q;                             /* (n_tokens, n_head, nope + rope) */
+    plan_buf latent;                        /* (n_tokens, rank), normed in place */
+    plan_buf key;   /* (n_tokens, rope), rotated in place: the part of the key that all heads share */
+    plan_norm norm; /* of latent */
+    const expert_weight *k_b, *v_b; /* for each head (rank, nope) and (dim_v, rank) */
+    plan_buf query, sum; /* (n_tokens, n_head, rank + rope) and (n_tokens, n_head, rank), between */
+    plan_buf out;        /* (n_tokens, n_head, dim_v) */
+    bool temperature;
+    float scale;
+} plan_latent_step;
+/* Multi-head latent attention (DeepSeek-V2) with the cache holding what keys and values are made of: one row
+ * of rank + rope values for all heads. Queries go through k_b to meet it, what attention sums up through v_b
+ * to become values. */
+void plan_latent(plan_builder *b, const plan_latent_step *s);
+
+typedef struct plan_expand_step {
+    size_t n_head, nope, rope, dim_v; /* rope 0: only splits, and there is no shared part */
+    plan_buf both;   /* (n_tokens, n_head, nope + dim_v): keys but for the rotated part, and values */
+    plan_buf shared; /* (n_tokens, rope): the rotated part, the same for all heads */
+    plan_buf k, v;   /* (n_tokens, n_head, nope + rope), (n_tokens, n_head, dim_v) */
+} plan_expand_step;
+/* Keys and values of plain attention from tensors that are older than plan_latent; or queries and gates that
+ * lie between each other. */
+void plan_expand(plan_builder *b, const plan_expand_step *s);
 
 typedef struct plan_output_step {
     plan_buf x;

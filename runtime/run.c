@@ -123,6 +123,11 @@ leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_
     return LEAT_OK;
 }
 
+void runner_set_state(runner *r, const float *state, float *next) {
+    r->run.state = state;
+    r->run.next = next;
+}
+
 const float *runner_logits(const runner *r) {
     return r->run.logits;
 }
@@ -153,6 +158,30 @@ static void *carve(arena *a, size_t count, size_t size) {
     return p;
 }
 
+/* What experts need of a pass of many tokens, and of a worker. */
+static void lay_out_moe_pass(moe_pass *m, const moe_limits *l, arena *a, size_t n_batch) {
+    m->expert = carve(a, n_batch, l->n_used * sizeof *m->expert);
+    m->weight = carve(a, n_batch, l->n_used * sizeof *m->weight);
+    m->share = carve(a, n_batch, sizeof *m->share);
+    m->first = carve(a, l->n_expert + (size_t)2, sizeof *m->first);
+    m->token = carve(a, n_batch, l->n_used * sizeof *m->token);
+    m->entry_weight = carve(a, n_batch, l->n_used * sizeof *m->entry_weight);
+    for (int kind = 0; kind < ACT_COUNT; kind++) {
+        if (l->act_cols[kind])
+            m->act[kind] = carve(a, n_batch, l->n_used * act_row_bytes((act_kind)kind, l->act_cols[kind]));
+        if (l->shared_cols[kind])
+            m->shared[kind] = carve(a, n_batch, act_row_bytes((act_kind)kind, l->shared_cols[kind]));
+    }
+}
+
+static void lay_out_moe_scratch(moe_scratch *m, const moe_limits *l, arena *a) {
+    m->sum = carve(a, TILE_ROWS_MAX, sizeof *m->sum);
+    for (int kind = 0; kind < ACT_COUNT; kind++) {
+        if (l->act_cols[kind])
+            m->act[kind] = carve(a, l->n_used, act_row_bytes((act_kind)kind, l->act_cols[kind]));
+    }
+}
+
 static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n_out_max) {
     r->run.buf = carve(a, p->n_bufs, sizeof *r->run.buf);
     for (size_t i = 0; i < p->n_bufs; i++) {
@@ -162,6 +191,7 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n
     for (int kind = 0; kind < ACT_COUNT; kind++)
         if (p->max_act_cols[kind] && n_batch > 1)
             r->run.act[kind] = carve(a, n_batch, act_row_bytes((act_kind)kind, p->max_act_cols[kind]));
+    if (p->moe.n_expert && n_batch > 1) lay_out_moe_pass(&r->run.moe, &p->moe, a, n_batch);
     r->run.cs[PLAN_ROPE] = carve(a, n_batch, p->hp->rope.n_dims * sizeof(float));
     r->run.cs[PLAN_ROPE_SWA] = carve(a, n_batch, p->hp->rope_swa.n_dims * sizeof(float));
     r->run.temperature = carve(a, n_batch, sizeof(float));
@@ -180,8 +210,12 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n
                      .c2 = carve(a, pass, GEMM_PANELS * PANEL_ROWS_MAX * sizeof(float)),
                      .attend = carve(a, 1, ATTEND_SCRATCH)};
         for (int kind = 0; kind < ACT_COUNT; kind++)
+            if (p->gather_cols[kind] && n_batch > 1)
+                s.gathered[kind] = carve(a, pass, act_row_bytes((act_kind)kind, p->gather_cols[kind]));
+        for (int kind = 0; kind < ACT_COUNT; kind++)
             if (p->max_act_cols[kind])
                 s.act[kind] = carve(a, 1, act_row_bytes((act_kind)kind, p->max_act_cols[kind]));
+        if (p->moe.n_expert) lay_out_moe_scratch(&s.moe, &p->moe, a);
         if (r->scratch) r->scratch[i] = s;
     }
 }

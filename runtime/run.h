@@ -20,6 +20,8 @@ void runner_close(runner *r); /* NULL is fine */
  * either way the cache beyond pos holds nothing of use. */
 leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_t pos, size_t n_out,
                         const atomic_bool *cancel, leat_error *e);
+/* Where recurrent layers find what they remember, and where they put it, in the passes from now on. */
+void runner_set_state(runner *r, const float *state, float *next);
 
 /* (n_out, n_vocab) of the last pass that asked for any. */
 const float *runner_logits(const runner *r);

@@ -7,12 +7,14 @@
 #include "loader/alloc.h"
 #include "os.h"
 #include "run.h"
+#include "state.h"
 
 struct leat_session {
     leat_model *model;
     plan plan;
     rope_table rope[ROPE_SETS];
     kv_cache kv;
+    state_cache state;
     runner *runner;
     size_t n_batch;
     size_t length;   /* tokens evaluated */
@@ -70,7 +72,11 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
     if (p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
     leat_status st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
-    if (!st) st = check_kv_type("values", p->v_type, m->hp.head_dim_v, e);
+    /* latent values are the first part of the keys */
+    leat_kv_type v_type = m->hp.latent.absorbed ? p->k_type : p->v_type;
+    if (!st) st = check_kv_type("values", v_type, m->hp.head_dim_v, e);
+    if (!st && m->hp.head_dim_swa) st = check_kv_type("keys", p->k_type, m->hp.head_dim_swa, e);
+    if (!st && m->hp.head_dim_swa) st = check_kv_type("values", p->v_type, m->hp.head_dim_swa, e);
     return st;
 }
 
@@ -124,6 +130,13 @@ static leat_status check_positions(const leat_session *s, const leat_session_par
                      s->plan.n_positions);
 }
 
+/* What a session takes beside its cache; SIZE_MAX if that does not fit. */
+static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, size_t n_out) {
+    size_t need = runner_size(&s->plan, p->n_batch, n_out, p->n_threads);
+    size_t state = state_bytes(s->plan.state_floats, p->n_ctx);
+    return need > SIZE_MAX - state ? SIZE_MAX : need + state;
+}
+
 leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out,
                          leat_error *e) {
     leat_session_params p;
@@ -143,10 +156,11 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     if (!st) st = check_positions(s, &p, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);
-    if (!st) st = check_memory(s, &p, runner_size(&s->plan, p.n_batch, n_out, p.n_threads), e);
+    if (!st) st = check_memory(s, &p, fixed_bytes(s, &p, n_out), e);
     if (!st)
         st = kv_open(&s->kv, s->plan.kv, hp->n_layer, p.n_ctx, p.n_batch, kv_format(p.k_type),
                      kv_format(p.v_type), e);
+    if (!st) st = state_open(&s->state, s->plan.state_floats, p.n_ctx, e);
     if (!st)
         st =
             runner_open(&s->plan, &m->kernels, s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner, e);
@@ -162,6 +176,7 @@ void session_close(leat_session *s) {
     if (!s) return;
     runner_close(s->runner);
     kv_close(&s->kv);
+    state_close(&s->state);
     for (size_t i = 0; i < ROPE_SETS; i++) rope_free(&s->rope[i]);
     plan_free(&s->plan);
     model_release(s->model);
@@ -180,18 +195,40 @@ static leat_status check_tokens(const leat_session *s, const leat_token *tokens,
     return LEAT_OK;
 }
 
+/* One batch at position pos, its logits but for the last n_out left out. */
+static leat_status pass(leat_session *s, const leat_token *tokens, size_t n, size_t pos, size_t n_out,
+                        leat_error *e) {
+    state_cache *state = &s->state;
+    s->n_logits = 0;
+    kv_advance(&s->kv, pos, n);
+    runner_set_state(s->runner, state->side[state->now], state->side[state->now ^ 1]);
+    leat_status st = runner_pass(s->runner, tokens, n, pos, n_out, &s->cancel, e);
+    if (file_lost(s->model->file))
+        return error_set(e, LEAT_E_IO,
+                         "the model file was cut short or could not be read while it was in use");
+    if (st) return st;
+    state_commit(state, tokens, n);
+    if (state_due(state)) state_keep(state);
+    return LEAT_OK;
+}
+
+/* Brings a recurrent state that had to go back further than the session to where that is. */
+static leat_status catch_up(leat_session *s, leat_error *e) {
+    leat_status st = LEAT_OK;
+    while (!st && s->state.n_floats && s->state.length < s->length) {
+        size_t at = s->state.length, n = s->length - at < s->n_batch ? s->length - at : s->n_batch;
+        st = pass(s, s->state.tokens + at, n, at, 0, e);
+    }
+    return st;
+}
+
 static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_t n,
                                 leat_progress_fn *progress, void *user, leat_error *e) {
     for (size_t done = 0; done < n;) {
         size_t batch = n - done < s->n_batch ? n - done : s->n_batch;
         bool last = done + batch == n;
         size_t n_out = s->logits_all ? batch : last;
-        s->n_logits = 0;
-        kv_advance(&s->kv, s->length, batch);
-        leat_status st = runner_pass(s->runner, tokens + done, batch, s->length, n_out, &s->cancel, e);
-        if (file_lost(s->model->file))
-            return error_set(e, LEAT_E_IO,
-                             "the model file was cut short or could not be read while it was in use");
+        leat_status st = pass(s, tokens + done, batch, s->length, n_out, e);
         if (st) return st;
         s->length += batch;
         s->n_logits = n_out;
@@ -207,7 +244,10 @@ leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, le
     if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire))
         return error_set(e, LEAT_E_BUSY, "the session is in use by another thread");
     leat_status st = check_tokens(s, tokens, n, e);
+    if (!st) st = catch_up(s, e);
+    if (!st && n > 1) state_keep(&s->state); /* where a turn begins, a chat comes back to */
     if (!st) st = eval_batches(s, tokens, n, progress, user, e);
+    if (!st && n > 1) state_keep(&s->state);
     if (st == LEAT_E_CANCELLED)
         atomic_store(&s->cancel, false); /* a cancel is used up by the eval that it ended */
     atomic_store_explicit(&s->busy, false, memory_order_release);
@@ -216,11 +256,22 @@ leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, le
 
 /* ---- the public functions of a session that only look or set ---- */
 
+/* A recurrent state goes back as far as it must, and is brought forward by the next eval. */
+static leat_status rewind_caches(leat_session *s, size_t length) {
+    if (!s->state.n_floats) return kv_rewind(&s->kv, length) ? LEAT_OK : LEAT_E_STATE;
+    state_rewind(&s->state, length);
+    if (!kv_rewind(&s->kv, s->state.length)) { /* a window has moved on: all over again */
+        state_rewind(&s->state, 0);
+        kv_rewind(&s->kv, 0);
+    }
+    return LEAT_OK;
+}
+
 leat_status leat_session_rewind(leat_session *s, size_t length) {
     if (!s) return LEAT_E_ARG;
     if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire)) return LEAT_E_BUSY;
     leat_status st = length <= s->length ? LEAT_OK : LEAT_E_ARG;
-    if (!st && length < s->length && !kv_rewind(&s->kv, length)) st = LEAT_E_STATE;
+    if (!st && length < s->length) st = rewind_caches(s, length);
     if (!st && length < s->length) {
         s->length = length;
         s->n_logits = 0; /* they belong to a token that is gone */
@@ -230,7 +281,7 @@ leat_status leat_session_rewind(leat_session *s, size_t length) {
 }
 
 size_t leat_session_rewind_floor(const leat_session *s) {
-    return s ? kv_rewind_floor(&s->kv, s->length) : 0;
+    return s && !s->state.n_floats ? kv_rewind_floor(&s->kv, s->length) : 0;
 }
 
 size_t leat_session_length(const leat_session *s) {
@@ -246,7 +297,7 @@ leat_model *leat_session_model(const leat_session *s) {
     return s ? s->model : NULL;
 }
 uint64_t leat_session_bytes(const leat_session *s) {
-    return s ? s->kv.bytes + runner_bytes(s->runner) : 0;
+    return s ? s->kv.bytes + s->state.bytes + runner_bytes(s->runner) : 0;
 }
 
 const float *leat_session_logits(const leat_session *s, size_t back) {

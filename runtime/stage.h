@@ -8,6 +8,7 @@
 
 #include "kernels/kernels.h"
 #include "kv.h"
+#include "moe.h"
 #include "plan.h"
 #include "rope.h"
 
@@ -47,7 +48,15 @@ struct stage {
     float scale; /* of what is added, of logits, of embeddings */
     float softcap;
     size_t tile_rows;
+    size_t first, n_groups; /* of what multiplies or is added by columns */
     plan_attention_step attention;
+    plan_moe_step moe;
+    plan_latent_step latent;
+    plan_expand_step expand;
+    plan_conv_step conv;
+    plan_ssm_step ssm;
+    plan_delta_step delta;
+    plan_gate_norm_step gate_norm;
 };
 
 typedef struct plan {
@@ -60,6 +69,9 @@ typedef struct plan {
     kv_shape *kv;                   /* (n_layer) */
     size_t n_positions;             /* learned ones; 0: the context may have any length */
     const hparams *hp;
+    moe_limits moe;
+    size_t gather_cols[ACT_COUNT]; /* widest row that a worker gathers in each form; 0: never */
+    size_t state_floats;           /* of recurrent layers */
 } plan;
 
 /* A worker's own memory. */
@@ -69,8 +81,10 @@ struct scratch {
     float *tile;           /* (TILE_ROWS_MAX) results on their way to the residual */
     char *act[ACT_COUNT];  /* one activation row of each form */
     panel *panel;
-    float *c, *c2;   /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
-    void *attend;    /* ATTEND_SCRATCH bytes */
+    float *c, *c2;             /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
+    void *attend;              /* ATTEND_SCRATCH bytes */
+    char *gathered[ACT_COUNT]; /* (tokens of a pass) activation rows that lie apart otherwise */
+    moe_scratch moe;
     bool non_finite; /* a logit was not a number */
 };
 
@@ -89,6 +103,9 @@ struct run {
     float *cs[ROPE_SETS]; /* (n_batch, n_dims / 2, 2), by plan_rope */
     float *temperature;   /* (n_batch) */
     float *logits;        /* (n_out, n_vocab) */
+    moe_pass moe;
+    const float *state; /* (state_floats) what recurrent layers remember */
+    float *next;        /* the same after this pass; every part is written by its stage */
 };
 
 /* Floats from one token's row of a buffer to the next: rows start on cache lines. */
@@ -108,10 +125,28 @@ enum {
  * hand-off). */
 stage_tiles_fn embed_tiles, linear_one_tiles, gated_one_tiles, normalize_tiles, attention_one_tiles;
 stage_tile_fn embed_tile, linear_one_tile, gated_one_tile, normalize_tile, attention_one_tile;
+stage_tile_fn add_groups_tile, multiply_tile, scale_tile; /* with normalize_tiles */
 
 /* stage_many.c: the input is prepared once, in a stage of its own. */
 stage_tiles_fn prepare_tiles, linear_many_tiles, gated_many_tiles, append_tiles, attention_many_tiles;
 stage_tile_fn prepare_tile, linear_many_tile, gated_many_tile, append_tile, attention_many_tile;
+
+/* stage_moe_one.c, stage_moe_many.c: mixture of experts. */
+stage_tiles_fn moe_gate_one_tiles, moe_down_one_tiles;
+stage_tile_fn moe_gate_one_tile, moe_down_one_tile;
+stage_tiles_fn moe_route_tiles, moe_group_tiles, moe_gate_many_tiles, moe_prepare_tiles, moe_down_many_tiles;
+stage_tile_fn moe_route_tile, moe_group_tile, moe_gate_many_tile, moe_prepare_tile, moe_down_many_tile;
+
+/* stage_latent.c */
+stage_tiles_fn latent_prepare_tiles, latent_attend_tiles, latent_value_tiles, expand_tiles;
+stage_tile_fn latent_prepare_tile, latent_attend_tile, latent_value_tile, expand_tile;
+
+/* stage_recurrent.c */
+stage_tiles_fn conv_tiles, ssm_tiles, delta_tiles, gate_norm_tiles;
+stage_tile_fn conv_tile, ssm_tile, delta_tile, gate_norm_tile;
+
+/* Norms and quantizes the token's input for this worker (one token). False if it has that already. */
+bool prepare_one(const stage *s, const run *r, scratch *w, size_t token);
 
 /* stage_attention.c, shared by both: norms, rotates and stores the key, stores the value of one KV head of
  * one token; norms and rotates one query head. */
@@ -119,6 +154,10 @@ void attention_append(const stage *s, const run *r, size_t token, size_t kv_head
 void attention_query(const stage *s, const run *r, size_t token, size_t head);
 /* Attention of the query heads that share a KV head, for tokens token .. token + n of the pass. */
 void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t token, size_t n);
+/* Rotates the n_dims values of a set of rotations. */
+void stage_rotate(const run *r, plan_rope set, float *x, size_t token);
+/* A row of n floats in one of the forms of act.h. */
+void stage_quantize(const run *r, act_kind kind, const float *x, size_t n, void *row);
 /* y = norm(x), y may be x; without a gain, y = x. */
 void stage_normalize(const run *r, const stage_norm *n, const float *x, size_t width, float *y);
 /* x = activation(x) */

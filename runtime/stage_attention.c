@@ -1,6 +1,8 @@
 /* Attention in a pass: heads are normed and rotated, keys and values stored, then each tile is the query
  * heads that share a KV head. A layer with a window shows the kernel only the keys from the first that its
  * tokens see. */
+#include <math.h>
+
 #include "stage.h"
 
 enum { APPEND_TOKENS = 8, ATTENTION_TOKENS = 64 };
@@ -9,14 +11,14 @@ static size_t tiles_of(size_t n, size_t each) {
     return (n + each - 1) / each;
 }
 
-static void rotate(const plan_attention_step *a, const run *r, float *head, size_t token) {
-    if (a->rope == PLAN_ROPE_NONE) return;
-    const rope_table *rope = &r->rope[a->rope];
-    const float *cs = r->cs[a->rope] + token * rope->n_dims;
+void stage_rotate(const run *r, plan_rope set, float *x, size_t token) {
+    if (set == PLAN_ROPE_NONE) return;
+    const rope_table *rope = &r->rope[set];
+    const float *cs = r->cs[set] + token * rope->n_dims;
     if (rope->layout == ROPE_PAIRS)
-        r->k->rope_pairs(head, cs, rope->n_dims);
+        r->k->rope_pairs(x, cs, rope->n_dims);
     else
-        r->k->rope_halves(head, cs, rope->n_dims);
+        r->k->rope_halves(x, cs, rope->n_dims);
 }
 
 /* One head of q or k, normed with the gain of head h, and rotated. */
@@ -26,15 +28,21 @@ static void place(const plan_attention_step *a, const run *r, const stage_norm *
     if (own.w) own.w += h * norm->stride;
     if (own.bias) own.bias += h * norm->stride;
     if (own.w && !a->norm_rotated) stage_normalize(r, &own, head, a->head_dim_k, head);
-    rotate(a, r, head, token);
+    stage_rotate(r, a->rope, head + a->rope_first, token);
     if (own.w && a->norm_rotated) stage_normalize(r, &own, head, a->head_dim_k, head);
 }
 
 void attention_append(const stage *s, const run *r, size_t token, size_t kv_head) {
     const plan_attention_step *a = &s->attention;
     float *k = buf_row(r, a->k, token) + kv_head * a->head_dim_k;
-    const float *v = buf_row(r, a->v, token) + kv_head * a->head_dim_v;
+    float *v = buf_row(r, a->v, token) + kv_head * a->head_dim_v;
     place(a, r, &s->k_norm, kv_head, k, token);
+    if (a->v_norm) {
+        double square = 0.0;
+        for (size_t i = 0; i < a->head_dim_v; i++) square += (double)v[i] * v[i];
+        float inverse = (float)(1.0 / sqrt(square / (double)a->head_dim_v + (double)s->k_norm.eps));
+        for (size_t i = 0; i < a->head_dim_v; i++) v[i] *= inverse;
+    }
     r->k->encode[r->kv->k_format](k, kv_key(r->kv, a->layer, kv_head, r->pos + token), a->head_dim_k);
     r->k->encode[r->kv->v_format](v, kv_value(r->kv, a->layer, kv_head, r->pos + token), a->head_dim_v);
 }
@@ -69,6 +77,7 @@ void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, 
                                 .v_format = r->kv->v_format,
                                 .scale = a->scale,
                                 .softcap = a->softcap,
+                                .sinks = a->sinks ? (const float *)a->sinks->data + kv_head * heads : NULL,
                                 .scratch = w->attend});
 }
 
@@ -81,7 +90,7 @@ size_t attention_one_tiles(const stage *s, const run *r) {
 
 void attention_one_tile(const stage *s, const run *r, scratch *w, size_t kv_head) {
     size_t heads = s->attention.n_head / s->attention.n_head_kv;
-    attention_append(s, r, 0, kv_head);
+    if (!s->attention.shared) attention_append(s, r, 0, kv_head);
     for (size_t h = kv_head * heads; h < (kv_head + 1) * heads; h++) attention_query(s, r, 0, h);
     attention_attend(s, r, w, kv_head, 0, 1);
 }
@@ -96,7 +105,8 @@ size_t append_tiles(const stage *s, const run *r) {
 void append_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     (void)w;
     for (size_t t = tile * APPEND_TOKENS; t < r->n_tokens && t < (tile + 1) * APPEND_TOKENS; t++) {
-        for (size_t h = 0; h < s->attention.n_head_kv; h++) attention_append(s, r, t, h);
+        for (size_t h = 0; !s->attention.shared && h < s->attention.n_head_kv; h++)
+            attention_append(s, r, t, h);
         for (size_t h = 0; h < s->attention.n_head; h++) attention_query(s, r, t, h);
     }
 }

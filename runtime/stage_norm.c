@@ -16,6 +16,15 @@ void stage_normalize(const run *r, const stage_norm *n, const float *x, size_t w
     }
 }
 
+void stage_quantize(const run *r, act_kind kind, const float *x, size_t n, void *row) {
+    if (kind == ACT_F32)
+        memcpy(row, x, n * sizeof *x);
+    else if (kind == ACT_Q8_32)
+        r->k->quantize_q8_32(x, n, row);
+    else
+        r->k->quantize_q8_256(x, n, row);
+}
+
 void stage_activate(const run *r, activation f, float *x, size_t n) {
     switch (f) {
     case ACTIVATION_SILU: r->k->silu(x, n); break;
@@ -23,7 +32,8 @@ void stage_activate(const run *r, activation f, float *x, size_t n) {
     case ACTIVATION_RELU_SQR:
         for (size_t i = 0; i < n; i++) x[i] = x[i] > 0.0f ? x[i] * x[i] : x[i] * 0.0f; /* NaN stays */
         break;
-    case ACTIVATION_NONE: break;
+    case ACTIVATION_NONE:
+    case ACTIVATION_SWIGLU_OAI: break; /* with a gate only */
     }
 }
 
@@ -50,5 +60,33 @@ void normalize_tile(const stage *s, const run *r, scratch *w, size_t tile) {
         float *y = s->add ? w->row : out;
         stage_normalize(r, &s->norm, buf_row(r, s->in, t), s->width, y);
         for (size_t i = 0; s->add && i < s->width; i++) out[i] += s->scale * y[i];
+    }
+}
+
+void add_groups_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    size_t dim = s->width / s->n_groups;
+    for (size_t t = tile * NORMALIZE_TOKENS; t < r->n_tokens && t < (tile + 1) * NORMALIZE_TOKENS; t++) {
+        float *out = buf_row(r, s->part[0].out, t);
+        const float *in = buf_row(r, s->in, t);
+        for (size_t g = 0; g < s->n_groups; g++)
+            stage_normalize(r, &s->norm, in + g * dim, dim, w->row + g * dim);
+        for (size_t i = 0; i < s->width; i++) out[i] = s->scale * (out[i] + w->row[i]);
+    }
+}
+
+void multiply_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    (void)w;
+    for (size_t t = tile * NORMALIZE_TOKENS; t < r->n_tokens && t < (tile + 1) * NORMALIZE_TOKENS; t++) {
+        float *x = buf_row(r, s->part[0].out, t);
+        const float *by = buf_row(r, s->in, t) + s->first;
+        for (size_t i = 0; i < s->width; i++) x[i] *= by[i];
+    }
+}
+
+void scale_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    (void)w;
+    for (size_t t = tile * NORMALIZE_TOKENS; t < r->n_tokens && t < (tile + 1) * NORMALIZE_TOKENS; t++) {
+        float *x = buf_row(r, s->part[0].out, t);
+        for (size_t i = 0; i < s->width; i++) x[i] *= s->scale;
     }
 }

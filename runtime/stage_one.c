@@ -6,9 +6,8 @@
 
 #include "stage.h"
 
-/* Norms and quantizes the token's input for this worker, once per stage. */
-static void prepare_one(const stage *s, const run *r, scratch *w, size_t token) {
-    if (w->prepared == s) return;
+bool prepare_one(const stage *s, const run *r, scratch *w, size_t token) {
+    if (w->prepared == s) return false;
     w->prepared = s;
     const float *x = buf_row(r, s->in, token);
     if (s->norm.w) {
@@ -18,6 +17,7 @@ static void prepare_one(const stage *s, const run *r, scratch *w, size_t token) 
     if (s->act_kinds & 1u << ACT_F32) memcpy(w->act[ACT_F32], x, s->width * sizeof *x);
     if (s->act_kinds & 1u << ACT_Q8_32) r->k->quantize_q8_32(x, s->width, w->act[ACT_Q8_32]);
     if (s->act_kinds & 1u << ACT_Q8_256) r->k->quantize_q8_256(x, s->width, w->act[ACT_Q8_256]);
+    return true;
 }
 
 static void multiply(const run *r, const scratch *w, const weight *m, size_t row, size_t n, float *y) {

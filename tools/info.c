@@ -157,6 +157,16 @@ static void print_positions(const leat_file *file, const summary *s) {
     putchar('\n');
 }
 
+static void print_experts(const leat_file *file, const summary *s) {
+    uint64_t n, v;
+    if (!find_integer(file, s, "expert_count", &n) || !n) return;
+    label("experts");
+    printf("%" PRIu64, n);
+    if (find_integer(file, s, "expert_used_count", &v)) printf(", %" PRIu64 " used by each token", v);
+    if (find_integer(file, s, "expert_feed_forward_length", &v)) printf(", %" PRIu64 " wide", v);
+    putchar('\n');
+}
+
 static void print_summary(const leat_file *file, const summary *s, const char *path) {
     leat_str text;
     uint64_t v, heads;
@@ -193,10 +203,12 @@ static void print_summary(const leat_file *file, const summary *s, const char *p
         label("layers");
         printf("%" PRIu64, v);
         if (find_integer(file, s, "embedding_length", &v)) printf(", %" PRIu64 " wide", v);
-        if (find_integer(file, s, "feed_forward_length", &v)) printf(", feed-forward %" PRIu64 " wide", v);
+        if (find_integer(file, s, "feed_forward_length", &v) && v)
+            printf(", feed-forward %" PRIu64 " wide", v);
         putchar('\n');
     }
-    if (find_integer(file, s, "attention.head_count", &heads)) {
+    print_experts(file, s);
+    if (find_integer(file, s, "attention.head_count", &heads) && heads) {
         label("heads");
         printf("%" PRIu64, heads);
         if (find_integer(file, s, "attention.head_count_kv", &v))

@@ -22,7 +22,7 @@ static float score(const attend_args *a, const float *q, size_t key) {
 }
 
 /* out (head_dim_v) = softmax over the last keys of 0 .. n_keys - 1 of one query row q (head_dim_k). */
-static void attend_row(const attend_args *a, const float *q, size_t n_keys, float *out) {
+static void attend_row(const attend_args *a, size_t head, const float *q, size_t n_keys, float *out) {
     float maximum = -INFINITY, total = 0;
     for (size_t i = 0; i < a->head_dim_v; i++) out[i] = 0;
     for (size_t key = a->window && n_keys > a->window ? n_keys - a->window : 0; key < n_keys; key++) {
@@ -38,12 +38,13 @@ static void attend_row(const attend_args *a, const float *q, size_t n_keys, floa
         decoders[a->v_format]((const char *)a->v + key * a->v_stride, v, a->head_dim_v);
         for (size_t i = 0; i < a->head_dim_v; i++) out[i] += weight * v[i];
     }
+    if (a->sinks) total += expf(a->sinks[head] - maximum);
     for (size_t i = 0; i < a->head_dim_v; i++) out[i] /= total;
 }
 
 void attend_c(const attend_args *a) {
     for (size_t t = 0; t < a->n_tokens; t++)
         for (size_t h = 0; h < a->n_heads; h++)
-            attend_row(a, a->q + t * a->q_stride + h * a->head_dim_k, a->n_keys + t,
+            attend_row(a, h, a->q + t * a->q_stride + h * a->head_dim_k, a->n_keys + t,
                        a->out + t * a->out_stride + h * a->head_dim_v);
 }

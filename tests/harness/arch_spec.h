@@ -22,7 +22,19 @@ typedef struct spec_key {
     const char *s;
 } spec_key;
 
-enum { SPEC_KEYS_MAX = 6 };
+/* What takes the place of attention in most layers. */
+typedef enum spec_mixer { MIXER_NONE, MIXER_CONV, MIXER_MAMBA, MIXER_DELTA } spec_mixer;
+
+typedef struct spec_experts {
+    uint32_t n, used, groups, groups_used;
+    uint32_t dense; /* leading layers without */
+    char gating;    /* 'x' softmax, 's' sigmoid, 'c' softmax over the chosen ones */
+    bool norm, select_bias, bias, shared, shared_router;
+    bool oai; /* the clamped gate of gpt-oss */
+    double scale;
+} spec_experts;
+
+enum { SPEC_KEYS_MAX = 9 };
 typedef struct arch_spec {
     const char *arch, *variant; /* variant NULL: the common form */
     bool narrow;                /* a tiny width, where there must be many layers */
@@ -50,7 +62,17 @@ typedef struct arch_spec {
     /* factors, 0: none */
     bool embed_root; /* embeddings times sqrt(width) */
     double embed_scale, residual_scale, logit_scale, attention_scale, attention_cap, logit_cap;
-    bool scale_by_width; /* scores over sqrt(width / heads) */
+    spec_experts experts;
+    bool sinks;
+    bool gemma4; /* heads of half the size in windowed layers, one KV head in the others, which lack v; the
+                    last two layers share caches; inputs of each layer, and a scale */
+    bool latent, absorbed; /* DeepSeek's attention; with k_b and v_b */
+    spec_mixer mixer;
+    uint32_t attention_period; /* with a mixer: the last of so many layers is attention; 0: none is */
+    bool gated;                /* queries have a gate behind each head */
+    bool pairs; /* delta rule: neighbouring value heads share a key head, beta and alpha are one tensor */
+    const char *output_norm; /* NULL: output_norm */
+    bool scale_by_width;     /* scores over sqrt(width / heads) */
     spec_key keys[SPEC_KEYS_MAX];
 } arch_spec;
 
@@ -60,5 +82,17 @@ extern const arch_spec arch_specs[];
 static inline bool spec_windowed(const arch_spec *s, uint32_t layer) {
     return s->window && layer % s->period != s->period - 1;
 }
+
+static inline bool spec_mixes(const arch_spec *s, uint32_t layer) {
+    return s->mixer && (!s->attention_period || (layer + 1) % s->attention_period);
+}
+static inline bool spec_expert_layer(const arch_spec *s, uint32_t layer) {
+    return s->experts.n && layer >= s->experts.dense;
+}
+
+/* Sizes that follow from a model's, where the architecture asks for more of them than random_model.h has. */
+enum { MIX_TAPS = 3, MAMBA_HEADS = 4, MAMBA_GROUPS = 2, MAMBA_STATE = 16, DELTA_KEYS = 2, DELTA_VALUES = 4 };
+enum { LATENT_RANK = 32, LATENT_ROPE = 8 };
+enum { INPUT_WIDTH = 32, SHARED_LAYERS = 2 }; /* of gemma4 */
 
 #endif

@@ -1,6 +1,6 @@
 /* Writes GGUF models of random weights; see random_model.h. Weights are uniform with the standard deviation
  * 1 / sqrt(columns) that keeps activations of order one, so a forward pass stays in a sensible range. */
-#include "random_model.h"
+#include "maker.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,17 +11,6 @@
 #include "loader/alloc.h"
 #include "loader/gguf.h"
 #include "loader/write.h"
-
-typedef struct maker {
-    const random_model *m;
-    file_writer *w;
-    uint64_t state;
-    uint64_t n_tensors, n_keys;
-    uint64_t offset;     /* of the next tensor's data */
-    bool counting, data; /* three walks over the tensors: count, describe, fill */
-    leat_status status;
-    leat_error *e;
-} maker;
 
 enum { ALIGNMENT = 32, CHUNK = 1 << 20 };
 
@@ -39,17 +28,17 @@ static float uniform(maker *k) {
 static void put(maker *k, const void *p, size_t n) {
     if (!k->status && !k->counting) k->status = writer_put(k->w, p, n, k->e);
 }
-static void put_u32(maker *k, uint32_t v) {
+void maker_put_u32(maker *k, uint32_t v) {
     put(k, &v, sizeof v);
 }
-static void put_u64(maker *k, uint64_t v) {
+void maker_put_u64(maker *k, uint64_t v) {
     put(k, &v, sizeof v);
 }
 static void put_str(maker *k, const char *s) {
-    put_u64(k, strlen(s));
+    maker_put_u64(k, strlen(s));
     put(k, s, strlen(s));
 }
-static void key(maker *k, const char *name, uint32_t type) {
+void maker_key(maker *k, const char *name, uint32_t type) {
     char full[128];
     k->n_keys += k->counting;
     if (strchr(name, '.') && (!strncmp(name, "general.", 8) || !strncmp(name, "tokenizer.", 10)))
@@ -57,14 +46,14 @@ static void key(maker *k, const char *name, uint32_t type) {
     else
         snprintf(full, sizeof full, "%s.%s", k->m->arch, name);
     put_str(k, full);
-    put_u32(k, type);
+    maker_put_u32(k, type);
 }
-static void key_u32(maker *k, const char *name, uint32_t v) {
-    key(k, name, GGUF_U32);
-    put_u32(k, v);
+void maker_key_u32(maker *k, const char *name, uint32_t v) {
+    maker_key(k, name, GGUF_U32);
+    maker_put_u32(k, v);
 }
-static void key_f32(maker *k, const char *name, float v) {
-    key(k, name, GGUF_F32);
+void maker_key_f32(maker *k, const char *name, float v) {
+    maker_key(k, name, GGUF_F32);
     put(k, &v, sizeof v);
 }
 
@@ -169,7 +158,7 @@ static void fill(maker *k, uint32_t format, uint64_t rows, uint64_t cols, float 
     if (!p) k->status = error_set(k->e, LEAT_E_NOMEM, "out of memory");
     while (blocks && !k->status) {
         size_t n = blocks < per_chunk ? (size_t)blocks : per_chunk;
-        if (rows == 1)
+        if (rows == 1 || constant != 0.0f)
             for (size_t i = 0; i < n; i++) {
                 float v = constant + 0.1f * uniform(k);
                 memcpy(p + 4 * i, &v, 4);
@@ -183,10 +172,12 @@ static void fill(maker *k, uint32_t format, uint64_t rows, uint64_t cols, float 
     if (!k->status) k->status = writer_align(k->w, ALIGNMENT, k->e);
 }
 
-static void tensor(maker *k, const char *name, uint32_t layer, uint32_t format, uint64_t rows, uint64_t cols,
-                   float constant) {
+void maker_tensor(maker *k, const char *name, uint32_t layer, uint32_t format, uint64_t rows, uint64_t cols,
+                  float constant) {
     char full[64];
-    size_t bytes = format_row_bytes(format, cols) * rows;
+    uint64_t depth = k->depth ? k->depth : 1;
+    size_t bytes = format_row_bytes(format, cols) * rows * depth;
+    k->depth = 0;
     if (k->status) return;
     if (k->counting) {
         k->n_tensors++;
@@ -194,15 +185,16 @@ static void tensor(maker *k, const char *name, uint32_t layer, uint32_t format, 
             k->status = error_set(k->e, LEAT_E_DIMS, "%llu columns do not fit %s", (unsigned long long)cols,
                                   format_get(format)->name);
     } else if (k->data)
-        fill(k, format, rows, cols, constant);
+        fill(k, format, rows * depth, cols, constant);
     else {
         snprintf(full, sizeof full, name, layer);
         put_str(k, full);
-        put_u32(k, rows == 1 ? 1 : 2);
-        put_u64(k, cols);
-        if (rows != 1) put_u64(k, rows);
-        put_u32(k, format);
-        put_u64(k, k->offset);
+        maker_put_u32(k, depth > 1 ? 3 : rows == 1 ? 1 : 2);
+        maker_put_u64(k, cols);
+        if (rows != 1 || depth > 1) maker_put_u64(k, rows);
+        if (depth > 1) maker_put_u64(k, depth);
+        maker_put_u32(k, format);
+        maker_put_u64(k, k->offset);
         k->offset += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
 }
@@ -212,47 +204,48 @@ static const arch_spec *spec_of(const random_model *m) {
     return m->spec ? m->spec : &plain;
 }
 
-static void vector(maker *k, const char *name, uint32_t layer, uint64_t n, float around) {
-    tensor(k, name, layer, FORMAT_F32, 1, n, around);
+void maker_vector(maker *k, const char *name, uint32_t layer, uint64_t n, float around) {
+    maker_tensor(k, name, layer, FORMAT_F32, 1, n, around);
 }
 
 /* The gain of a norm and its bias; `name` with one %u, without its ending. */
-static void norm(maker *k, const char *name, uint32_t layer, uint64_t n) {
+void maker_norm(maker *k, const char *name, uint32_t layer, uint64_t n) {
     char full[80];
     snprintf(full, sizeof full, "%.60s.weight", name);
-    vector(k, full, layer, n, 1.0f);
+    maker_vector(k, full, layer, n, 1.0f);
     snprintf(full, sizeof full, "%.60s.bias", name);
-    if (spec_of(k->m)->norm_bias) vector(k, full, layer, n, 0.0f);
+    if (spec_of(k->m)->norm_bias) maker_vector(k, full, layer, n, 0.0f);
 }
 
 static void attention(maker *k, uint32_t i) {
     const random_model *m = k->m;
     const arch_spec *s = spec_of(m);
     uint64_t d = m->head_dim, q = m->n_head * d, kv = m->n_head_kv * d, n = m->n_embd;
-    if (!s->no_pre_norm) norm(k, "blk.%u.attn_norm", i, n);
+    if (!s->no_pre_norm) maker_norm(k, "blk.%u.attn_norm", i, n);
     if (s->fused_qkv) {
-        tensor(k, "blk.%u.attn_qkv.weight", i, m->format, q + 2 * kv, n, 0.0f);
-        if (s->bias_qkv) vector(k, "blk.%u.attn_qkv.bias", i, q + 2 * kv, 0.0f);
+        maker_tensor(k, "blk.%u.attn_qkv.weight", i, m->format, q + 2 * kv, n, 0.0f);
+        if (s->bias_qkv) maker_vector(k, "blk.%u.attn_qkv.bias", i, q + 2 * kv, 0.0f);
     } else {
-        tensor(k, "blk.%u.attn_q.weight", i, m->format, q, n, 0.0f);
-        tensor(k, "blk.%u.attn_k.weight", i, m->format, kv, n, 0.0f);
-        tensor(k, "blk.%u.attn_v.weight", i, m->value_format, kv, n, 0.0f);
+        maker_tensor(k, "blk.%u.attn_q.weight", i, m->format, q, n, 0.0f);
+        maker_tensor(k, "blk.%u.attn_k.weight", i, m->format, kv, n, 0.0f);
+        maker_tensor(k, "blk.%u.attn_v.weight", i, m->value_format, kv, n, 0.0f);
     }
     if (!s->fused_qkv && (s->bias_qkv || m->biased)) {
-        vector(k, "blk.%u.attn_q.bias", i, q, 0.0f);
-        vector(k, "blk.%u.attn_k.bias", i, kv, 0.0f);
-        vector(k, "blk.%u.attn_v.bias", i, kv, 0.0f);
+        maker_vector(k, "blk.%u.attn_q.bias", i, q, 0.0f);
+        maker_vector(k, "blk.%u.attn_k.bias", i, kv, 0.0f);
+        maker_vector(k, "blk.%u.attn_v.bias", i, kv, 0.0f);
     }
     if (s->heads == HEADS_EACH) {
-        tensor(k, "blk.%u.attn_q_norm.weight", i, FORMAT_F32, m->n_head, d, 0.0f);
-        tensor(k, "blk.%u.attn_k_norm.weight", i, FORMAT_F32, m->n_head_kv, d, 0.0f);
+        maker_tensor(k, "blk.%u.attn_q_norm.weight", i, FORMAT_F32, m->n_head, d, 0.0f);
+        maker_tensor(k, "blk.%u.attn_k_norm.weight", i, FORMAT_F32, m->n_head_kv, d, 0.0f);
     } else if (s->heads) {
-        vector(k, "blk.%u.attn_q_norm.weight", i, s->heads == HEADS_ROW ? q : d, 1.0f);
-        vector(k, "blk.%u.attn_k_norm.weight", i, s->heads == HEADS_ROW ? kv : d, 1.0f);
+        maker_vector(k, "blk.%u.attn_q_norm.weight", i, s->heads == HEADS_ROW ? q : d, 1.0f);
+        maker_vector(k, "blk.%u.attn_k_norm.weight", i, s->heads == HEADS_ROW ? kv : d, 1.0f);
     }
-    tensor(k, "blk.%u.attn_output.weight", i, m->format, n, q, 0.0f);
-    if (s->bias_out || m->biased) vector(k, "blk.%u.attn_output.bias", i, n, 0.0f);
-    if (s->post_norm) vector(k, "blk.%u.post_attention_norm.weight", i, n, 1.0f);
+    maker_tensor(k, "blk.%u.attn_output.weight", i, m->format, n, q, 0.0f);
+    if (s->bias_out || m->biased) maker_vector(k, "blk.%u.attn_output.bias", i, n, 0.0f);
+    if (s->sinks) maker_vector(k, "blk.%u.attn_sinks.weight", i, m->n_head, 1.0f);
+    if (s->post_norm) maker_vector(k, "blk.%u.post_attention_norm.weight", i, n, 1.0f);
 }
 
 static void feed_forward(maker *k, uint32_t i) {
@@ -261,43 +254,52 @@ static void feed_forward(maker *k, uint32_t i) {
     uint64_t n = m->n_embd, ff = m->n_ff, up = s->fused_gate ? 2 * ff : ff;
     char name[64];
     snprintf(name, sizeof name, "blk.%%u.%s", s->ffn_norm ? s->ffn_norm : "ffn_norm");
-    if (!s->no_pre_norm && !s->no_ffn_norm) norm(k, name, i, n);
-    if (!s->plain_ffn && !s->fused_gate) tensor(k, "blk.%u.ffn_gate.weight", i, m->format, ff, n, 0.0f);
-    tensor(k, "blk.%u.ffn_up.weight", i, m->format, up, n, 0.0f);
-    tensor(k, "blk.%u.ffn_down.weight", i, m->value_format, n, ff, 0.0f);
+    if (!s->no_pre_norm && !s->no_ffn_norm) maker_norm(k, name, i, n);
+    if (!s->plain_ffn && !s->fused_gate) maker_tensor(k, "blk.%u.ffn_gate.weight", i, m->format, ff, n, 0.0f);
+    maker_tensor(k, "blk.%u.ffn_up.weight", i, m->format, up, n, 0.0f);
+    maker_tensor(k, "blk.%u.ffn_down.weight", i, m->value_format, n, ff, 0.0f);
     if (s->bias_ffn) {
-        if (!s->plain_ffn && !s->fused_gate) vector(k, "blk.%u.ffn_gate.bias", i, ff, 0.0f);
-        vector(k, "blk.%u.ffn_up.bias", i, up, 0.0f);
-        vector(k, "blk.%u.ffn_down.bias", i, n, 0.0f);
+        if (!s->plain_ffn && !s->fused_gate) maker_vector(k, "blk.%u.ffn_gate.bias", i, ff, 0.0f);
+        maker_vector(k, "blk.%u.ffn_up.bias", i, up, 0.0f);
+        maker_vector(k, "blk.%u.ffn_down.bias", i, n, 0.0f);
     }
-    if (s->post_norm) vector(k, "blk.%u.post_ffw_norm.weight", i, n, 1.0f);
+    if (s->post_norm) maker_vector(k, "blk.%u.post_ffw_norm.weight", i, n, 1.0f);
 }
 
 static void tensors(maker *k) {
     const random_model *m = k->m;
     const arch_spec *s = spec_of(m);
     bool tied = m->tied || s->tied;
-    tensor(k, "token_embd.weight", 0, tied ? m->output_format : m->embed_format, m->n_vocab, m->n_embd, 0.0f);
-    if (s->positions) tensor(k, "position_embd.weight", 0, FORMAT_F32, m->n_ctx, m->n_embd, 0.0f);
+    maker_tensor(k, "token_embd.weight", 0, tied ? m->output_format : m->embed_format, m->n_vocab, m->n_embd,
+                 0.0f);
+    if (s->gemma4) mix_inputs(k);
+    if (s->positions) maker_tensor(k, "position_embd.weight", 0, FORMAT_F32, m->n_ctx, m->n_embd, 0.0f);
     if (s->long_factors) {
-        vector(k, "rope_factors_long.weight", 0, m->head_dim / 2, 3.0f);
-        vector(k, "rope_factors_short.weight", 0, m->head_dim / 2, 1.5f);
+        maker_vector(k, "rope_factors_long.weight", 0, m->head_dim / 2, 3.0f);
+        maker_vector(k, "rope_factors_short.weight", 0, m->head_dim / 2, 1.5f);
     }
     for (uint32_t i = 0; i < m->n_layer; i++) {
-        attention(k, i);
-        feed_forward(k, i);
+        if (spec_mixes(s, i) || s->latent || s->gated || s->gemma4)
+            mix_attention(k, i);
+        else
+            attention(k, i);
+        if (spec_expert_layer(s, i) && !s->gemma4)
+            mix_experts(k, i);
+        else if (s->mixer != MIXER_MAMBA || s->attention_period) /* Mamba 2 has none */
+            feed_forward(k, i);
+        if (s->gemma4 && s->experts.n) mix_beside(k, i);
     }
-    norm(k, "output_norm", 0, m->n_embd);
-    if (!tied) tensor(k, "output.weight", 0, m->output_format, m->n_vocab, m->n_embd, 0.0f);
-    if (s->bias_output) vector(k, "output.bias", 0, m->n_vocab, 0.0f);
+    maker_norm(k, s->output_norm ? s->output_norm : "output_norm", 0, m->n_embd);
+    if (!tied) maker_tensor(k, "output.weight", 0, m->output_format, m->n_vocab, m->n_embd, 0.0f);
+    if (s->bias_output) maker_vector(k, "output.bias", 0, m->n_vocab, 0.0f);
 }
 
 static void vocabulary(maker *k) {
     static const char *const special[] = {"<unk>", "<s>", "</s>"};
     uint32_t n = k->m->n_vocab;
-    key(k, "tokenizer.ggml.tokens", GGUF_ARRAY);
-    put_u32(k, GGUF_STRING);
-    put_u64(k, n);
+    maker_key(k, "tokenizer.ggml.tokens", GGUF_ARRAY);
+    maker_put_u32(k, GGUF_STRING);
+    maker_put_u64(k, n);
     for (uint32_t i = 0; i < n; i++) {
         char text[32];
         if (i < 3)
@@ -308,36 +310,36 @@ static void vocabulary(maker *k) {
             snprintf(text, sizeof text, "\xE2\x96\x81w%u", i);
         put_str(k, text);
     }
-    key(k, "tokenizer.ggml.scores", GGUF_ARRAY);
-    put_u32(k, GGUF_F32);
-    put_u64(k, n);
+    maker_key(k, "tokenizer.ggml.scores", GGUF_ARRAY);
+    maker_put_u32(k, GGUF_F32);
+    maker_put_u64(k, n);
     for (uint32_t i = 0; i < n; i++) {
         float score = i < 259 ? 0.0f : -(float)i;
         put(k, &score, sizeof score);
     }
-    key(k, "tokenizer.ggml.token_type", GGUF_ARRAY);
-    put_u32(k, GGUF_I32);
-    put_u64(k, n);
-    for (uint32_t i = 0; i < n; i++) put_u32(k, i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1);
+    maker_key(k, "tokenizer.ggml.token_type", GGUF_ARRAY);
+    maker_put_u32(k, GGUF_I32);
+    maker_put_u64(k, n);
+    for (uint32_t i = 0; i < n; i++) maker_put_u32(k, i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1);
 }
 
 static void spec_keys(maker *k, const spec_key *list) {
     for (size_t i = 0; i < SPEC_KEYS_MAX && list[i].name; i++) {
         unsigned char yes = list[i].f != 0.0f;
         switch (list[i].kind) {
-        case 'f': key_f32(k, list[i].name, list[i].f); break;
-        case 'u': key_u32(k, list[i].name, (uint32_t)list[i].f); break;
+        case 'f': maker_key_f32(k, list[i].name, list[i].f); break;
+        case 'u': maker_key_u32(k, list[i].name, (uint32_t)list[i].f); break;
         case 'b':
-            key(k, list[i].name, GGUF_BOOL);
+            maker_key(k, list[i].name, GGUF_BOOL);
             put(k, &yes, 1);
             break;
         case 'a':
-            key(k, list[i].name, GGUF_ARRAY);
-            put_u32(k, GGUF_BOOL);
-            put_u64(k, (uint64_t)list[i].f);
+            maker_key(k, list[i].name, GGUF_ARRAY);
+            maker_put_u32(k, GGUF_BOOL);
+            maker_put_u64(k, (uint64_t)list[i].f);
             for (size_t n = 0; n < (size_t)list[i].f; n++) put(k, "\1", 1);
             break;
-        default: key(k, list[i].name, GGUF_STRING); put_str(k, list[i].s);
+        default: maker_key(k, list[i].name, GGUF_STRING); put_str(k, list[i].s);
         }
     }
 }
@@ -346,29 +348,28 @@ static void header(maker *k) {
     const random_model *m = k->m;
     const arch_spec *s = spec_of(m);
     put(k, "GGUF", 4);
-    put_u32(k, 3);
-    put_u64(k, k->n_tensors);
-    put_u64(k, k->n_keys);
-    key(k, "general.architecture", GGUF_STRING);
+    maker_put_u32(k, 3);
+    maker_put_u64(k, k->n_tensors);
+    maker_put_u64(k, k->n_keys);
+    maker_key(k, "general.architecture", GGUF_STRING);
     put_str(k, m->arch);
-    key(k, "general.name", GGUF_STRING);
+    maker_key(k, "general.name", GGUF_STRING);
     put_str(k, "random weights");
-    key_u32(k, "context_length", m->n_ctx);
-    key_u32(k, "embedding_length", m->n_embd);
-    key_u32(k, "block_count", m->n_layer);
-    key_u32(k, "feed_forward_length", m->n_ff);
-    key_u32(k, "attention.head_count", m->n_head);
-    key_u32(k, "attention.head_count_kv", m->n_head_kv);
-    key_u32(k, "attention.key_length", m->head_dim);
-    key_u32(k, "attention.value_length", m->head_dim);
-    if (!s->rope_dims) key_u32(k, "rope.dimension_count", m->head_dim);
-    key_f32(k, s->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 1e-5f);
-    key_f32(k, "rope.freq_base", 500000.0f);
-    key(k, "tokenizer.ggml.model", GGUF_STRING);
+    maker_key_u32(k, "context_length", m->n_ctx);
+    maker_key_u32(k, "embedding_length", m->n_embd);
+    maker_key_u32(k, "block_count", m->n_layer);
+    mix_keys(k); /* lengths of the feed-forward network and numbers of heads among them */
+    if (!s->latent) maker_key_u32(k, "attention.key_length", m->head_dim);
+    if (!s->latent) maker_key_u32(k, "attention.value_length", m->head_dim);
+    if (!s->rope_dims && !s->latent) maker_key_u32(k, "rope.dimension_count", m->head_dim);
+    maker_key_f32(k, s->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+                  1e-5f);
+    maker_key_f32(k, "rope.freq_base", 500000.0f);
+    maker_key(k, "tokenizer.ggml.model", GGUF_STRING);
     put_str(k, "llama");
-    key_u32(k, "tokenizer.ggml.bos_token_id", 1);
-    key_u32(k, "tokenizer.ggml.eos_token_id", 2);
-    key_u32(k, "tokenizer.ggml.unknown_token_id", 0);
+    maker_key_u32(k, "tokenizer.ggml.bos_token_id", 1);
+    maker_key_u32(k, "tokenizer.ggml.eos_token_id", 2);
+    maker_key_u32(k, "tokenizer.ggml.unknown_token_id", 0);
     vocabulary(k);
     spec_keys(k, s->keys);
 }

@@ -14,6 +14,7 @@ typedef struct problem {
     float q_size;
     size_t window;
     float softcap;
+    float sinks; /* size of the sinks of heads; 0: none */
 } problem;
 
 typedef struct arena {
@@ -57,7 +58,8 @@ typedef struct softmax {
     double relative_error;
 } softmax;
 
-static void oracle_softmax(const attend_args *a, const float *q, rows_f32 k, size_t n_keys, softmax *s) {
+static void oracle_softmax(const attend_args *a, size_t head, const float *q, rows_f32 k, size_t n_keys,
+                           softmax *s) {
     double maximum = -INFINITY, largest = 0, rescales = 0;
     const size_t first = a->window && n_keys > a->window ? n_keys - a->window : 0;
     /* softcap * tanh shrinks errors of its argument; its own is that of test_ops.c */
@@ -78,6 +80,7 @@ static void oracle_softmax(const attend_args *a, const float *q, rows_f32 k, siz
     }
     s->total = 0;
     for (size_t key = 0; key < n_keys; key++) s->total += s->weight[key] = exp(s->weight[key] - maximum);
+    if (a->sinks) s->total += exp((double)a->sinks[head] - maximum);
     double score_error = 2 * (rounding_bound(a->head_dim_k + 8, largest) + cap_error);
     s->relative_error =
         expm1(score_error) + (rescales + 1) * (EXP_ERROR + 0x1p-24) + rounding_bound(n_keys + 2, 1);
@@ -87,7 +90,7 @@ static void check_row(test *t, const char *isa, const problem *p, const attend_a
                       rows_f32 v, size_t token, size_t head) {
     static softmax s;
     size_t n_keys = a->n_keys + token;
-    oracle_softmax(a, a->q + token * a->q_stride + head * a->head_dim_k, k, n_keys, &s);
+    oracle_softmax(a, head, a->q + token * a->q_stride + head * a->head_dim_k, k, n_keys, &s);
     double value[DIM_MAX] = {0}, magnitude[DIM_MAX] = {0}, largest = 0;
     for (size_t key = 0; key < n_keys; key++)
         for (size_t i = 0; i < a->head_dim_v; i++) {
@@ -138,6 +141,9 @@ static void check_attend(test *t, const kernels *table, rng *r, const problem *p
     memset(a.scratch, 0xff, ATTEND_SCRATCH);
     output out = output_new((a.out_stride * (p->n_tokens - 1) + p->n_heads * p->dim_v) * sizeof(float));
     a.out = out.p;
+    float sinks[ATTEND_ROWS_MAX];
+    for (size_t i = 0; i < p->n_heads; i++) sinks[i] = rng_float(r) * p->sinks;
+    if (p->sinks > 0) a.sinks = sinks;
     table->attend(&a);
     static rows_f32 k, v;
     to_floats(c, a.k, a.k_stride, p->k_format, n_kv, p->dim_k, k);
@@ -214,7 +220,7 @@ static void check_windows(test *t, const kernels *table, const arena *m) {
 }
 
 static void check_table(test *t, const kernels *table, const arena *m) {
-    static const size_t dims[] = {1, 8, 32, 64, 80, 96, 128, 192, 256, 512}, heads[] = {1, 3, 4, 8};
+    static const size_t dims[] = {1, 8, 32, 64, 80, 96, 128, 192, 256, 512, 576}, heads[] = {1, 3, 4, 8};
     static const uint32_t formats[] = {FORMAT_F16, FORMAT_F32};
     rng r = rng_seed(6);
     now_testing(table->isa, "attend");
@@ -244,6 +250,18 @@ static void check_table(test *t, const kernels *table, const arena *m) {
     problem sharp = {4, 4, 190, 64, 64, FORMAT_F32, FORMAT_F32, 0, 100},
             flat = {3, 4, 190, 64, 64, FORMAT_F32, FORMAT_F32, 0, 0};
     problem widest = {1, ATTEND_ROWS_MAX, 5, 64, 64, FORMAT_F16, FORMAT_F16, 0, 4};
+    for (size_t i = 0; i < 8; i++) { /* streamed and in tiles, sinks below and far above the scores */
+        problem sunk = {.n_tokens = 1 + i % 4 * 5,
+                        .n_heads = 1 + i,
+                        .n_keys = 60 + i * 9,
+                        .dim_k = 64,
+                        .dim_v = 64,
+                        .k_format = formats[i % 2],
+                        .v_format = formats[i / 4],
+                        .q_size = 2,
+                        .sinks = i % 3 == 2 ? 200 : 3};
+        check_attend(t, table, &r, &sunk, m);
+    }
     check_attend(t, table, &r, &decode, m);
     check_attend(t, table, &r, &prefill, m);
     check_attend(t, table, &r, &sharp, m);

@@ -1,18 +1,13 @@
 /* The decoder of Touvron et al. 2023 (RMS norm, rotary positions on pairs, grouped-query attention, SwiGLU),
  * and what other architectures have in its place, as arch_spec.h says it; written as the formulas stand. */
-#include "reference.h"
+#include "reference_impl.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct matrix {
-    size_t rows, cols;
-    double *v; /* (rows, cols); NULL: absent */
-} matrix;
-
-static matrix load(const leat_file *f, const char *format, unsigned layer) {
+matrix ref_load(const leat_file *f, const char *format, unsigned layer) {
     char name[64];
     size_t index;
     matrix m = {0};
@@ -59,7 +54,7 @@ static double number(const leat_file *f, const char *key) {
     return meta.type == LEAT_META_F32 ? v.f64 : (double)v.u64;
 }
 
-static void multiply(const matrix *w, const matrix *bias, const double *x, double *y) {
+void ref_multiply(const matrix *w, const matrix *bias, const double *x, double *y) {
     for (size_t r = 0; r < w->rows; r++) {
         double s = bias && bias->v ? bias->v[r] : 0.0;
         for (size_t c = 0; c < w->cols; c++) s += w->v[r * w->cols + c] * x[c];
@@ -67,17 +62,9 @@ static void multiply(const matrix *w, const matrix *bias, const double *x, doubl
     }
 }
 
-typedef struct shape {
-    const arch_spec *spec;
-    size_t n, n_ctx, n_layer, embd, heads, kv_heads, dim, ff;
-    double eps, base;
-    bool long_context;
-    double divisor[256]; /* of rotary frequencies */
-} shape;
-
 /* y = norm(x) for n values with the gain w; y may be x. */
-static void norm_values(const shape *s, const double *w, const matrix *bias, size_t n, const double *x,
-                        double *y) {
+void ref_norm_values(const shape *s, const double *w, const matrix *bias, size_t n, const double *x,
+                     double *y) {
     double mean = 0.0, square = 0.0;
     for (size_t i = 0; s->spec->layer_norm && i < n; i++) mean += x[i] / (double)n;
     for (size_t i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean) / (double)n;
@@ -88,12 +75,12 @@ static void norm_values(const shape *s, const double *w, const matrix *bias, siz
 /* A norm without weights leaves x as it is. */
 static void norm(const shape *s, const matrix *w, const matrix *bias, const double *x, double *y) {
     if (w->v)
-        norm_values(s, w->v, bias, w->cols, x, y);
+        ref_norm_values(s, w->v, bias, w->cols, x, y);
     else
         memcpy(y, x, s->embd * sizeof *y);
 }
 
-static void rotate(const shape *s, double *x, size_t layer, double position) {
+void ref_rotate(const shape *s, double *x, size_t layer, double position) {
     const arch_spec *a = s->spec;
     size_t n = a->rope_dims ? a->rope_dims : s->dim;
     bool windowed = spec_windowed(a, (uint32_t)layer), local = windowed && a->local_base > 0.0;
@@ -112,16 +99,16 @@ static void rotate(const shape *s, double *x, size_t layer, double position) {
 }
 
 /* Norm and rotation of the heads of q or k. */
-static void place(const shape *s, const matrix *w, size_t heads, size_t layer, double position, double *x) {
+void ref_place(const shape *s, const matrix *w, size_t heads, size_t layer, double position, double *x) {
     const arch_spec *a = s->spec;
-    if (a->heads == HEADS_ROW) norm_values(s, w->v, NULL, heads * s->dim, x, x);
+    if (a->heads == HEADS_ROW) ref_norm_values(s, w->v, NULL, heads * s->dim, x, x);
     for (size_t h = 0; h < heads; h++) {
         double *head = x + h * s->dim;
         const double *gain = w->v ? w->v + (a->heads == HEADS_EACH ? h * s->dim : 0) : NULL;
         bool normed = a->heads == HEADS_SHARED || a->heads == HEADS_EACH;
-        if (normed && !a->heads_rotated) norm_values(s, gain, NULL, s->dim, head, head);
-        rotate(s, head, layer, position);
-        if (normed && a->heads_rotated) norm_values(s, gain, NULL, s->dim, head, head);
+        if (normed && !a->heads_rotated) ref_norm_values(s, gain, NULL, s->dim, head, head);
+        ref_rotate(s, head, layer, position);
+        if (normed && a->heads_rotated) ref_norm_values(s, gain, NULL, s->dim, head, head);
     }
 }
 
@@ -132,7 +119,7 @@ static double score_scale(const shape *s) {
 
 /* a = attention of one query head of token t over keys and values that lie `stride` apart. */
 static void attend(const shape *s, size_t layer, size_t t, const double *q, const double *k, const double *v,
-                   size_t stride, double *p, double *a) {
+                   size_t stride, const double *sink, double *p, double *a) {
     const arch_spec *spec = s->spec;
     size_t first = spec_windowed(spec, (uint32_t)layer) && t + 1 > spec->window ? t + 1 - spec->window : 0;
     double top = -INFINITY, sum = 0.0, warm = 1.0;
@@ -145,6 +132,7 @@ static void attend(const shape *s, size_t layer, size_t t, const double *q, cons
         if (spec->attention_cap > 0.0) p[j] = spec->attention_cap * tanh(p[j] / spec->attention_cap);
         top = fmax(top, p[j]);
     }
+    if (sink) sum += exp(*sink - top);
     for (size_t j = first; j <= t; j++) sum += p[j] = exp(p[j] - top);
     memset(a, 0, s->dim * sizeof *a);
     for (size_t j = first; j <= t; j++)
@@ -152,13 +140,29 @@ static void attend(const shape *s, size_t layer, size_t t, const double *q, cons
 }
 
 /* out += residual_scale * norm(h) */
-static void add(const shape *s, const matrix *post, double *h, double *out) {
+void ref_add(const shape *s, const matrix *post, double *h, double *out) {
     double scale = s->spec->residual_scale != 0.0 ? s->spec->residual_scale : 1.0;
-    if (post->v) norm_values(s, post->v, NULL, s->embd, h, h);
+    if (post->v) ref_norm_values(s, post->v, NULL, s->embd, h, h);
     for (size_t i = 0; i < s->embd; i++) out[i] += scale * h[i];
 }
 
-enum { NORM, NORM_BIAS, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, OUT, OUT_BIAS, POST, N_ATTENTION };
+enum {
+    NORM,
+    NORM_BIAS,
+    Q,
+    K,
+    V,
+    Q_BIAS,
+    K_BIAS,
+    V_BIAS,
+    Q_NORM,
+    K_NORM,
+    OUT,
+    OUT_BIAS,
+    POST,
+    SINKS,
+    N_ATTENTION
+};
 
 static void load_attention(const shape *s, const leat_file *f, unsigned layer, matrix w[N_ATTENTION]) {
     static const char *const names[N_ATTENTION] = {"attn_norm.weight",
@@ -173,16 +177,18 @@ static void load_attention(const shape *s, const leat_file *f, unsigned layer, m
                                                    "attn_k_norm.weight",
                                                    "attn_output.weight",
                                                    "attn_output.bias",
-                                                   "post_attention_norm.weight"};
+                                                   "post_attention_norm.weight",
+                                                   "attn_sinks.weight"};
     size_t rows[3] = {s->heads * s->dim, s->kv_heads * s->dim, s->kv_heads * s->dim}, at = 0;
     for (size_t i = 0; i < N_ATTENTION; i++) {
         char name[64];
         snprintf(name, sizeof name, "blk.%%u.%s", names[i]);
-        w[i] = load(f, name, layer);
+        w[i] = ref_load(f, name, layer);
     }
     if (!s->spec->post_norm) free(w[POST].v), w[POST].v = NULL; /* seed_oss has another norm of that name */
     if (w[Q].v) return;
-    matrix all = load(f, "blk.%u.attn_qkv.weight", layer), bias = load(f, "blk.%u.attn_qkv.bias", layer);
+    matrix all = ref_load(f, "blk.%u.attn_qkv.weight", layer),
+           bias = ref_load(f, "blk.%u.attn_qkv.bias", layer);
     for (size_t i = 0; i < 3; at += rows[i++]) {
         w[Q + i] = part(&all, at, rows[i]);
         w[Q_BIAS + i] = part(&bias, at, rows[i]);
@@ -200,23 +206,24 @@ static void attention(const shape *s, const leat_file *f, unsigned layer, const 
            *p = malloc(s->n * sizeof *p);
     for (size_t t = 0; t < s->n; t++) {
         norm(s, &w[NORM], &w[NORM_BIAS], x + t * s->embd, h);
-        multiply(&w[Q], &w[Q_BIAS], h, q);
-        multiply(&w[K], &w[K_BIAS], h, k + t * nk);
-        multiply(&w[V], &w[V_BIAS], h, v + t * nk);
-        place(s, &w[Q_NORM], s->heads, layer, (double)t, q);
-        place(s, &w[K_NORM], s->kv_heads, layer, (double)t, k + t * nk);
+        ref_multiply(&w[Q], &w[Q_BIAS], h, q);
+        ref_multiply(&w[K], &w[K_BIAS], h, k + t * nk);
+        ref_multiply(&w[V], &w[V_BIAS], h, v + t * nk);
+        ref_place(s, &w[Q_NORM], s->heads, layer, (double)t, q);
+        ref_place(s, &w[K_NORM], s->kv_heads, layer, (double)t, k + t * nk);
         for (size_t i = 0; i < s->heads; i++) {
             size_t kv = i / (s->heads / s->kv_heads) * s->dim;
-            attend(s, layer, t, q + i * s->dim, k + kv, v + kv, nk, p, a + i * s->dim);
+            attend(s, layer, t, q + i * s->dim, k + kv, v + kv, nk, w[SINKS].v ? w[SINKS].v + i : NULL, p,
+                   a + i * s->dim);
         }
-        multiply(&w[OUT], &w[OUT_BIAS], a, h);
-        add(s, &w[POST], h, out + t * s->embd);
+        ref_multiply(&w[OUT], &w[OUT_BIAS], a, h);
+        ref_add(s, &w[POST], h, out + t * s->embd);
     }
     for (size_t i = 0; i < N_ATTENTION; i++) free(w[i].v);
     free(h), free(q), free(a), free(k), free(v), free(p);
 }
 
-static double activate(const shape *s, double x) {
+double ref_activate(const shape *s, double x) {
     if (s->spec->relu_sqr) return x > 0.0 ? x * x : 0.0;
     if (!s->spec->gelu) return x / (1.0 + exp(-x));
     return x / 2.0 * (1.0 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
@@ -236,7 +243,7 @@ static void feed_forward(const shape *s, const leat_file *f, unsigned layer, con
     for (size_t i = 0; i < N_FFN; i++) {
         char name[64];
         snprintf(name, sizeof name, "blk.%%u.%s%s", i < GATE ? ffn_norm : "", names[i] + (i < GATE ? 2 : 0));
-        w[i] = load(f, name, layer);
+        w[i] = ref_load(f, name, layer);
     }
     if (s->spec->fused_gate) {
         matrix both = w[UP], bias = w[UP_BIAS];
@@ -247,27 +254,44 @@ static void feed_forward(const shape *s, const leat_file *f, unsigned layer, con
     double *h = malloc(s->embd * sizeof *h), *g = malloc(s->ff * sizeof *g), *u = malloc(s->ff * sizeof *u);
     for (size_t t = 0; t < s->n; t++) {
         norm(s, &w[FFN_NORM], &w[FFN_NORM_BIAS], x + t * s->embd, h);
-        multiply(&w[UP], &w[UP_BIAS], h, u);
-        if (w[GATE].v) multiply(&w[GATE], &w[GATE_BIAS], h, g);
-        for (size_t i = 0; i < s->ff; i++) g[i] = w[GATE].v ? activate(s, g[i]) * u[i] : activate(s, u[i]);
-        multiply(&w[DOWN], &w[DOWN_BIAS], g, h);
-        add(s, &w[FFN_POST], h, out + t * s->embd);
+        ref_multiply(&w[UP], &w[UP_BIAS], h, u);
+        if (w[GATE].v) ref_multiply(&w[GATE], &w[GATE_BIAS], h, g);
+        for (size_t i = 0; i < s->ff; i++)
+            g[i] = w[GATE].v ? ref_activate(s, g[i]) * u[i] : ref_activate(s, u[i]);
+        ref_multiply(&w[DOWN], &w[DOWN_BIAS], g, h);
+        ref_add(s, &w[FFN_POST], h, out + t * s->embd);
     }
     for (size_t i = 0; i < N_FFN; i++) free(w[i].v);
     free(h), free(g), free(u);
 }
 
-static void layers(const shape *s, const leat_file *f, double *x) {
+static void layers(shape *s, const leat_file *f, double *x) {
     size_t bytes = s->n * s->embd * sizeof *x;
     bool parallel = s->spec->parallel || s->spec->no_ffn_norm;
     double *before = malloc(bytes);
     for (unsigned i = 0; before && i < s->n_layer; i++) {
         memcpy(before, x, bytes);
-        attention(s, f, i, before, x);
+        if (spec_mixes(s->spec, i) || s->spec->latent || s->spec->gated || s->spec->gemma4)
+            ref_mix(s, f, i, before, x);
+        else
+            attention(s, f, i, before, x);
         if (!parallel) memcpy(before, x, bytes);
-        feed_forward(s, f, i, before, x);
+        if (s->spec->gemma4 && s->spec->experts.n)
+            ref_beside(s, f, i, before, x);
+        else if (spec_expert_layer(s->spec, i))
+            ref_experts(s, f, i, before, x);
+        else if (s->spec->mixer != MIXER_MAMBA || s->spec->attention_period)
+            feed_forward(s, f, i, before, x);
+        if (s->inputs) ref_layer_end(s, f, i, x);
     }
     free(before);
+    for (size_t i = 0; i < 64; i++) free(s->kept[i][0]), free(s->kept[i][1]);
+}
+
+/* 0 for what the file does not have */
+static size_t count_of(const leat_file *f, const char *key) {
+    double value = number(f, key);
+    return isnan(value) ? 0 : (size_t)value;
 }
 
 static shape shape_of(const leat_file *f, const arch_spec *spec, size_t n, size_t n_ctx) {
@@ -275,22 +299,25 @@ static shape shape_of(const leat_file *f, const arch_spec *spec, size_t n, size_
     if (!spec) spec = &plain;
     shape s = {.spec = spec,
                .n = n,
-               .n_layer = (size_t)number(f, "block_count"),
-               .embd = (size_t)number(f, "embedding_length"),
-               .heads = (size_t)number(f, "attention.head_count"),
-               .kv_heads = (size_t)number(f, "attention.head_count_kv"),
-               .dim = (size_t)number(f, "attention.key_length"),
-               .ff = (size_t)number(f, "feed_forward_length"),
+               .n_layer = count_of(f, "block_count"),
+               .embd = count_of(f, "embedding_length"),
+               .heads = count_of(f, "attention.head_count"),
+               .kv_heads = count_of(f, "attention.head_count_kv"),
+               .dim = count_of(f, "attention.key_length"),
+               .ff = count_of(f, "feed_forward_length"),
                .eps = number(f, spec->layer_norm ? "attention.layer_norm_epsilon"
                                                  : "attention.layer_norm_rms_epsilon"),
                .base = number(f, "rope.freq_base")};
+    if (spec->latent)
+        s.dim = count_of(f, spec->absorbed ? "attention.key_length_mla" : "attention.key_length");
+    if (isnan(number(f, "attention.head_count_kv")) || spec->mixer || spec->gemma4) s.kv_heads = 2;
     matrix divisors = {0};
     if (spec->long_factors)
-        divisors = load(f,
-                        (double)n_ctx > number(f, "rope.scaling.original_context_length")
-                            ? "rope_factors_long.weight"
-                            : "rope_factors_short.weight",
-                        0);
+        divisors = ref_load(f,
+                            (double)n_ctx > number(f, "rope.scaling.original_context_length")
+                                ? "rope_factors_long.weight"
+                                : "rope_factors_short.weight",
+                            0);
     for (size_t i = 0; i < 256; i++) s.divisor[i] = divisors.v && i < divisors.cols ? divisors.v[i] : 1.0;
     free(divisors.v);
     return s;
@@ -301,9 +328,10 @@ double *reference_logits_of(const char *path, const arch_spec *spec, const leat_
     leat_file *f;
     if (leat_file_open(path, &f, NULL)) return NULL;
     shape s = shape_of(f, spec, n, n_ctx);
-    matrix embed = load(f, "token_embd.weight", 0), positions = load(f, "position_embd.weight", 0);
-    matrix last = load(f, "output_norm.weight", 0), last_bias = load(f, "output_norm.bias", 0);
-    matrix out = load(f, "output.weight", 0), out_bias = load(f, "output.bias", 0);
+    matrix embed = ref_load(f, "token_embd.weight", 0), positions = ref_load(f, "position_embd.weight", 0);
+    matrix last = ref_load(f, s.spec->output_norm ? "token_embd_norm.weight" : "output_norm.weight", 0),
+           last_bias = ref_load(f, "output_norm.bias", 0);
+    matrix out = ref_load(f, "output.weight", 0), out_bias = ref_load(f, "output.bias", 0);
     const matrix *head = out.v ? &out : &embed;
     double *x = malloc(n * s.embd * sizeof *x), *logits = malloc(n * head->rows * sizeof *logits);
     double scale = s.spec->embed_root           ? sqrt((double)s.embd)
@@ -313,11 +341,13 @@ double *reference_logits_of(const char *path, const arch_spec *spec, const leat_
         size_t t = i / s.embd, c = i % s.embd;
         x[i] = embed.v[(size_t)tokens[t] * s.embd + c] * scale + (positions.v ? positions.v[i] : 0.0);
     }
+    if (s.spec->gemma4) s.inputs = ref_inputs(&s, f, tokens, x);
     layers(&s, f, x);
+    free(s.inputs);
     for (size_t t = 0; t < n; t++) {
         double *y = logits + t * head->rows, cap = s.spec->logit_cap;
         norm(&s, &last, &last_bias, x + t * s.embd, x + t * s.embd);
-        multiply(head, &out_bias, x + t * s.embd, y);
+        ref_multiply(head, &out_bias, x + t * s.embd, y);
         for (size_t i = 0; i < head->rows; i++) {
             if (s.spec->logit_scale != 0.0) y[i] *= s.spec->logit_scale;
             if (cap > 0.0) y[i] = cap * tanh(y[i] / cap);

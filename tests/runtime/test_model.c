@@ -25,8 +25,7 @@ static const row rows[] = {
     /* the architecture */
     {WITHOUT, "general.architecture", 0, 0, LEAT_E_ARCH, "general.architecture is missing"},
     {AS_U32, "general.architecture", 3, 0, LEAT_E_TYPE, "general.architecture"},
-    {AS_STR, "general.architecture", 0, 0, LEAT_E_ARCH,
-     "\"strange\" is not known; known are: "},
+    {AS_STR, "general.architecture", 0, 0, LEAT_E_ARCH, "\"strange\" is not known; known are: "},
     /* numbers */
     {WITHOUT, "llama.block_count", 0, 0, LEAT_E_HPARAM, "llama.block_count"},
     {AS_U32, "llama.block_count", 0, 0, LEAT_E_HPARAM, "llama.block_count"},
@@ -50,7 +49,7 @@ static const row rows[] = {
     {AS_U32, "llama.attention.head_count_kv", 1, 0, LEAT_E_TENSOR,
      "blk.0.attn_k.weight has shape [64, 32], not [64, 16]"},
     {AS_U32, "llama.attention.key_length", 0, 0, LEAT_E_HPARAM, "key_length"},
-    {AS_U32, "llama.attention.key_length", 513, 0, LEAT_E_HPARAM, "key_length"},
+    {AS_U32, "llama.attention.key_length", 577, 0, LEAT_E_HPARAM, "key_length"},
     {AS_U32, "llama.attention.value_length", 8, 0, LEAT_E_TENSOR, "blk.0.attn_v.weight has shape"},
     {AS_U32, "llama.embedding_length", 0, 0, LEAT_E_HPARAM, "embedding_length"},
     {AS_U32, "llama.embedding_length", 1048577, 0, LEAT_E_HPARAM, "embedding_length"},
@@ -75,7 +74,7 @@ static const row rows[] = {
     {AS_F32, "llama.rope.freq_base", INFINITY, 0, LEAT_E_HPARAM, "rope.freq_base"},
     {AS_STR, "llama.rope.scaling.type", 0, 0, LEAT_E_HPARAM, "rope.scaling.type is \"strange\""},
     {AS_F32, "llama.rope.scaling.factor", -2, 0, LEAT_E_HPARAM, "rope.scaling.factor"},
-    {AS_U32, "llama.expert_count", 8, 0, LEAT_E_UNSUPPORTED, "llama.expert_count is 8: mixture of experts"},
+    {AS_U32, "llama.expert_count", 8, 0, LEAT_E_HPARAM, "llama.expert_used_count"},
     /* tensors */
     {WITHOUT, "token_embd.weight", 0, 0, LEAT_E_TENSOR, "tensor token_embd.weight is missing"},
     {WITHOUT, "output_norm.weight", 0, 0, LEAT_E_TENSOR, "tensor output_norm.weight is missing"},

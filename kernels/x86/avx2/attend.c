@@ -162,7 +162,9 @@ static void write_out(const attend_args *a, const state *s) {
     for (size_t r = 0; r < s->n_rows; r++) {
         const float *o = s->o + r * s->ldo;
         float *out = a->out + r / a->n_heads * a->out_stride + r % a->n_heads * a->head_dim_v;
-        const __m256 sum = _mm256_set1_ps(sum8(_mm256_load_ps(s->sum + 8 * r)));
+        float total = sum8(_mm256_load_ps(s->sum + 8 * r));
+        if (a->sinks) total += expf(a->sinks[r % a->n_heads] - s->max[r]);
+        const __m256 sum = _mm256_set1_ps(total);
         for (size_t i = 0; i < a->head_dim_v; i += 8)
             _mm256_maskstore_ps(out + i, lanes_below((int)(a->head_dim_v - i)),
                                 _mm256_div_ps(_mm256_load_ps(o + i), sum));

@@ -42,7 +42,9 @@ static attend_state attend_prepare(const attend_args *a, size_t group) {
 static void attend_finish(const attend_args *a, const attend_state *s) {
     for (size_t r = 0; r < s->n_rows; r++) {
         float *out = a->out + r / a->n_heads * a->out_stride + r % a->n_heads * a->head_dim_v;
-        const __m512 inverse = _mm512_set1_ps(1.0f / vec_sum16(_mm512_load_ps(s->sum + 16 * r)));
+        float sum = vec_sum16(_mm512_load_ps(s->sum + 16 * r));
+        if (a->sinks) sum += exp2f(a->sinks[r % a->n_heads] * 1.44269504f - s->max[r]); /* log2(e) */
+        const __m512 inverse = _mm512_set1_ps(1.0f / sum);
         for (size_t i = 0; i < s->ldo; i += 16)
             _mm512_mask_storeu_ps(out + i, vec_mask16(a->head_dim_v - i),
                                   _mm512_mul_ps(inverse, _mm512_load_ps(s->o + r * s->ldo + i)));

@@ -1,0 +1,43 @@
+/* Inside of the builder: what the plan_*.c files that make stages of steps share. Its functions are plan.c's,
+ * but for builder_widen and builder_raise, which are plan_moe.c's. */
+#ifndef LEAT_RUNTIME_BUILDER_H
+#define LEAT_RUNTIME_BUILDER_H
+
+#include "stage.h"
+
+struct plan_builder {
+    plan *p;
+    size_t cap_one, cap_many, cap_bufs;
+    leat_status status;
+    leat_error *e;
+};
+
+/* Bytes of weights in a tile of a one-token stage: a few microseconds of memory traffic, so that taking tiles
+ * costs nothing and workers finish together. */
+enum { TILE_BYTES = 48 << 10 };
+
+/* Remembers the first mistake. */
+void builder_fail(plan_builder *b, leat_status s, const char *what);
+/* Appends a stage to the pass of one token, or of many. */
+void builder_one(plan_builder *b, const stage *s, stage_tiles_fn *tiles, stage_tile_fn *tile);
+void builder_many(plan_builder *b, const stage *s, stage_tiles_fn *tiles, stage_tile_fn *tile);
+/* Width of a buffer; 0 if there is no such. */
+size_t builder_width(const plan_builder *b, plan_buf buf);
+/* A buffer that steps share (0: none yet), at least `width` wide. */
+void builder_widen(plan_builder *b, plan_buf *buf, size_t width);
+/* *limit is at least value from now on. */
+void builder_raise(size_t *limit, size_t value);
+/* 0 stands for 1. */
+float builder_scale(float scale);
+/* A vector's values, NULL where it is absent. Any width but `width` is a mistake. */
+const float *builder_vector(plan_builder *b, const weight *w, size_t width);
+stage_norm builder_norm(plan_builder *b, const plan_norm *n, size_t width);
+/* The norm of heads, whose gain may be one for all or one for each. */
+stage_norm builder_head_norm(plan_builder *b, const plan_norm *n, size_t heads, size_t dim);
+/* The start of a stage that multiplies what is in `in`, normed. */
+stage builder_product(plan_builder *b, plan_buf in, const plan_norm *norm);
+/* Adds a matrix that reads the stage's input, and what that asks of the input's form. */
+void builder_part(plan_builder *b, stage *s, const weight *w, const weight *bias, plan_buf out,
+                  size_t out_width);
+
+#endif
