@@ -106,24 +106,18 @@ static void compare(test *t, const char *name, const vocab *v, const char *text,
         TEST_FAIL(t, "%s: \"%.*s\" does not decode again", name, (int)n, text);
 }
 
-static void check_vocab(test *t, const char *name) {
+static void check_vocab(test *t, const char *name, const golden *x) {
     static const char mark[] = "\n__ggml_vocab_test__\n";
-    golden x;
-    if (!golden_open(&x, name, t)) {
-        golden_close(&x);
-        return;
-    }
-    const char *line = x.ids;
+    const char *line = x->ids;
     int texts = 0;
-    for (const char *text = x.texts, *end; (end = strstr(text, mark));
+    for (const char *text = x->texts, *end; (end = strstr(text, mark));
          text = end + sizeof mark - 1, texts++) {
-        compare(t, name, x.v, text, (size_t)(end - text), line);
+        compare(t, name, x->v, text, (size_t)(end - text), line);
         line += strcspn(line, "\n");
         line += *line == '\n';
     }
     CHECK(t, texts > 0);
     CHECK(t, *line == 0);
-    golden_close(&x);
 }
 
 /* Does every byte have a token, so that nothing is lost? */
@@ -135,10 +129,9 @@ static bool lossless(const vocab *v) {
 }
 
 /* Any bytes come back, whole UTF-8 or not; but SPM takes U+2581 for a space, so it is left out. */
-static void check_random(test *t, const char *name) {
-    golden x;
+static void check_random(test *t, const char *name, const vocab *v) {
     uint64_t state = 0x853C49E6748FEA9Bu;
-    if (golden_open(&x, name, t) && lossless(x.v))
+    if (lossless(v))
         for (int round = 0; round < 300; round++) {
             char text[96], want[300];
             int32_t ids[300];
@@ -158,49 +151,53 @@ static void check_random(test *t, const char *name) {
                     n += utf8_encode(cp, text + n);
                 if ((r >> 4 & 15) == 0) break;
             }
-            CHECK_EQ(t, vocab_tokenize(x.v, text, n, 0, ids, 300, &count, NULL), LEAT_OK);
+            CHECK_EQ(t, vocab_tokenize(v, text, n, 0, ids, 300, &count, NULL), LEAT_OK);
             size_t at = 0;
             for (size_t i = 0; i < count; i++) {
-                str piece = vocab_piece(x.v, ids[i], false);
+                str piece = vocab_piece(v, ids[i], false);
                 memcpy(want + at, piece.p, piece.n);
                 at += piece.n;
             }
-            size_t skip = vocab_space_prefix(x.v) && n > 0;
+            size_t skip = vocab_space_prefix(v) && n > 0;
             if (at != n + skip || memcmp(want + skip, text, n) != 0)
                 TEST_FAIL(t, "%s: round %d does not come back", name, round);
         }
-    golden_close(&x);
 }
 
 /* Work, counted in look-ups, comparisons and queue operations, stays under a constant per byte for texts that
  * are one endless word (the constant: see merge.c and test_tokenizer.c). */
-static void check_work(test *t, const char *name) {
+static void check_work(test *t, const char *name, const vocab *v) {
     static const char *const texts[] = {"a", " ", "\n", "\xF0\x9F\x99\x82", "\xC3\xA9", "the", "0", "=-", ""};
     const size_t n = 1 << 14;
-    golden x;
     char *text = malloc(n);
     uint32_t state = 1;
-    if (golden_open(&x, name, t))
-        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
-            for (size_t i = 0; i < n; i++) {
-                state = state * 1103515245u + 12345u;
-                text[i] = texts[k][0] ? texts[k][i % strlen(texts[k])] : (char)('a' + (state >> 16) % 26);
-            }
-            tokenization run = {.v = x.v};
-            CHECK_EQ(t, tokenization_run(&run, text, n, 0, NULL), LEAT_OK);
-            if (run.m.work > 40 * n)
-                TEST_FAIL(t, "%s: text %zu took %llu steps", name, k, (unsigned long long)run.m.work);
-            CHECK(t, run.count <= vocab_bound(x.v, n));
-            tokenization_close(&run);
+    for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+        for (size_t i = 0; i < n; i++) {
+            state = state * 1103515245u + 12345u;
+            text[i] = texts[k][0] ? texts[k][i % strlen(texts[k])] : (char)('a' + (state >> 16) % 26);
         }
+        tokenization run = {.v = v};
+        CHECK_EQ(t, tokenization_run(&run, text, n, 0, NULL), LEAT_OK);
+        if (run.m.work > 40 * n)
+            TEST_FAIL(t, "%s: text %zu took %llu steps", name, k, (unsigned long long)run.m.work);
+        CHECK(t, run.count <= vocab_bound(v, n));
+        tokenization_close(&run);
+    }
     free(text);
+}
+
+static void check_all(test *t, const char *name) {
+    golden x;
+    if (golden_open(&x, name, t)) {
+        check_vocab(t, name, &x);
+        check_random(t, name, x.v);
+        check_work(t, name, x.v);
+    }
     golden_close(&x);
 }
 
-typedef void check_fn(test *t, const char *name);
-
 /* What has all three files, in no order. */
-static void for_each(test *t, check_fn *check) {
+static void all(test *t) {
     DIR *folder = opendir(FOLDER);
     struct dirent *entry;
     int found = 0;
@@ -213,21 +210,11 @@ static void for_each(test *t, check_fn *check) {
         char *vocabulary = read_vocab(name, &n);
         if (!vocabulary) continue; /* ids of a vocabulary that isn't here */
         free(vocabulary);
-        check(t, name);
+        check_all(t, name);
         found++;
     }
     if (folder) closedir(folder);
     if (!found) SKIP(t, "no golden data in " FOLDER);
-}
-
-static void ids(test *t) {
-    for_each(t, check_vocab);
-}
-static void any_bytes(test *t) {
-    for_each(t, check_random);
-}
-static void work(test *t) {
-    for_each(t, check_work);
 }
 
 /* Vocabularies without texts at least open, with a warning where they don't say how they cut words. */
@@ -247,5 +234,5 @@ static void warnings(test *t) {
     free(file);
 }
 
-#define TESTS(X) X(ids) X(any_bytes) X(work) X(warnings)
+#define TESTS(X) X(all) X(warnings)
 TEST_SUITE(TESTS)
