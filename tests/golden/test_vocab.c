@@ -83,10 +83,10 @@ static bool decodes_to(const vocab *v, const int32_t *ids, size_t n_ids, const c
 
 /* One text: `line` holds the ids it must give, up to the newline. */
 static void compare(test *t, const char *name, const vocab *v, const char *text, size_t n, const char *line) {
-    int32_t ids[512];
+    static int32_t ids[1 << 16];
     size_t count = 0;
     leat_error e = {0};
-    leat_status s = vocab_tokenize(v, text, n, 0, ids, 512, &count, &e);
+    leat_status s = vocab_tokenize(v, text, n, 0, ids, 1 << 16, &count, &e);
     if (s) {
         TEST_FAIL(t, "%s: \"%.*s\": %s", name, (int)n, text, e.message);
         return;
