@@ -81,6 +81,10 @@ void leat_model_get_info(const leat_model *m, leat_model_info *out) {
                              .has_weights = m->arch != NULL};
 }
 
+const char *leat_model_warning(const leat_model *m, size_t i) {
+    return m ? vocab_warning(m->vocab, i) : NULL;
+}
+
 /* ---- tokens ---- */
 
 leat_status leat_tokenize(const leat_model *m, const char *text, size_t n, unsigned flags, leat_token *tokens,
@@ -112,6 +116,10 @@ leat_token leat_token_eos(const leat_model *m) {
 bool leat_token_add_bos(const leat_model *m) {
     return m && vocab_add_bos(m->vocab);
 }
+bool leat_token_add_eos(const leat_model *m) {
+    return m && vocab_add_eos(m->vocab);
+}
+
 bool leat_token_is_end(const leat_model *m, leat_token token) {
     return m && vocab_is_end(m->vocab, token);
 }

@@ -190,6 +190,10 @@ typedef struct leat_model_info {
     bool has_weights;
 } leat_model_info;
 LEAT_API void leat_model_get_info(const leat_model *model, leat_model_info *out);
+/* What is odd about a model that works all the same, because something was guessed: the i-th warning, a
+ * sentence that says what is at risk; NULL past the last. Valid while the model is open. A program should
+ * show them to its user. */
+LEAT_API const char *leat_model_warning(const leat_model *model, size_t i);
 
 /* The i-th instruction set that this machine can run, ascending; NULL past the end. */
 LEAT_API const char *leat_isa(size_t i);
@@ -219,6 +223,7 @@ LEAT_API leat_str leat_token_text(const leat_model *model, leat_token token, boo
 LEAT_API leat_token leat_token_bos(const leat_model *model); /* -1: none */
 LEAT_API leat_token leat_token_eos(const leat_model *model); /* -1: none */
 LEAT_API bool leat_token_add_bos(const leat_model *model);   /* does the model want BOS before a text? */
+LEAT_API bool leat_token_add_eos(const leat_model *model);   /* and EOS (BERT: [SEP]) after it? */
 LEAT_API bool leat_token_is_end(const leat_model *model,
                                 leat_token token); /* ends a generation: EOS, EOT, ... */
 

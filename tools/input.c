@@ -94,6 +94,8 @@ int open_model(const char *path, bool vocab_only, const char *isa, leat_model **
     leat_status status = leat_model_open(path, &params, out, &error);
     if (status) fail("%s", error.message);
     if (status == LEAT_E_ARCH) name_architectures();
+    const char *warning;
+    for (size_t i = 0; (warning = leat_model_warning(*out, i)) != NULL; i++) warn("%s", warning);
     return status ? EXIT_FAILED : EXIT_DONE;
 }
 
@@ -133,17 +135,22 @@ int read_text(const char *path, char **text, size_t *n) {
     return EXIT_DONE;
 }
 
+/* Nearly always a byte of text is at most one token; where it is more, the second try knows how many. */
 int tokenize_text(const leat_model *model, const char *text, size_t n, unsigned flags, leat_token **tokens,
                   size_t *count) {
-    size_t capacity = leat_tokenize_bound(model, n);
+    size_t bound = leat_tokenize_bound(model, n), capacity = bound < n + 64 ? bound : n + 64;
     leat_error error;
-    *count = 0;
-    *tokens = capacity < SIZE_MAX / sizeof **tokens ? malloc((capacity + 1) * sizeof **tokens) : NULL;
-    if (!*tokens) return fail("no memory for the tokens of %zu bytes of text", n);
-    if (!leat_tokenize(model, text, n, flags, *tokens, capacity, count, &error)) return EXIT_DONE;
-    free(*tokens);
-    *tokens = NULL;
-    return fail("%s", error.message);
+    for (;;) {
+        *count = 0;
+        *tokens = capacity < SIZE_MAX / sizeof **tokens ? malloc((capacity + 1) * sizeof **tokens) : NULL;
+        if (!*tokens) return fail("no memory for the tokens of %zu bytes of text", n);
+        leat_status s = leat_tokenize(model, text, n, flags, *tokens, capacity, count, &error);
+        if (!s) return EXIT_DONE;
+        free(*tokens);
+        *tokens = NULL;
+        if (s != LEAT_E_LIMIT || *count <= capacity) return fail("%s", error.message);
+        capacity = *count;
+    }
 }
 
 int parse_ids(const char *command, const char *name, const char *list, leat_token **tokens, size_t *count) {

@@ -102,6 +102,17 @@ int fail(const char *format, ...) {
     return EXIT_FAILED;
 }
 
+void warn(const char *format, ...) {
+    va_list args;
+    char text[1024];
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fputs("leat: warning: ", stderr);
+    term_put_clean(stderr, text, strlen(text), SIZE_MAX);
+    fputc('\n', stderr);
+}
+
 bool term_write(int fd, const char *bytes, size_t n) {
     while (n) {
         ssize_t w = write(fd, bytes, n);

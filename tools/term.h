@@ -31,6 +31,11 @@ size_t term_strip_controls(const char *text, size_t n, char *out);
 __attribute__((format(printf, 1, 2)))
 #endif
 int fail(const char *format, ...);
+/* The same, for what is no failure: "leat: warning: ...". */
+#ifdef __GNUC__
+__attribute__((format(printf, 1, 2)))
+#endif
+void warn(const char *format, ...);
 
 /* All n bytes to fd; goes on after partial writes. False with errno set on failure; EINTR is such a failure
  * only when term_interrupted says that the user wants out. */

@@ -54,7 +54,7 @@ static uint64_t symbol_hash(const vocab *v, const merger *m, const char *text, s
 /* What the symbol at `left` and its right neighbour at `right` merge into. */
 static uint32_t join(const vocab *v, merger *m, const char *text, size_t left, size_t right) {
     m->work++;
-    if (v->kind == VOCAB_BPE) {
+    if (merges_by_rank(v)) {
         if (m->token[left] == VOCAB_NONE || m->token[right] == VOCAB_NONE) return VOCAB_NONE;
         return index_find_pair(v, m->token[left], m->token[right]);
     }
@@ -66,7 +66,7 @@ static uint32_t join(const vocab *v, merger *m, const char *text, size_t left, s
 }
 
 static uint32_t priority_of(const vocab *v, uint32_t candidate) {
-    return v->kind == VOCAB_BPE ? candidate : v->priority[candidate];
+    return merges_by_rank(v) ? candidate : v->priority[candidate];
 }
 
 /* Finds the candidate at `at` anew; its key, or UINT64_MAX when there is none. */
@@ -83,7 +83,7 @@ static size_t merge_at(const vocab *v, merger *m, size_t at) {
     size_t right = at + m->length[at];
     m->candidate[right] = VOCAB_NONE;
     merger_symbol(m, at, (size_t)m->length[at] + m->length[right],
-                  v->kind == VOCAB_BPE ? v->merges[candidate].token : candidate);
+                  merges_by_rank(v) ? v->merges[candidate].token : candidate);
     return right;
 }
 

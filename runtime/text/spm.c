@@ -12,11 +12,6 @@
 
 #include "utf8.h"
 
-static bool joins(const vocab *v, char a, char b) {
-    unsigned bit = (unsigned)(unsigned char)a << 8 | (unsigned char)b;
-    return v->joins[bit / 8] >> bit % 8 & 1;
-}
-
 /* Tokens of the merged symbols, or of their bytes. */
 static leat_status emit_symbols(tokenization *t, const char *text, size_t n, leat_error *e) {
     leat_status s = LEAT_OK;
@@ -48,7 +43,7 @@ leat_status spm_encode(tokenization *t, const char *p, size_t n, bool space_firs
                 unit = cp == 0x2581 ? " " : p + i;
                 if (cp == 0x2581) length = 1;
             }
-            if (filled > 0 && !joins(v, m->text[filled - 1], *unit)) break;
+            if (filled > 0 && !vocab_joins(v, m->text[filled - 1], *unit)) break;
             leat_status s = merger_reserve(m, filled + length, e);
             if (s) return s;
             memcpy(m->text + filled, unit, length);

@@ -1,5 +1,6 @@
 /* vocab.h: opening, asking and tokenizing. The text is cut at special tokens here; what lies between goes to
- * spm.c or bpe.c. Called by api.c and model.c; a vocab never changes, so any number of threads may use one.
+ * the tokenizer of its kind. Called by api.c and model.c; a vocab never changes, so any number of threads may
+ * use one.
  */
 #include "vocab.h"
 
@@ -34,6 +35,9 @@ void vocab_close(vocab *v) {
     mem_free(v->merges);
     mem_free(v->pairs.slots);
     mem_free(v->special);
+    trie_close(&v->words);
+    mem_free(v->score);
+    mem_free(v->strip);
     mem_free(v->is_end);
     mem_free(v);
 }
@@ -52,6 +56,14 @@ int32_t vocab_eos(const vocab *v) {
 
 bool vocab_add_bos(const vocab *v) {
     return v->add_bos;
+}
+
+bool vocab_add_eos(const vocab *v) {
+    return v->add_eos;
+}
+
+const char *vocab_warning(const vocab *v, size_t i) {
+    return i < v->n_warnings ? v->warnings[i] : NULL;
 }
 
 bool vocab_space_prefix(const vocab *v) {
@@ -75,7 +87,7 @@ str vocab_piece(const vocab *v, int32_t token, bool special) {
 size_t vocab_bound(const vocab *v, size_t n) {
     /* A space may come before the text and after every special token, which is at least one byte; and BOS,
      * EOS. */
-    size_t per_byte = v->space_prefix ? 2 : v->tokens_per_byte;
+    size_t per_byte = v->tokens_per_byte + v->space_prefix;
     return n > (SIZE_MAX - 3) / per_byte ? SIZE_MAX : n * per_byte + 3;
 }
 
@@ -89,7 +101,7 @@ leat_status emit_byte(tokenization *t, unsigned char byte, leat_error *e) {
         for (int i = 0; i < 3 && v->replacement[i] != VOCAB_NONE; i++) emit(t, v->replacement[i]);
         return LEAT_OK;
     }
-    if (v->unk >= 0 && (v->kind == VOCAB_SPM || v->type[v->unk] == TOKEN_UNKNOWN)) {
+    if (v->unk >= 0 && (!merges_by_rank(v) || v->type[v->unk] == TOKEN_UNKNOWN)) {
         emit(t, (uint32_t)v->unk);
         return LEAT_OK;
     }
@@ -101,8 +113,20 @@ leat_status emit_byte(tokenization *t, unsigned char byte, leat_error *e) {
  * puts a space. */
 static leat_status encode(tokenization *t, const char *p, size_t n, leat_error *e) {
     if (n == 0) return LEAT_OK;
-    if (t->v->kind == VOCAB_BPE) return bpe_encode(t, p, n, e);
-    return spm_encode(t, p, n, t->v->space_prefix, e);
+    switch (t->v->kind) {
+    case VOCAB_SPM: return spm_encode(t, p, n, t->v->space_prefix, e);
+    case VOCAB_BPE: return bpe_encode(t, p, n, e);
+    case VOCAB_CHAR_BPE: return char_bpe_encode(t, p, n, e);
+    case VOCAB_WORDPIECE: return wordpiece_encode(t, p, n, e);
+    case VOCAB_UNIGRAM: return unigram_encode(t, p, n, e);
+    case VOCAB_GREEDY: return greedy_encode(t, p, n, e);
+    case VOCAB_PLAMO2: return plamo2_encode(t, p, n, e);
+    }
+    return LEAT_OK;
+}
+
+static bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
 leat_status tokenization_run(tokenization *t, const char *text, size_t n, unsigned flags, leat_error *e) {
@@ -118,10 +142,14 @@ leat_status tokenization_run(tokenization *t, const char *text, size_t n, unsign
             i++;
             continue;
         }
-        s = encode(t, text + start, i - start, e);
+        unsigned strip = v->strip ? v->strip[token] : 0;
+        size_t end = i;
+        while ((strip & STRIP_LEFT) && end > start && is_space(text[end - 1])) end--;
+        s = encode(t, text + start, end - start, e);
         bool again = bos && i == 0 && token == (uint32_t)v->bos;
         if (!s && !again) emit(t, token);
         i += piece_of(v, token).n;
+        while ((strip & STRIP_RIGHT) && i < n && is_space(text[i])) i++;
         start = i;
     }
     if (!s) s = encode(t, text + start, n - start, e);
@@ -131,6 +159,7 @@ leat_status tokenization_run(tokenization *t, const char *text, size_t n, unsign
 
 void tokenization_close(tokenization *t) {
     merger_free(&t->m);
+    mem_free(t->best);
 }
 
 leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned flags, int32_t *tokens,

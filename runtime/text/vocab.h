@@ -35,9 +35,13 @@ size_t vocab_longest_piece(const vocab *v);
 int32_t vocab_bos(const vocab *v); /* -1: none */
 int32_t vocab_eos(const vocab *v);
 bool vocab_add_bos(const vocab *v);
+bool vocab_add_eos(const vocab *v);
 bool vocab_is_end(const vocab *v, int32_t token);
 /* Does tokenizing put a space before the text (SentencePiece's add_space_prefix), so that decoding drops it?
  */
 bool vocab_space_prefix(const vocab *v);
+
+/* The i-th thing that is odd about the file and was decided by a guess: a sentence; NULL past the last. */
+const char *vocab_warning(const vocab *v, size_t i);
 
 #endif

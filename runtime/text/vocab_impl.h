@@ -8,7 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "charsmap.h"
 #include "pretokenize.h"
+#include "trie.h"
 #include "vocab.h"
 
 #define VOCAB_NONE UINT32_MAX /* no token, no candidate */
@@ -18,11 +20,20 @@ enum {
     VOCAB_TEXT_MAX = 64 * 1024, /* bytes of one token's text */
     VOCAB_SPECIAL_TEXT_MAX =
         1024, /* the same of a special token: bounds the work per byte of looking for it */
+    VOCAB_WARNINGS_MAX = 4,
     VOCAB_PROBES_MAX =
         1024, /* of a hash table; beyond it the vocabulary was made to collide and is refused */
 };
 
-enum vocab_kind { VOCAB_SPM, VOCAB_BPE };
+enum vocab_kind {
+    VOCAB_SPM,       /* SentencePiece BPE: merges by score */
+    VOCAB_BPE,       /* of bytes: merges by rank */
+    VOCAB_CHAR_BPE,  /* of characters: merges by rank */
+    VOCAB_WORDPIECE, /* the rest have a trie of words */
+    VOCAB_UNIGRAM,
+    VOCAB_GREEDY,
+    VOCAB_PLAMO2
+};
 
 enum token_type { /* GGUF's numbers */
                   TOKEN_UNDEFINED,
@@ -55,6 +66,8 @@ struct vocab {
     enum vocab_kind kind;
     uint32_t n;
     const pretokenizer *pre; /* of BPE */
+    char warnings[VOCAB_WARNINGS_MAX][256];
+    size_t n_warnings;
 
     /* Pieces: the bytes a token stands for. Byte-level text and SentencePiece's U+2581 are decoded at load,
      * so that all of tokenizing happens on the bytes of the text itself. */
@@ -71,8 +84,8 @@ struct vocab {
     uint32_t single[256]; /* the one of exactly that byte, or VOCAB_NONE */
 
     uint32_t *priority; /* SPM: (n), lower is merged first: the score turned around */
-    uint8_t *joins; /* SPM: (8192), bit a * 256 + b: a token has a character ending in a before one starting
-                       with b */
+    uint8_t *joins; /* not BPE of bytes: (8192), bit a * 256 + b: a token has a character ending in a before
+                       one starting with b */
     vocab_merge *merges; /* BPE: (n_merges) */
     uint32_t n_merges;
     vocab_index pairs; /* BPE: (left, right) to the rank */
@@ -86,10 +99,22 @@ struct vocab {
     uint32_t special_first[257]; /* where in it the texts starting with that byte begin */
     bool special_starts[2][256]; /* [with VOCAB_SPECIAL][byte]: can a match start here? */
 
+    trie words;                    /* the tokens that text can become, of the kinds without merges */
+    float *score;                  /* Unigram, PLaMo 2: (n) */
+    double unknown_score;          /* Unigram: of a character that no token stands for */
+    charsmap map;                  /* Unigram */
+    bool all_bytes;                /* every byte has a token of its own */
+    bool escapes_spaces;           /* BPE of characters: U+2581 is a space */
+    bool merge_spaces;             /* Unigram: rows of spaces count as one, and none ends a text */
+    bool lowercase, strip_accents; /* WordPiece; lowercase also of the tokenizer "whitespace" */
+
     int32_t bos, eos, unk;
-    bool add_bos, space_prefix;
+    bool add_bos, add_eos, space_prefix;
+    uint8_t *strip;  /* (n): STRIP_*, or NULL */
     uint8_t *is_end; /* (n) */
 };
+
+enum { STRIP_LEFT = 1, STRIP_RIGHT = 2 }; /* white space around a special token goes with it */
 
 static inline str piece_of(const vocab *v, uint32_t t) {
     return (str){v->bytes + v->piece_at[t], v->piece_at[t + 1] - v->piece_at[t]};
@@ -99,7 +124,15 @@ static inline bool is_special(const vocab *v, uint32_t t) {
     return v->type[t] == TOKEN_CONTROL || v->type[t] == TOKEN_UNKNOWN || v->type[t] == TOKEN_USER_DEFINED;
 }
 
-/* Can merging build this token? An empty one can't be built; byte tokens are only for what nothing else
+static inline bool merges_by_rank(const vocab *v) {
+    return v->kind == VOCAB_BPE || v->kind == VOCAB_CHAR_BPE;
+}
+
+static inline bool has_trie(const vocab *v) {
+    return v->kind >= VOCAB_WORDPIECE;
+}
+
+/* Can text become this token? Not an empty one; byte tokens are only for what nothing else
  * stands for. */
 static inline bool is_text(const vocab *v, uint32_t t) {
     return !is_special(v, t) && v->type[t] < TOKEN_BYTE && v->piece_at[t + 1] > v->piece_at[t];
@@ -154,6 +187,8 @@ typedef struct tokenization {
     int32_t *tokens;
     size_t capacity, count;
     merger m;
+    double *best; /* (n_best): scores of a lattice, see unigram.c and plamo2.c */
+    size_t n_best;
 } tokenization;
 
 /* As vocab_tokenize; *t must be zeroed but for v, tokens and capacity, and tokenization_close must follow. */
@@ -178,9 +213,20 @@ static inline void merger_symbol(merger *m, size_t at, size_t length, uint32_t t
 /* Merges the symbols that cover text[0..n) until nothing is left to merge. */
 leat_status merger_run(const vocab *v, merger *m, const char *text, size_t n, leat_error *e);
 
-/* spm.c, bpe.c: a stretch without special tokens. */
+/* Can the bytes a, b be the end of one and the start of the next character in a token? */
+static inline bool vocab_joins(const vocab *v, char a, char b) {
+    unsigned bit = (unsigned)(unsigned char)a << 8 | (unsigned char)b;
+    return v->joins[bit / 8] >> bit % 8 & 1;
+}
+
+/* A stretch without special tokens, each in its file. */
 leat_status spm_encode(tokenization *t, const char *p, size_t n, bool space_first, leat_error *e);
 leat_status bpe_encode(tokenization *t, const char *p, size_t n, leat_error *e);
+leat_status char_bpe_encode(tokenization *t, const char *p, size_t n, leat_error *e);
+leat_status wordpiece_encode(tokenization *t, const char *p, size_t n, leat_error *e);
+leat_status unigram_encode(tokenization *t, const char *p, size_t n, leat_error *e);
+leat_status greedy_encode(tokenization *t, const char *p, size_t n, leat_error *e);
+leat_status plamo2_encode(tokenization *t, const char *p, size_t n, leat_error *e);
 
 /* special.c */
 leat_status special_load(vocab *v, leat_error *e);

@@ -13,34 +13,42 @@
 #define KEY(name) "tokenizer.ggml." name
 
 /* The metadata getters' own statuses, as what they mean here. The message already names the key. */
-static leat_status as_vocab(leat_status s, leat_error *e) {
+leat_status vocab_status(leat_status s, leat_error *e) {
     if (s == LEAT_OK || s == LEAT_E_NOMEM) return s;
     if (e) e->code = LEAT_E_VOCAB;
     return LEAT_E_VOCAB;
 }
 
-static int shown(str s) {
-    return s.n < 64 ? (int)s.n : 64;
-}
+static const struct {
+    const char *model;
+    enum vocab_kind kind;
+    const char *pre; /* NULL: tokenizer.ggml.pre says */
+} kinds[] = {
+    {"llama", VOCAB_SPM, NULL},           {"gpt2", VOCAB_BPE, NULL},
+    {"gemma4", VOCAB_CHAR_BPE, "gemma4"}, {"whitespace", VOCAB_CHAR_BPE, "whitespace"},
+    {"bert", VOCAB_WORDPIECE, NULL},      {"t5", VOCAB_UNIGRAM, NULL},
+    {"rwkv", VOCAB_GREEDY, NULL},         {"plamo2", VOCAB_PLAMO2, NULL},
+};
 
 static leat_status load_kind(vocab *v, const gguf *g, leat_error *e) {
-    str model, pre = {"default", 7};
-    leat_status s = as_vocab(meta_str(g, KEY("model"), &model, NULL, e), e);
+    str model;
+    leat_status s = vocab_status(meta_str(g, KEY("model"), &model, NULL, e), e);
     if (s) return s;
-    v->kind = str_eq(model, "gpt2") ? VOCAB_BPE : VOCAB_SPM;
-    if (v->kind == VOCAB_SPM && !str_eq(model, "llama"))
-        return error_set(e, LEAT_E_UNSUPPORTED,
-                         "tokenizer.ggml.model '%.*s' is not supported; known are llama and gpt2",
-                         shown(model), model.p);
-    if (v->kind == VOCAB_SPM) return LEAT_OK;
-    bool found;
-    s = as_vocab(meta_str(g, KEY("pre"), &pre, &found, e), e);
+    size_t i = 0, n = sizeof kinds / sizeof *kinds;
+    while (i < n && !str_eq(model, kinds[i].model)) i++;
+    if (i == n)
+        return error_set(
+            e, LEAT_E_UNSUPPORTED,
+            "tokenizer.ggml.model '%.*s' is not supported; known are llama, gpt2, gemma4, whitespace, "
+            "bert, t5, rwkv and plamo2",
+            model.n < 64 ? (int)model.n : 64, model.p);
+    v->kind = kinds[i].kind;
+    if (!merges_by_rank(v)) return LEAT_OK;
+    s = vocab_load_pre(v, g, kinds[i].pre, e);
     if (s) return s;
-    v->pre = pretokenizer_find(pre);
-    if (!v->pre)
-        return error_set(e, LEAT_E_UNSUPPORTED,
-                         "tokenizer.ggml.pre '%.*s' is not supported; known are " PRETOKENIZER_KINDS,
-                         shown(pre), pre.p);
+    if (v->pre->flags & PRE_CHARACTERS) v->kind = VOCAB_CHAR_BPE;
+    v->escapes_spaces =
+        (v->pre->flags & PRE_CHARACTERS) && !str_eq((str){v->pre->name, strlen(v->pre->name)}, "whitespace");
     return LEAT_OK;
 }
 
@@ -49,7 +57,7 @@ static leat_status per_token(const vocab *v, const gguf *g, const char *key, ggu
                              const gguf_kv **out, leat_error *e) {
     bool found;
     *out = NULL;
-    leat_status s = as_vocab(meta_array(g, key, elem, UINT64_MAX, out, required ? NULL : &found, e), e);
+    leat_status s = vocab_status(meta_array(g, key, elem, UINT64_MAX, out, required ? NULL : &found, e), e);
     if (s || !*out) return s;
     if ((*out)->count != v->n)
         return error_set(e, LEAT_E_VOCAB, "%s has %llu elements, but there are %u tokens", key,
@@ -74,11 +82,16 @@ static leat_status load_types(vocab *v, const gguf *g, leat_error *e) {
     return LEAT_OK;
 }
 
-/* Scores decide the order of merging in SPM; in BPE they mean nothing, but must be numbers all the same. */
+/* Scores decide the order of merging in SPM and the way through a lattice; elsewhere they mean nothing, but
+ * must be numbers all the same. */
 static leat_status load_scores(vocab *v, const gguf *g, leat_error *e) {
     const gguf_kv *scores;
-    leat_status s = per_token(v, g, KEY("scores"), GGUF_F32, v->kind == VOCAB_SPM, &scores, e);
+    bool needed = v->kind == VOCAB_SPM || v->kind == VOCAB_UNIGRAM || v->kind == VOCAB_PLAMO2;
+    leat_status s = per_token(v, g, KEY("scores"), GGUF_F32, needed, &scores, e);
     if (s || !scores) return s;
+    if (needed && v->kind != VOCAB_SPM) v->score = mem_alloc(v->n, sizeof *v->score);
+    if (needed && v->kind != VOCAB_SPM && !v->score)
+        return error_set(e, LEAT_E_NOMEM, "no memory for %u scores", (unsigned)v->n);
     v->priority = mem_alloc(v->n, sizeof *v->priority);
     if (!v->priority) return error_set(e, LEAT_E_NOMEM, "no memory for %u scores", (unsigned)v->n);
     for (uint32_t t = 0; t < v->n; t++) {
@@ -87,98 +100,12 @@ static leat_status load_scores(vocab *v, const gguf *g, leat_error *e) {
             return error_set(e, LEAT_E_VOCAB, "tokenizer.ggml.scores of token %u is not a finite number",
                              (unsigned)t);
         uint32_t bits;
+        if (v->score) v->score[t] = score;
         score += 0.0f; /* -0 is 0 */
         memcpy(&bits, &score, sizeof bits);
         /* IEEE 754 bits in the order of the numbers, then turned around. Finite, so never UINT32_MAX. */
         v->priority[t] = ~(bits >> 31 ? ~bits : bits | UINT32_C(0x80000000));
     }
-    return LEAT_OK;
-}
-
-/* GPT-2's alphabet, by which byte-level BPE spells bytes as printable characters: U+0021..U+007E,
- * U+00A1..U+00AC and U+00AE..U+00FF are the byte of that number; U+0100 and on are the other bytes,
- * ascending. */
-static void byte_alphabet(int16_t byte_of[0x144]) {
-    int other = 0x100;
-    for (int i = 0; i < 0x144; i++) byte_of[i] = -1;
-    for (int b = 0; b < 256; b++) {
-        bool itself = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-        byte_of[itself ? b : other++] = (int16_t)b;
-    }
-}
-
-/* Text in that alphabet to bytes; false if a character is not of it. Never longer than the text. */
-static bool decode_byte_level(const int16_t byte_of[0x144], str text, char *out, size_t *n) {
-    *n = 0;
-    for (size_t i = 0; i < text.n;) {
-        uint32_t cp;
-        i += utf8_decode(text.p + i, text.n - i, &cp);
-        if (cp >= 0x144 || byte_of[cp] < 0) return false;
-        out[(*n)++] = (char)byte_of[cp];
-    }
-    return true;
-}
-
-/* SentencePiece's text to bytes: U+2581 is a space. False if it holds spaces of its own: no input is ever
- * spelled so. */
-static bool decode_spm(str text, char *out, size_t *n) {
-    bool plain = true;
-    *n = 0;
-    for (size_t i = 0; i < text.n;) {
-        if (text.n - i >= 3 && memcmp(text.p + i, "\xE2\x96\x81", 3) == 0) {
-            out[(*n)++] = ' ';
-            i += 3;
-            continue;
-        }
-        plain = plain && text.p[i] != ' ';
-        out[(*n)++] = text.p[i++];
-    }
-    return plain;
-}
-
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* A byte token is exactly <0xHH>. */
-static leat_status decode_byte_token(vocab *v, uint32_t t, str text, char *out, size_t *n, leat_error *e) {
-    int high = -1, low = -1;
-    if (text.n == 6 && memcmp(text.p, "<0x", 3) == 0 && text.p[5] == '>') {
-        high = hex_digit(text.p[3]);
-        low = hex_digit(text.p[4]);
-    }
-    if (high < 0 || low < 0)
-        return error_set(e, LEAT_E_VOCAB, "byte token %u is '%.*s', not of the form <0xHH>", (unsigned)t,
-                         shown(text), text.p);
-    unsigned byte = (unsigned)(high * 16 + low);
-    if (v->byte_token[byte] != VOCAB_NONE)
-        return error_set(e, LEAT_E_VOCAB, "tokens %u and %u are both byte <0x%02X>",
-                         (unsigned)v->byte_token[byte], (unsigned)t, byte);
-    v->byte_token[byte] = t;
-    *out = (char)byte;
-    *n = 1;
-    return LEAT_OK;
-}
-
-/* The bytes of token t; a normal token that no input can spell becomes opaque. */
-static leat_status decode_token(vocab *v, uint32_t t, str text, const int16_t byte_of[0x144], char *out,
-                                size_t *n, leat_error *e) {
-    if (v->type[t] == TOKEN_BYTE) return decode_byte_token(v, t, text, out, n, e);
-    if (is_special(v, t)) {
-        memcpy(out, text.p, text.n);
-        *n = text.n;
-        return LEAT_OK;
-    }
-    if (v->kind == VOCAB_SPM) {
-        if (!decode_spm(text, out, n)) v->type[t] = TOKEN_OPAQUE;
-        return LEAT_OK;
-    }
-    if (decode_byte_level(byte_of, text, out, n)) return LEAT_OK;
-    memcpy(out, text.p, text.n);
-    *n = text.n;
-    v->type[t] = TOKEN_OPAQUE;
     return LEAT_OK;
 }
 
@@ -202,12 +129,12 @@ static leat_status load_pieces(vocab *v, const gguf_kv *tokens, leat_error *e) {
     if (!v->bytes || !v->piece_at || !v->hash)
         return error_set(e, LEAT_E_NOMEM, "no memory for the texts of %u tokens", (unsigned)v->n);
     int16_t byte_of[0x144];
-    byte_alphabet(byte_of);
+    vocab_byte_alphabet(byte_of);
     cursor = 0;
     for (uint32_t t = 0; t < v->n; t++) {
         size_t n = 0;
         char *out = v->bytes + v->piece_at[t];
-        leat_status s = decode_token(v, t, gguf_kv_next_str(tokens, &cursor), byte_of, out, &n, e);
+        leat_status s = vocab_decode_token(v, t, gguf_kv_next_str(tokens, &cursor), byte_of, out, &n, e);
         if (s) return s;
         v->piece_at[t + 1] = v->piece_at[t] + (uint32_t)n;
         v->hash[t] = text_hash(out, n);
@@ -230,8 +157,35 @@ static leat_status index_texts(vocab *v, leat_error *e) {
     return s;
 }
 
-/* What merging in SPM needs: powers for the hash of a concatenation, and which bytes stand side by side in
- * tokens. */
+/* Is token t in the trie? */
+static bool is_word(const vocab *v, uint32_t t) {
+    bool user_defined =
+        v->type[t] == TOKEN_USER_DEFINED && (v->kind == VOCAB_UNIGRAM || v->kind == VOCAB_PLAMO2);
+    if (v->kind == VOCAB_GREEDY && v->type[t] == TOKEN_BYTE) return piece_of(v, t).n > 0;
+    return is_text(v, t) || (user_defined && piece_of(v, t).n > 0);
+}
+
+/* User-defined tokens go first: where another has the same text, they count. */
+static leat_status load_words(vocab *v, leat_error *e) {
+    leat_status s = trie_open(&v->words, e);
+    for (int pass = 0; pass < 2; pass++)
+        for (uint32_t t = 0; t < v->n && !s; t++) {
+            str piece = piece_of(v, t);
+            if (!is_word(v, t) || (v->type[t] == TOKEN_USER_DEFINED) != (pass == 0)) continue;
+            if (piece.n > VOCAB_SPECIAL_TEXT_MAX)
+                return error_set(e, LEAT_E_VOCAB,
+                                 "the text of token %u has %zu bytes; at most %d in this kind of vocabulary",
+                                 (unsigned)t, piece.n, VOCAB_SPECIAL_TEXT_MAX);
+            s = trie_add(&v->words, piece.p, piece.n, t, e);
+        }
+    double least = 0;
+    for (uint32_t t = 0; t < v->n && v->score; t++)
+        if (v->type[t] == TOKEN_NORMAL && v->score[t] < least) least = v->score[t];
+    v->unknown_score = least - 10; /* SentencePiece's penalty */
+    return s;
+}
+
+/* Powers for the hash of a concatenation in SPM, and which bytes stand side by side in tokens. */
 static leat_status load_joins(vocab *v, leat_error *e) {
     v->power = mem_alloc(v->longest_text + 1, sizeof *v->power);
     v->joins = mem_alloc(65536 / 8, 1);
@@ -239,7 +193,7 @@ static leat_status load_joins(vocab *v, leat_error *e) {
     v->power[0] = 1;
     for (size_t i = 1; i <= v->longest_text; i++) v->power[i] = v->power[i - 1] * TEXT_HASH_BASE;
     for (uint32_t t = 0; t < v->n; t++) {
-        if (!is_text(v, t)) continue;
+        if (has_trie(v) ? !is_word(v, t) : !is_text(v, t)) continue;
         str piece = piece_of(v, t);
         for (size_t i = 1; i < piece.n; i++) {
             unsigned bit = (unsigned)(unsigned char)piece.p[i - 1] << 8 | (unsigned char)piece.p[i];
@@ -249,78 +203,23 @@ static leat_status load_joins(vocab *v, leat_error *e) {
     return LEAT_OK;
 }
 
-/* A merge may name special tokens: it can never happen, since their text is cut out before or not merged at
- * all. */
-static bool is_special_text(const vocab *v, const char *p, size_t n) {
-    if (n == 0 || n > VOCAB_SPECIAL_TEXT_MAX) return false;
-    uint32_t t = special_match(v, p, n, true);
-    return t != VOCAB_NONE && piece_of(v, t).n == n;
-}
-
-/* One line of tokenizer.ggml.merges: left side, a space, right side. `room` holds two texts. */
-static leat_status load_merge(vocab *v, uint32_t rank, str line, const int16_t byte_of[0x144], char *room,
-                              leat_error *e) {
-    const char *space = line.n > 1 ? memchr(line.p + 1, ' ', line.n - 1) : NULL;
-    if (!space || space == line.p + line.n - 1)
-        return error_set(e, LEAT_E_VOCAB, "merge %u '%.*s' is not two texts with a space between",
-                         (unsigned)rank, shown(line), line.p);
-    str left = {line.p, (size_t)(space - line.p)}, right = {space + 1, line.n - left.n - 1};
-    if (left.n > VOCAB_TEXT_MAX || right.n > VOCAB_TEXT_MAX)
-        return error_set(e, LEAT_E_VOCAB, "merge %u has %zu bytes; at most %d on each side", (unsigned)rank,
-                         line.n, VOCAB_TEXT_MAX);
-    vocab_merge *m = &v->merges[rank];
-    *m = (vocab_merge){VOCAB_NONE, VOCAB_NONE, VOCAB_NONE};
-    size_t n_left, n_right;
-    if (decode_byte_level(byte_of, left, room, &n_left) &&
-        decode_byte_level(byte_of, right, room + n_left, &n_right)) {
-        m->left = index_find_text(v, room, n_left, text_hash(room, n_left));
-        m->right = index_find_text(v, room + n_left, n_right, text_hash(room + n_left, n_right));
-        m->token = index_find_text(v, room, n_left + n_right, text_hash(room, n_left + n_right));
-    }
-    if (m->left != VOCAB_NONE && m->right != VOCAB_NONE && m->token != VOCAB_NONE)
-        return index_add_pair(v, rank, e);
-    memcpy(room, left.p, left.n);
-    memcpy(room + left.n, right.p, right.n);
-    if ((m->left == VOCAB_NONE && is_special_text(v, left.p, left.n)) ||
-        (m->right == VOCAB_NONE && is_special_text(v, right.p, right.n)) ||
-        (m->token == VOCAB_NONE && is_special_text(v, room, left.n + right.n)))
-        return LEAT_OK;
-    return error_set(e, LEAT_E_VOCAB, "merge %u '%.*s' %s", (unsigned)rank, shown(line), line.p,
-                     m->left == VOCAB_NONE    ? "has a left side that is no token"
-                     : m->right == VOCAB_NONE ? "has a right side that is no token"
-                                              : "makes a text that is no token");
-}
-
-static leat_status load_merges(vocab *v, const gguf *g, leat_error *e) {
-    const gguf_kv *merges;
-    leat_status s = as_vocab(meta_array(g, KEY("merges"), GGUF_STRING, UINT64_MAX, &merges, NULL, e), e);
-    if (s) return s;
-    if (merges->count > 4 * (uint64_t)v->n)
-        return error_set(e, LEAT_E_VOCAB,
-                         "tokenizer.ggml.merges has %llu elements for %u tokens; at most four times as many",
-                         (unsigned long long)merges->count, (unsigned)v->n);
-    char *room = mem_alloc(2, VOCAB_TEXT_MAX);
-    v->n_merges = (uint32_t)merges->count;
-    v->merges = mem_alloc(v->n_merges, sizeof *v->merges);
-    if (!room || !v->merges) {
-        s = error_set(e, LEAT_E_NOMEM, "no memory for %u merges", (unsigned)v->n_merges);
-        goto done;
-    }
-    s = index_open(&v->pairs, v->n_merges, e);
-    int16_t byte_of[0x144];
-    byte_alphabet(byte_of);
-    size_t cursor = 0;
-    for (uint32_t rank = 0; rank < v->n_merges && !s; rank++)
-        s = load_merge(v, rank, gguf_kv_next_str(merges, &cursor), byte_of, room, e);
-done:
-    mem_free(room);
-    return s;
+static leat_status load_charsmap(vocab *v, const gguf *g, leat_error *e) {
+    const gguf_kv *kv = gguf_find(g, KEY("precompiled_charsmap"));
+    if (v->kind != VOCAB_UNIGRAM || !kv || (kv->type == GGUF_ARRAY && kv->count == 0)) return LEAT_OK;
+    if (kv->type != GGUF_ARRAY || (kv->elem_type != GGUF_U8 && kv->elem_type != GGUF_I8))
+        return error_set(e, LEAT_E_VOCAB, KEY("precompiled_charsmap") " is not an array of bytes");
+    return charsmap_open(&v->map, kv->data, kv->bytes, e);
 }
 
 /* How bytes that are no part of a token come out. */
 static void load_bytes(vocab *v) {
-    v->tokens_per_byte = 1;
-    if (v->kind == VOCAB_SPM) return;
+    /* Hangul syllables come apart into three; a space may go before a word. */
+    v->tokens_per_byte = v->kind == VOCAB_UNIGRAM     ? 3 + (uint32_t)v->map.longest
+                         : v->kind == VOCAB_WORDPIECE ? 2
+                                                      : 1;
+    v->all_bytes = true;
+    for (int b = 0; b < 256; b++) v->all_bytes = v->all_bytes && v->byte_token[b] != VOCAB_NONE;
+    if (v->kind != VOCAB_BPE) return;
     uint32_t whole = index_find_text(v, "\xEF\xBF\xBD", 3, text_hash("\xEF\xBF\xBD", 3));
     const uint32_t parts[3] = {v->single[0xEF], v->single[0xBF], v->single[0xBD]};
     if (whole != VOCAB_NONE)
@@ -340,16 +239,18 @@ leat_status vocab_load(vocab *v, const gguf *g, leat_error *e) {
     leat_status s = load_kind(v, g, e);
     if (s) return s;
     const gguf_kv *tokens;
-    s = as_vocab(meta_array(g, KEY("tokens"), GGUF_STRING, VOCAB_TOKENS_MAX, &tokens, NULL, e), e);
+    s = vocab_status(meta_array(g, KEY("tokens"), GGUF_STRING, VOCAB_TOKENS_MAX, &tokens, NULL, e), e);
     if (s) return s;
     if (tokens->count == 0) return error_set(e, LEAT_E_VOCAB, "tokenizer.ggml.tokens is empty");
     v->n = (uint32_t)tokens->count;
     s = load_types(v, g, e);
     if (!s) s = load_scores(v, g, e);
     if (!s) s = load_pieces(v, tokens, e);
-    if (!s) s = index_texts(v, e);
+    if (!s) s = has_trie(v) ? load_words(v, e) : index_texts(v, e);
     if (!s) s = special_load(v, e);
-    if (!s) s = v->kind == VOCAB_SPM ? load_joins(v, e) : load_merges(v, g, e);
+    if (!s && v->kind != VOCAB_BPE) s = load_joins(v, e);
+    if (!s && merges_by_rank(v)) s = vocab_load_merges(v, g, e);
+    if (!s) s = load_charsmap(v, g, e);
     if (!s) load_bytes(v);
     return s ? s : vocab_load_roles(v, g, e);
 }

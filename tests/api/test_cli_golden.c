@@ -94,7 +94,7 @@ static void logits(test *t) {
 
 /* The .inp files hold texts separated by a line; tokenize wants them ended by NUL. */
 static void vocabularies(test *t) {
-    static const char *const names[] = {"llama-spm", "llama-bpe", "qwen2"};
+    static const char *const names[] = {"llama-spm", "llama-bpe", "qwen2", "bert-bge", "falcon"};
     static const char separator[] = "\n__ggml_vocab_test__\n";
     char path[512], name[64];
     for (size_t v = 0; v < sizeof names / sizeof *names; v++) {
@@ -142,5 +142,17 @@ static void vocabularies(test *t) {
     }
 }
 
-#define TESTS(X) X(greedy_text) X(logits) X(vocabularies)
+/* What was guessed is said on stderr; the ids are there all the same. */
+static void warning(test *t) {
+    char path[512];
+    output o;
+    if (!golden_path("vocab/gpt-neox.gguf", path)) SKIP(t, "no golden data (../shared/vocab)");
+    REQUIRE(t, leat_run(&o, path, "tokenize %s Hello"));
+    CHECK_EQ(t, o.status, 0);
+    CHECK_STR(t, o.out, "12092\n");
+    CHECK(t, strstr(o.err, "leat: warning: tokenizer.ggml.pre is missing") == o.err);
+    program_free(&o);
+}
+
+#define TESTS(X) X(greedy_text) X(logits) X(vocabularies) X(warning)
 TEST_SUITE(TESTS)

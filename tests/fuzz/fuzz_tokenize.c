@@ -44,7 +44,9 @@ static void tokenize(const vocab *v, const char *text, size_t n, unsigned flags,
     leat_status s = tokenization_run(&run, text, n, flags, &e);
     count = run.count;
     MUST(s == LEAT_OK || s == LEAT_E_VOCAB);
-    MUST(run.m.work <= 40 * (uint64_t)n + 100);
+    /* A place of a lattice costs the longest token at most, and a charsmap makes more of the text. */
+    uint64_t places = n * (1 + (uint64_t)v->map.longest) + 16;
+    MUST(run.m.work <= (has_trie(v) ? 40 + 2 * (uint64_t)v->longest : 40) * places);
     tokenization_close(&run);
     if (s == LEAT_OK) {
         MUST(count <= bound);
@@ -109,30 +111,78 @@ static size_t take_text(input *in, bool bpe, char *out) {
     return n;
 }
 
+/* What the input's first byte chooses: bits 7 and 6 the pair, bit 0 which of it. */
+static const struct made_kind {
+    const char *model;
+    bool spelled; /* in the alphabet of bytes */
+    bool merges;
+} kinds[8] = {{"llama", false, false},  {"gpt2", true, true},       {"t5", false, false},
+              {"plamo2", false, false}, {"bert", false, false},     {"rwkv", false, false},
+              {"gemma4", false, true},  {"whitespace", false, true}};
+
+/* The bytes of all byte values, as the kind has them; 0: it has none. */
+static unsigned byte_tokens(const struct made_kind *kind, char room[][64], int32_t *types) {
+    bool rwkv = !strcmp(kind->model, "rwkv");
+    if (!strcmp(kind->model, "bert")) return 0;
+    for (unsigned b = 0; b < 256; b++) {
+        if (kind->spelled)
+            room[b][spell(b, room[b])] = 0;
+        else
+            snprintf(room[b], sizeof room[b], rwkv ? "\\x%02x" : "<0x%02X>", b);
+        types[b] = kind->spelled || rwkv ? TOKEN_NORMAL : TOKEN_BYTE;
+    }
+    return 256;
+}
+
+/* Must the pieces spell the text? Where every byte has a token, but for what the kinds are known to change.
+ */
+static bool spells(const struct made_kind *kind, const uint8_t *p, size_t n) {
+    const char *model = kind->model;
+    if (!strcmp(model, "t5") || !strcmp(model, "bert") || !strcmp(model, "whitespace")) return false;
+    for (size_t i = 0; i + 2 < n; i++) {
+        bool space = !memcmp(p + i, "\xE2\x96\x81", 3), mark = !memcmp(p + i, "\xEF\xBB\xBF", 3);
+        if (space && (!strcmp(model, "llama") || !strcmp(model, "gemma4")))
+            return false;                                   /* taken for a space */
+        if (mark && !strcmp(model, "plamo2")) return false; /* dropped at the start */
+    }
+    return true;
+}
+
+static void put_charsmap(build *b, input *in) {
+    static const char texts[] = "aa\0 \0\xC3\xA9";
+    static uint8_t bytes[4 + 4 * 256 + sizeof texts];
+    uint32_t n = 4 * (1 + take(in) % 255u);
+    memcpy(bytes, &n, 4);
+    for (uint32_t i = 0; i < n; i++) bytes[4 + i] = (uint8_t)take(in);
+    memcpy(bytes + 4 + n, texts, sizeof texts);
+    build_array(b, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, bytes, 4 + n + sizeof texts);
+}
+
 static void run_made(input *in) {
     static char room[MAX_TOKENS + 256][64], lines[MAX_TOKENS][128];
     static const char *texts[MAX_TOKENS + 256], *merges[MAX_TOKENS];
     static float scores[MAX_TOKENS + 256];
     static int32_t types[MAX_TOKENS + 256];
-    static const char *const pres[8] = {"gpt-2",   "llama-bpe", "qwen2", "starcoder",
-                                        "default", "dbrx",      "gpt-2", "what"};
-    unsigned flags = take(in), n_tokens = take(in) % MAX_TOKENS, n = 0, n_merges = 0;
-    bool bpe = flags & 1, bytes = !(flags & 2), prefix = flags & 4;
-    if (bytes)
-        for (unsigned b = 0; b < 256; b++, n++) {
-            if (bpe)
-                room[n][spell(b, room[n])] = 0;
-            else
-                snprintf(room[n], sizeof room[n], "<0x%02X>", b);
-            types[n] = bpe ? TOKEN_NORMAL : TOKEN_BYTE;
-            scores[n] = 0;
-        }
+    static const char *const pres[32] = {
+        "gpt-2",          "llama-bpe",  "qwen2",       "starcoder",
+        "default",        "dbrx",       "gpt-2",       "what",
+        "falcon",         "qwen35",     "tekken",      "gpt-4o",
+        "tiny_aya",       "youtu",      "kimi-k2",     "superbpe",
+        "bailingmoe",     "seed-coder", "afmoe",       "laguna",
+        "exaone-moe",     "minicpm5",   "deepseek-v3", "deepseek-llm",
+        "spark2_5",       "bloom",      "viking",      "chameleon",
+        "deepseek-coder", "jais-2",     "ufakzeka",    "granite-embed-multi-97m"};
+    unsigned flags = take(in), count = take(in), n_tokens = count % MAX_TOKENS, n = 0, n_merges = 0;
+    const struct made_kind *kind = &kinds[(flags >> 6) * 2 + (flags & 1)];
+    bool bytes = !(flags & 2), prefix = flags & 4;
+    if (bytes) n = byte_tokens(kind, room, types);
+    memset(scores, 0, sizeof scores);
     for (unsigned k = 0; k < n_tokens; k++, n++) {
-        unsigned kind = take(in);
-        types[n] = kind < 200 ? TOKEN_NORMAL : (int32_t)(kind % 8);
+        unsigned type = take(in);
+        types[n] = type < 200 ? TOKEN_NORMAL : (int32_t)(type % 8);
         scores[n] = -(float)(take(in) % 16);
-        take_text(in, bpe, room[n]);
-        if (bpe && (kind & 1) && n >= 2 && n_merges < MAX_TOKENS) { /* made of two others */
+        take_text(in, kind->spelled, room[n]);
+        if (kind->merges && (type & 1) && n >= 2 && n_merges < MAX_TOKENS) { /* made of two others */
             unsigned left = take(in) * 7 % n, right = take(in) * 5 % n;
             if (strlen(room[left]) + strlen(room[right]) < 60) {
                 size_t n_left = strlen(room[left]);
@@ -149,19 +199,18 @@ static void run_made(input *in) {
     }
     for (unsigned k = 0; k < n; k++) texts[k] = room[k];
     build *b = build_open();
-    build_str(b, "tokenizer.ggml.model", bpe ? "gpt2" : "llama");
-    build_str(b, "tokenizer.ggml.pre", pres[flags >> 3 & 7]);
+    build_str(b, "tokenizer.ggml.model", kind->model);
+    build_str(b, "tokenizer.ggml.pre", pres[(count >> 6) * 8 + (flags >> 3 & 7)]);
     build_str_array(b, "tokenizer.ggml.tokens", texts, n);
     build_array(b, "tokenizer.ggml.scores", GGUF_F32, scores, n);
     build_array(b, "tokenizer.ggml.token_type", GGUF_I32, types, n);
-    if (bpe) build_str_array(b, "tokenizer.ggml.merges", merges, n_merges);
+    if (kind->merges) build_str_array(b, "tokenizer.ggml.merges", merges, n_merges);
     build_bool(b, "tokenizer.ggml.add_space_prefix", prefix);
+    build_bool(b, "tokenizer.ggml.remove_extra_whitespaces", flags & 8);
+    if (!strcmp(kind->model, "t5") && (flags & 16)) put_charsmap(b, in);
     size_t size, n_text = in->n < MAX_TEXT ? in->n : MAX_TEXT;
     const uint8_t *file = build_finish(b, &size);
-    bool lossless = bytes;
-    for (size_t i = 0; i + 2 < n_text && !bpe; i++) /* SPM takes U+2581 for a space */
-        lossless = lossless && memcmp(in->p + i, "\xE2\x96\x81", 3) != 0;
-    run_file(file, size, in->p, n_text, lossless);
+    run_file(file, size, in->p, n_text, bytes && spells(kind, in->p, n_text));
     build_close(b);
 }
 

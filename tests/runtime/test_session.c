@@ -355,6 +355,7 @@ static void null_is_refused(test *t) {
     CHECK(t, leat_session_logits(NULL, 0) == NULL);
     CHECK_EQ(t, leat_tokenize(NULL, "x", 1, 0, &one, 1, NULL, &e), LEAT_E_ARG);
     CHECK_EQ(t, leat_token_bos(NULL), -1);
+    CHECK(t, !leat_token_add_eos(NULL) && !leat_model_warning(NULL, 0));
     CHECK(t, leat_token_text(NULL, 0, true).data == NULL);
     leat_session_cancel(NULL);
     leat_session_close(NULL);

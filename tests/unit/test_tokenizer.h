@@ -92,7 +92,9 @@ static inline leat_status tiny_open(tiny *x, leat_error *e) {
     if (x->n >= 0) build_str_array(x->b, "tokenizer.ggml.tokens", x->texts, (uint64_t)x->n);
     if (!x->no_scores) build_array(x->b, "tokenizer.ggml.scores", GGUF_F32, x->scores, (uint64_t)x->n);
     if (!x->no_types) build_array(x->b, "tokenizer.ggml.token_type", GGUF_I32, x->types, (uint64_t)x->n);
-    if (x->model && !strcmp(x->model, "gpt2") && !x->no_merges)
+    bool merges = x->model && (!strcmp(x->model, "gpt2") || !strcmp(x->model, "gemma4") ||
+                               !strcmp(x->model, "whitespace"));
+    if (merges && !x->no_merges)
         build_str_array(x->b, "tokenizer.ggml.merges", x->merges, (uint64_t)x->n_merges);
     if (x->extra) x->extra(x->b);
     size_t n;

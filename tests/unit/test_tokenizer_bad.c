@@ -16,16 +16,13 @@ static void no_model(tiny *x) {
     x->model = NULL;
 }
 static void unknown_model(tiny *x) {
-    x->model = "t5";
+    x->model = "hybriddna";
 }
 static void model_is_number(build *b) {
     build_u32(b, "tokenizer.ggml.model", 7);
 }
 static void numbered_model(tiny *x) {
     x->model = NULL, x->extra = model_is_number;
-}
-static void unknown_pre(tiny *x) {
-    x->pre = "gpt-99";
 }
 static void pre_is_bool(build *b) {
     build_bool(b, "tokenizer.ggml.pre", true);
@@ -238,9 +235,8 @@ static void refusals(test *t) {
         {"no model", spm_base, no_model, LEAT_E_VOCAB, "tokenizer.ggml.model"},
         {"model of wrong type", spm_base, numbered_model, LEAT_E_VOCAB, "tokenizer.ggml.model"},
         {"unknown model", spm_base, unknown_model, LEAT_E_UNSUPPORTED,
-         "'t5' is not supported; known are llama and gpt2"},
-        {"unknown pre", bpe_base, unknown_pre, LEAT_E_UNSUPPORTED,
-         "tokenizer.ggml.pre 'gpt-99' is not supported; known are gpt-2"},
+         "'hybriddna' is not supported; known are llama, gpt2, gemma4, whitespace, bert, t5, rwkv and "
+         "plamo2"},
         {"pre of wrong type", bpe_base, bool_pre, LEAT_E_VOCAB, "tokenizer.ggml.pre"},
         {"no tokens", spm_base, no_tokens, LEAT_E_VOCAB, "tokenizer.ggml.tokens"},
         {"empty tokens", spm_base, empty_tokens, LEAT_E_VOCAB, "tokenizer.ggml.tokens is empty"},

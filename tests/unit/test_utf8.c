@@ -85,22 +85,44 @@ static void classes(test *t) {
         uint32_t cp;
         enum unicode_class kind;
     } cases[] = {
-        {'a', UNICODE_LETTER},    {'Z', UNICODE_LETTER},     {'0', UNICODE_NUMBER},
-        {' ', UNICODE_SPACE},     {'\n', UNICODE_SPACE},     {0x85, UNICODE_SPACE},
-        {0xA0, UNICODE_SPACE},    {0x3000, UNICODE_SPACE},   {0x200B, UNICODE_OTHER},
-        {'_', UNICODE_OTHER},     {0xBD, UNICODE_NUMBER},    {0x2160, UNICODE_NUMBER},
-        {0x0669, UNICODE_NUMBER}, {0x4E00, UNICODE_LETTER},  {0x9FFF, UNICODE_LETTER},
-        {0xAC00, UNICODE_LETTER}, {0x0301, UNICODE_OTHER},   {0xE000, UNICODE_OTHER},
-        {0x1F642, UNICODE_OTHER}, {0x31350, UNICODE_LETTER}, {0x323AF, UNICODE_LETTER},
-        {0x323B0, UNICODE_OTHER}, {0x10FFFF, UNICODE_OTHER}, {UTF8_INVALID, UNICODE_OTHER},
+        {'a', UNICODE_LETTER},
+        {'Z', UNICODE_LETTER},
+        {'0', UNICODE_NUMBER},
+        {' ', UNICODE_SPACE},
+        {'\n', UNICODE_SPACE},
+        {0x85, UNICODE_SPACE},
+        {0xA0, UNICODE_SPACE},
+        {0x3000, UNICODE_SPACE},
+        {0x200B, UNICODE_CONTROL},
+        {'_', UNICODE_PUNCTUATION},
+        {0xBD, UNICODE_NUMBER},
+        {0x2160, UNICODE_NUMBER},
+        {0x0669, UNICODE_NUMBER},
+        {0x4E00, UNICODE_LETTER},
+        {0x9FFF, UNICODE_LETTER},
+        {0xAC00, UNICODE_LETTER},
+        {0x0301, UNICODE_MARK_NONSPACING},
+        {0xE000, UNICODE_CONTROL},
+        {0x1F642, UNICODE_SYMBOL},
+        {0x31350, UNICODE_LETTER},
+        {0x323AF, UNICODE_LETTER},
+        {0x323B0, UNICODE_OTHER},
+        {0x10FFFF, UNICODE_OTHER},
+        {UTF8_INVALID, UNICODE_SYMBOL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (unicode_class_of(cases[i].cp) != cases[i].kind) TEST_FAIL(t, "U+%04X", (unsigned)cases[i].cp);
-    size_t counts[4] = {0};
+    size_t counts[UNICODE_CONTROL + 1] = {0};
     for (uint32_t cp = 0; cp < 0x110000; cp++) counts[unicode_class_of(cp)]++;
     CHECK_EQ(t, counts[UNICODE_LETTER], 136104); /* what Unicode 15.0 says */
     CHECK_EQ(t, counts[UNICODE_NUMBER], 1831);
     CHECK_EQ(t, counts[UNICODE_SPACE], 25);
+    CHECK_EQ(t, counts[UNICODE_PUNCTUATION], 842);
+    CHECK_EQ(t, counts[UNICODE_SYMBOL], 7770);
+    CHECK_EQ(t, counts[UNICODE_MARK_NONSPACING], 1985);
+    CHECK_EQ(t, counts[UNICODE_MARK], 465);
+    CHECK_EQ(t, counts[UNICODE_CONTROL], 139745);
+    CHECK_EQ(t, counts[UNICODE_OTHER], 825345);
 }
 
 /* All of `in` through a decoder, in pieces of at most `piece` bytes (0: random ones); returns the length of
