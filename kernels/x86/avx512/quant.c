@@ -1,0 +1,12 @@
+/* The quantizers of c/, compiled for this set: vectors that are wider, with the same bits. */
+#define QUANT_SET avx512
+#include "kernels/c/quant_even.c"
+
+#undef INLINE
+#include "avx512.h"
+
+void quant_init_avx512(kernels *k) {
+#define Z(name, NAME, largest) k->quantize_row[FORMAT_##NAME] = QUANT_ROW(name);
+#include "kernels/kernels.def"
+#undef Z
+}
