@@ -56,15 +56,12 @@ typedef float v4 __attribute__((vector_size(16)));
 /* ---- vectors ---- */
 
 INLINE vf splat(float x) {
-    vf v;
-    for (int l = 0; l < LANES; l++) v[l] = x;
-    return v;
+    return PER_SET((vf)_mm512_set1_ps(x), (vf)_mm256_set1_ps(x), (vf)_mm_set1_ps(x), ((vf){x, x, x, x}));
 }
 
 INLINE vi splat_i(int32_t x) {
-    vi v;
-    for (int l = 0; l < LANES; l++) v[l] = x;
-    return v;
+    return PER_SET((vi)_mm512_set1_epi32(x), (vi)_mm256_set1_epi32(x), (vi)_mm_set1_epi32(x),
+                   ((vi){x, x, x, x}));
 }
 
 /* a < b ? x : y, in each lane. */
@@ -161,8 +158,10 @@ typedef struct walk {
 INLINE walk walk_start(const float *x, const float *importance, size_t n, size_t block) {
     walk k = {x, importance, n / block, 1, 0};
     if (importance) {
-        double sum = 0;
-        for (size_t i = 0; i < n; i++) sum += (double)importance[i];
+        double part[8] = {0}, sum = 0; /* rows are multiples of 8 */
+        for (size_t i = 0; i + 8 <= n; i += 8)
+            for (size_t j = 0; j < 8; j++) part[j] += (double)importance[i + j];
+        for (size_t j = 0; j < 8; j++) sum += part[j];
         double mean = sum / (double)(n ? n : 1);
         if (mean > 1e-30 && mean < 1e30) {
             k.scale = (float)(1 / mean);

@@ -1,6 +1,10 @@
 /* The quantizers of c/, compiled for this set: vectors that are wider, with the same bits. */
 #define QUANT_SET avx2
 #include "kernels/c/quant_even.c"
+#include "kernels/c/quant_fp4.c"
+#include "kernels/c/quant_k.c"
+#include "kernels/c/quant_k_min.c"
+#include "kernels/c/quant_low.c"
 
 #undef INLINE
 #include "avx2.h"

@@ -1,0 +1,32 @@
+/* What quantizers of superblocks share: 256 values are 8 sub-blocks of 32 or 16 of 16, each with a small
+ * whole number as its scale, times the superblock's d. Sixteen sub-blocks are worked on at a time, in one or
+ * more vectors, and after their own fits they are tuned to each other: with d given, each sub-block tries the
+ * whole numbers near its fit; with those and the codes given, d is the best one by least squares; and again.
+ * See quant.h. */
+#ifndef LEAT_KERNELS_C_QUANT_SUPER_H
+#define LEAT_KERNELS_C_QUANT_SUPER_H
+
+#include "quant.h"
+
+enum { SUBS = 16, GROUPS = SUBS / LANES };
+
+/* A number for each of the sixteen sub-blocks. */
+typedef union per_sub {
+    float f[SUBS];
+    int32_t i[SUBS];
+    vf v[GROUPS];
+    vi vi[GROUPS];
+} per_sub;
+
+/* Values of a superblock in groups of lanes. */
+typedef struct subs {
+    vf x[GROUPS][32], w[GROUPS][32]; /* the first 16 of each where sub-blocks have 16 */
+    size_t n;                        /* sub-blocks that are there */
+} subs;
+
+INLINE void subs_next(walk *k, size_t block, subs *s) {
+    s->n = 0;
+    for (int g = 0; g < GROUPS; g++) s->n += walk_next(k, block, s->x[g], s->w[g]);
+}
+
+#endif
