@@ -10,6 +10,7 @@
  *     PANEL_Q8_32_MIN  the same without zero point, min[k/32][rows]: y -= min * ds;            ACT_Q8_32
  *     PANEL_Q8_256_MIN the same for ACT_Q8_256 (one activation scale for the whole chunk)
  *     PANEL_Q8_256_16  zero point 128, scale[k/16][rows];                                      ACT_Q8_256
+ *     PANEL_Q7_256_MIN, PANEL_Q7_256_16: as the two before, for codes of 7 bits, too large for a sum of words
  *
  * with y[t][r] += sum over folds of scale * d * (sum of w * q + zero * sum q): the integer sum of a fold (32
  * or 16 columns) is exact, everything above it is float. */
@@ -24,6 +25,8 @@ typedef enum panel_kind {
     PANEL_Q8_32_MIN,
     PANEL_Q8_256_MIN,
     PANEL_Q8_256_16,
+    PANEL_Q7_256_MIN,
+    PANEL_Q7_256_16,
     PANEL_COUNT
 } panel_kind;
 

@@ -24,6 +24,22 @@ typedef struct subs {
     size_t n;                        /* sub-blocks that are there */
 } subs;
 
+/* Orders the n entries of a codebook by their first halves (below 81): those with first half f are number
+ * start[f] .. start[f + 1]. */
+static inline void sort_halves(const uint8_t *first, const uint8_t *second, int n, uint16_t *start,
+                               uint8_t *second_of, uint16_t *index) {
+    memset(start, 0, 82 * sizeof *start);
+    for (int k = 0; k < n; k++) start[first[k] + 1]++;
+    for (int f = 0; f < 81; f++) start[f + 1] = (uint16_t)(start[f + 1] + start[f]);
+    for (int k = n; k-- > 0;) { /* backwards, so that start ends up where it was */
+        uint16_t at = --start[first[k] + 1];
+        index[at] = (uint16_t)k;
+        second_of[at] = second[k];
+    }
+    for (int f = 0; f < 81; f++) start[f] = start[f + 1];
+    start[81] = (uint16_t)n;
+}
+
 INLINE void subs_next(walk *k, size_t block, subs *s) {
     s->n = 0;
     for (int g = 0; g < GROUPS; g++) s->n += walk_next(k, block, s->x[g], s->w[g]);

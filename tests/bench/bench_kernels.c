@@ -161,7 +161,7 @@ int main(int argc, char **argv) {
     buffers b = {.w_bytes = o.bytes};
     b.w = allocate(b.w_bytes);
     b.act = allocate(TOKENS * act_row_bytes(ACT_F32, K));
-    b.y = allocate(b.w_bytes / 512); /* four bytes per row; rows of 4096 values have 2,304 bytes at least */
+    b.y = allocate(b.w_bytes / 128); /* four bytes per row; rows of 4096 values have 512 bytes at least */
     b.c = allocate(sizeof(float) * TOKENS * PANEL_ROWS_MAX);
     b.p = allocate(sizeof *b.p);
     fill(b.w, b.w_bytes);

@@ -55,9 +55,12 @@ static void exports_equal_ggml(test *t) {
     static const struct {
         const char *name;
         uint32_t format;
-    } rows[] = {{"f16", FORMAT_F16},   {"bf16", FORMAT_BF16}, {"q8_0", FORMAT_Q8_0},    {"q4_0", FORMAT_Q4_0},
-                {"q4_1", FORMAT_Q4_1}, {"q5_0", FORMAT_Q5_0}, {"q5_1", FORMAT_Q5_1},    {"q4_K", FORMAT_Q4_K},
-                {"q5_K", FORMAT_Q5_K}, {"q6_K", FORMAT_Q6_K}, {"iq4_nl", FORMAT_IQ4_NL}};
+    } rows[] = {{"f16", FORMAT_F16},     {"bf16", FORMAT_BF16},       {"q8_0", FORMAT_Q8_0},
+                {"q4_0", FORMAT_Q4_0},   {"q4_1", FORMAT_Q4_1},       {"q5_0", FORMAT_Q5_0},
+                {"q5_1", FORMAT_Q5_1},   {"q4_K", FORMAT_Q4_K},       {"q5_K", FORMAT_Q5_K},
+                {"q6_K", FORMAT_Q6_K},   {"iq4_nl", FORMAT_IQ4_NL},   {"iq1_s", FORMAT_IQ1_S},
+                {"iq1_m", FORMAT_IQ1_M}, {"iq2_xxs", FORMAT_IQ2_XXS}, {"iq2_xs", FORMAT_IQ2_XS},
+                {"iq2_s", FORMAT_IQ2_S}, {"iq3_xxs", FORMAT_IQ3_XXS}, {"iq3_s", FORMAT_IQ3_S}};
     size_t compared = 0;
     if (access(GOLDEN "source.f32", R_OK)) SKIP(t, "no golden data beside the project (../shared/formats)");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -109,6 +109,20 @@ static void fill_blocks(maker *k, uint32_t format, unsigned char *p, size_t bloc
             SET(offsetof(block_q5_k, dmin), jitter * sigma / 9.2f / 37.0f * 15.5f);
             break;
         case FORMAT_Q6_K: SET(offsetof(block_q6_k, d), jitter * sigma / 18.5f / 74.0f); break;
+        /* scale bits s stand for 2 * s + 1: 18.5 (four bits) or 9.2 (three) in the mean square */
+        case FORMAT_IQ2_XXS:
+        case FORMAT_IQ2_XS:
+        case FORMAT_IQ2_S: SET(0, jitter * sigma / 18.5f / 23.0f * 8.0f); break;
+        case FORMAT_IQ3_XXS: SET(0, jitter * sigma / 18.5f / 14.0f * 2.0f); break;
+        case FORMAT_IQ3_S: SET(0, jitter * sigma / 18.5f / 7.0f); break;
+        case FORMAT_IQ1_S: SET(0, jitter * sigma / 9.2f / 0.75f); break;
+        case FORMAT_IQ1_M: /* a quarter of d in the top of each word of scales */
+            d = f16_from_f32(jitter * sigma / 9.2f / 0.75f);
+            for (size_t j = 0; j < 4; j++) {
+                unsigned char *top = p + offsetof(block_iq1_m, scales) + 2 * j + 1;
+                *top = (unsigned char)((*top & 15) | (d >> 4 * j & 15) << 4);
+            }
+            break;
         default:
             k->status =
                 error_set(k->e, LEAT_E_UNSUPPORTED, "no random weights of type %s", format_get(format)->name);

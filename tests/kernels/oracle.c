@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/iq_tables.h"
 #include "support.h"
 
 long double oracle_half(uint16_t h) {
@@ -58,6 +59,90 @@ static exact weight_q6_k(const uint8_t *b, size_t i) {
     return product(half_at(b, 208) * (int8_t)b[192 + i / 16], low + 16 * high, 32);
 }
 
+/* A 16- or 32-bit number at b, and some of its bits. */
+static uint32_t bits_at(const uint8_t *b, int bytes, size_t first, int n) {
+    uint32_t v = 0;
+    for (int i = bytes; i-- > 0;) v = v << 8 | b[i];
+    return v >> first & ((1u << n) - 1);
+}
+
+/* Whether value i of 8 is negative, by its bit of a seven-bit code, or, the last one, by their parity. */
+static bool negative(uint32_t code, size_t i) {
+    int n = 0;
+    if (i < 7) return code >> i & 1;
+    for (size_t j = 0; j < 7; j++) n += code >> j & 1;
+    return n % 2;
+}
+
+/* scale * q for the codebook types, q = code - zero. Where panels have the zero point as a minimum it is a
+ * term of its own. */
+static exact codebook(long double scale, int q, bool minus, int zero, bool minimum) {
+    exact e = product(scale, (minus ? -q : q) + zero, zero);
+    if (minimum) e.magnitude = e.lanes;
+    return e;
+}
+
+static exact weight_iq2(uint32_t format, const uint8_t *b, size_t i) {
+    size_t part = i / 32, group = i / 8, of_part = group % 4;
+    uint32_t index, signs, scale;
+    uint64_t entry;
+    if (format == FORMAT_IQ2_XXS) {
+        const uint8_t *p = b + 2 + 8 * part;
+        entry = iq2_xxs_grid[p[of_part]];
+        signs = bits_at(p + 4, 4, 7 * of_part, 7);
+        scale = bits_at(p + 4, 4, 28, 4);
+    } else if (format == FORMAT_IQ2_XS) {
+        entry = iq2_xs_grid[bits_at(b + 2 + 2 * group, 2, 0, 9)];
+        signs = bits_at(b + 2 + 2 * group, 2, 9, 7);
+        scale = bits_at(b + 66 + part, 1, i / 16 % 2 * 4, 4);
+    } else {
+        index = b[2 + group] + 256 * bits_at(b + 66 + part, 1, 2 * of_part, 2);
+        entry = iq2_s_grid[index];
+        signs = b[34 + group];
+        scale = bits_at(b + 74 + part, 1, i / 16 % 2 * 4, 4);
+    }
+    bool minus = format == FORMAT_IQ2_S ? signs >> i % 8 & 1 : negative(signs, i % 8);
+    return codebook(half_at(b, 0) * (scale + 0.5L) / 4, (int)(entry >> 8 * (i % 8) & 255), minus, 43,
+                    format == FORMAT_IQ2_XXS);
+}
+
+static exact weight_iq3(uint32_t format, const uint8_t *b, size_t i) {
+    size_t part = i / 32, group = i / 4;
+    if (format == FORMAT_IQ3_XXS) {
+        const uint8_t *p = b + 66 + 4 * part;
+        int half = (int)(iq3_xxs_grid[b[2 + group]] >> 8 * (i % 4) & 255);
+        return codebook(half_at(b, 0) * (bits_at(p, 4, 28, 4) + 0.5L), half,
+                        negative(bits_at(p, 4, i / 8 % 4 * 7, 7), i % 8), 31, true);
+    }
+    uint32_t index = b[2 + group] + 256 * bits_at(b + 66 + part, 1, group % 8, 1);
+    return codebook(half_at(b, 0) * (1 + 2 * bits_at(b + 106 + i / 64, 1, part % 2 * 4, 4)),
+                    (int)(iq3_s_grid[index] >> 8 * (i % 4) & 255), b[74 + i / 8] >> i % 8 & 1, 15, true);
+}
+
+/* Eighths: 8 * (-1, 0 or 1) and one more or less. */
+static exact weight_iq1(uint32_t format, const uint8_t *b, size_t i) {
+    size_t part = i / 32, group = i / 8;
+    uint32_t index, scale;
+    bool less;
+    long double d;
+    if (format == FORMAT_IQ1_S) {
+        const uint8_t *high = b + 34 + 2 * part;
+        d = half_at(b, 0);
+        index = b[2 + group] + 256 * bits_at(high, 2, group % 4 * 3, 3);
+        scale = bits_at(high, 2, 12, 3);
+        less = bits_at(high, 2, 15, 1);
+    } else {
+        uint32_t half = 0;
+        for (size_t j = 0; j < 4; j++) half |= bits_at(b + 48 + 2 * j, 2, 12, 4) << 4 * j;
+        d = oracle_half((uint16_t)half);
+        index = b[group] + 256 * bits_at(b + 32 + group / 2, 1, group % 2 * 4, 3);
+        less = bits_at(b + 32 + group / 2, 1, group % 2 * 4 + 3, 1);
+        scale = bits_at(b + 48 + i / 64 * 2, 2, i / 16 % 4 * 3, 3);
+    }
+    int g = (int)(iq1_grid[index] >> (i % 4 * 8 + i % 8 / 4 * 4) & 15) - 1;
+    return codebook(d * (2 * scale + 1) / 8, 8 * g + (less ? -1 : 1), false, 9, format == FORMAT_IQ1_S);
+}
+
 /* Five bits: nibbles at qs, the fifth of value i in bit i from qh on. */
 static int five_bits(const uint8_t *qh, const uint8_t *qs, size_t i) {
     return nibble(qs, i) + (qh[i / 8] >> i % 8 & 1) * 16;
@@ -81,6 +166,13 @@ exact oracle_weight(uint32_t format, const void *row, size_t n) {
     case FORMAT_Q4_K: return weight_k(b, b + 16, NULL, i);
     case FORMAT_Q5_K: return weight_k(b, b + 48, b + 16, i);
     case FORMAT_Q6_K: return weight_q6_k(b, i);
+    case FORMAT_IQ1_S:
+    case FORMAT_IQ1_M: return weight_iq1(format, b, i);
+    case FORMAT_IQ2_XXS:
+    case FORMAT_IQ2_XS:
+    case FORMAT_IQ2_S: return weight_iq2(format, b, i);
+    case FORMAT_IQ3_XXS:
+    case FORMAT_IQ3_S: return weight_iq3(format, b, i);
     default: return plain(NAN); /* fails every comparison: a type in kernels.def needs its case here */
     }
 }

@@ -112,6 +112,14 @@ size_t tables_of_this_machine(kernels tables[ISA_MAX]) {
     return n;
 }
 
+/* IQ1_M keeps its scale in quarters: the top four bits of the four words at byte 48. */
+static void put_iq1_m_scale(unsigned char *block, uint16_t h) {
+    for (int i = 0; i < 4; i++) {
+        unsigned char *top = block + 49 + 2 * i;
+        *top = (unsigned char)((*top & 15) | (h >> 4 * i & 15) << 4);
+    }
+}
+
 /* Offsets of the f16 scales in a block; the second is -1 where there is one only. Plain types have none. */
 static void scale_offsets(uint32_t format, int at[2]) {
     at[0] = at[1] = -1;
@@ -138,7 +146,10 @@ static void fill_scales(rng *r, uint32_t format, int way, unsigned char *w, size
             if (way == WEIGHTS_TINY) d = ldexpf((float)(1 + rng_below(r, 4)), -24);
             if (way == WEIGHTS_HUGE) d = rng_below(r, 2) ? 65504.0f : -65504.0f;
             uint16_t h = f16_from_f32(d);
-            memcpy(w + at[i], &h, sizeof h);
+            if (format == FORMAT_IQ1_M)
+                put_iq1_m_scale(w, h);
+            else
+                memcpy(w + at[i], &h, sizeof h);
         }
     }
 }

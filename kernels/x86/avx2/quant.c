@@ -2,6 +2,8 @@
 #define QUANT_SET avx2
 #include "kernels/c/quant_even.c"
 #include "kernels/c/quant_fp4.c"
+#include "kernels/c/quant_grid.c"
+#include "kernels/c/quant_iq1.c"
 #include "kernels/c/quant_k.c"
 #include "kernels/c/quant_k_min.c"
 #include "kernels/c/quant_low.c"

@@ -11,6 +11,11 @@ matvec_fn matvec_q8_0_avx512vnni, matvec_q4_k_avx512vnni, matvec_q5_k_avx512vnni
 unpack_fn unpack_q4_0_avx512vnni, unpack_q4_1_avx512vnni, unpack_q5_0_avx512vnni, unpack_q5_1_avx512vnni;
 unpack_fn unpack_q8_0_avx512vnni, unpack_q4_k_avx512vnni, unpack_q5_k_avx512vnni, unpack_q6_k_avx512vnni;
 
+matvec_fn matvec_iq1_s_avx512vnni, matvec_iq1_m_avx512vnni, matvec_iq2_xxs_avx512vnni,
+    matvec_iq2_xs_avx512vnni, matvec_iq2_s_avx512vnni, matvec_iq3_xxs_avx512vnni, matvec_iq3_s_avx512vnni;
+unpack_fn unpack_iq1_s_avx512vnni, unpack_iq1_m_avx512vnni, unpack_iq2_xxs_avx512vnni,
+    unpack_iq2_xs_avx512vnni, unpack_iq2_s_avx512vnni, unpack_iq3_xxs_avx512vnni, unpack_iq3_s_avx512vnni;
+
 panel_mul_fn panel_mul_q8_32_avx512vnni, panel_mul_q8_32_min_avx512vnni;
 panel_mul_fn panel_mul_q8_256_min_avx512vnni, panel_mul_q8_256_16_avx512vnni;
 enum { PANEL_TOKENS_AVX512VNNI = 6 };

@@ -21,6 +21,11 @@ matvec_fn matvec_q8_0_avxvnni, matvec_q4_k_avxvnni, matvec_q5_k_avxvnni, matvec_
 unpack_fn unpack_q4_0_avxvnni, unpack_q4_1_avxvnni, unpack_q5_0_avxvnni, unpack_q5_1_avxvnni;
 unpack_fn unpack_q8_0_avxvnni, unpack_q4_k_avxvnni, unpack_q5_k_avxvnni, unpack_q6_k_avxvnni;
 
+matvec_fn matvec_iq1_s_avxvnni, matvec_iq1_m_avxvnni, matvec_iq2_xxs_avxvnni, matvec_iq2_xs_avxvnni,
+    matvec_iq2_s_avxvnni, matvec_iq3_xxs_avxvnni, matvec_iq3_s_avxvnni;
+unpack_fn unpack_iq1_s_avxvnni, unpack_iq1_m_avxvnni, unpack_iq2_xxs_avxvnni, unpack_iq2_xs_avxvnni,
+    unpack_iq2_s_avxvnni, unpack_iq3_xxs_avxvnni, unpack_iq3_s_avxvnni;
+
 panel_mul_fn panel_mul_q8_32_avxvnni, panel_mul_q8_32_min_avxvnni;
 panel_mul_fn panel_mul_q8_256_min_avxvnni, panel_mul_q8_256_16_avxvnni;
 
