@@ -212,7 +212,7 @@ INLINE void iq1_quantize(iq1_state *st, const iq1_book *b, iq1_type y, const sub
     for (int super = 0; super < SUBS / y.per_super; super++)
         st->unit[super] = 0.125f * half1(better[super] * 8, &d16[super]);
     iq1_choose(st, y, wx, v);
-    iq1_tune(st, b, y, wx, v, 0, 1);
+    iq1_tune(st, b, y, wx, v, 0, 0);
     iq1_enter(st, b, y, wx, v, better);
 }
 
