@@ -93,6 +93,8 @@ typedef struct kernels {
     unpack_fn *unpack[FORMAT_COUNT];
     /* by panel kind */
     panel_mul_fn *panel_mul[PANEL_COUNT];
+    uint8_t
+        panel[FORMAT_COUNT]; /* by type: the kind that its unpack makes; kernels_traits has the usual one */
     uint8_t panel_rows[PANEL_COUNT];   /* rows of a panel, <= PANEL_ROWS_MAX */
     uint8_t panel_tokens[PANEL_COUNT]; /* tokens per call of panel_mul, at most */
 #define O(name) name##_fn *name;

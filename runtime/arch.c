@@ -198,7 +198,10 @@ leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t la
     if (vector ? t->format != FORMAT_F32 : kernels_traits(t->format).act == ACT_COUNT)
         return error_set(l->e, vector ? LEAT_E_TENSOR : LEAT_E_UNSUPPORTED, "tensor %s has type %s, %s", full,
                          format_get(t->format)->name,
-                         vector ? "not F32" : "which can't be computed with yet");
+                         vector ? "not F32"
+                         : format_get(t->format)->block_elems == 1
+                             ? "a type of plain integers, which weights don't have"
+                             : "which weights can't be computed with");
     *out = (weight){
         .data = t->data, .format = t->format, .row_bytes = t->row_bytes, .n_rows = rows, .n_cols = cols};
     l->used[t - l->g->tensors] = 1;

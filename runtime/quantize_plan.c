@@ -58,7 +58,7 @@ static leat_status wishes_read(wishes *w, const leat_quantize_params *params, le
 }
 
 static bool is_plain(uint32_t format) {
-    return format == FORMAT_F32 || format == FORMAT_F16 || format == FORMAT_BF16;
+    return format == FORMAT_F32 || format == FORMAT_F16 || format == FORMAT_BF16 || format == FORMAT_F64;
 }
 
 /* The type of a tensor that may be quantized. */

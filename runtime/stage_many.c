@@ -42,7 +42,7 @@ void prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
 }
 
 static size_t panel_rows(const run *r, const weight *w) {
-    return r->k->panel_rows[kernels_traits(w->format).panel];
+    return r->k->panel_rows[r->k->panel[w->format]];
 }
 
 /* Rows of a tile: a few panels, unless that left some workers without any. Only who does what depends on it:

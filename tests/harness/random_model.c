@@ -108,6 +108,33 @@ static void fill_blocks(maker *k, uint32_t format, unsigned char *p, size_t bloc
             SET(offsetof(block_q5_k, d), jitter * sigma / 9.2f / 37.0f);
             SET(offsetof(block_q5_k, dmin), jitter * sigma / 9.2f / 37.0f * 15.5f);
             break;
+        /* random six-bit scales around a zero of 32, or four-bit ones and minima, have a mean square of 18 or
+         * 9; random codes that of their values */
+        case FORMAT_Q2_K:
+            SET(offsetof(block_q2_k, d), jitter * sigma / 1.1f / 9.0f);
+            SET(offsetof(block_q2_k, dmin), jitter * sigma / 1.1f / 9.0f * 1.5f);
+            break;
+        case FORMAT_Q3_K: SET(offsetof(block_q3_k, d), jitter * sigma / 2.3f / 18.5f); break;
+        case FORMAT_IQ4_NL: SET(offsetof(block_iq4_nl, d), jitter * sigma / 69.0f); break;
+        case FORMAT_IQ4_XS: SET(offsetof(block_iq4_xs, d), jitter * sigma / 69.0f / 18.5f); break;
+        case FORMAT_TQ1_0: SET(offsetof(block_tq1_0, d), jitter * sigma / 0.8f); break;
+        case FORMAT_TQ2_0: SET(offsetof(block_tq2_0, d), jitter * sigma / 1.2f); break;
+        case FORMAT_Q1_0: SET(offsetof(block_q1_0, d), jitter * sigma); break;
+        case FORMAT_Q2_0: SET(offsetof(block_q2_0, d), jitter * sigma / 1.2f); break;
+        case FORMAT_MXFP4: /* the power of two nearest to sigma over the mean square of FP4, 2.9 */
+            p[0] = (uint8_t)(127 + lroundf(log2f(sigma / 2.9f)));
+            break;
+        case FORMAT_NVFP4: /* 2^-7 of that is the smallest normal scale */
+            for (int g = 0; g < 4; g++) {
+                long exponent = 7 + lroundf(log2f(sigma / 2.9f));
+                p[g] = (uint8_t)((exponent < 0 ? 0 : exponent) << 3 | (next(k) & 7));
+            }
+            break;
+        case FORMAT_F64: {
+            double v = (double)uniform(k) * 1.7 * (double)sigma;
+            memcpy(p, &v, 8);
+            break;
+        }
         case FORMAT_Q6_K: SET(offsetof(block_q6_k, d), jitter * sigma / 18.5f / 74.0f); break;
         /* scale bits s stand for 2 * s + 1: 18.5 (four bits) or 9.2 (three) in the mean square */
         case FORMAT_IQ2_XXS:

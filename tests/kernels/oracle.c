@@ -148,11 +148,74 @@ static int five_bits(const uint8_t *qh, const uint8_t *qs, size_t i) {
     return nibble(qs, i) + (qh[i / 8] >> i % 8 & 1) * 16;
 }
 
+/* Two bits of value i of 256: as in Q2_K and TQ2_0. */
+static int two_bits(const uint8_t *qs, size_t i) {
+    return qs[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3;
+}
+
+static exact weight_q2_k(const uint8_t *b, size_t i) {
+    return with_offset(product(half_at(b, 80) * (b[i / 16] % 16), two_bits(b + 16, i), 0),
+                       -half_at(b, 82) * (b[i / 16] / 16));
+}
+
+static exact weight_q3_k(const uint8_t *b, size_t i) {
+    const size_t j = i / 16;
+    const int low = j < 8 ? b[96 + j] % 16 : b[96 + j - 8] / 16, high = b[104 + j % 4] >> (2 * (j / 4)) & 3;
+    const int top = b[i % 32] >> (i / 32) & 1;
+    return product(half_at(b, 108) * (low + 16 * high - 32), two_bits(b + 32, i) + 4 * top, 4);
+}
+
+/* d * (q - 1), but kernels may take d to be a minimum. */
+static exact ternary(long double d, int q) {
+    return with_offset(product(d, q, 0), -d);
+}
+
+/* Digit i / stride of a byte, in base 3 and from the highest on, of a number that was scaled from 3^5 to 256.
+ */
+static int digit(const uint8_t *qs, size_t stride, size_t i) {
+    unsigned x = qs[i % stride];
+    for (size_t n = i / stride; n > 0; n--) x = x * 3 % 256;
+    return (int)(x * 3 / 256);
+}
+
+static exact weight_tq1_0(const uint8_t *b, size_t i) {
+    const long double d = half_at(b, 52);
+    if (i < 160) return ternary(d, digit(b, 32, i));
+    return ternary(d, i < 240 ? digit(b + 32, 16, i - 160) : digit(b + 48, 4, i - 240));
+}
+
+static exact iq4(long double d, int code) {
+    static const int value[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+    return product(d, value[code] + 128, 128);
+}
+
+static exact weight_iq4_xs(const uint8_t *b, size_t i) {
+    const size_t j = i / 32;
+    const int low = b[4 + j / 2] >> (j % 2 * 4) & 15, high = (b[2] | b[3] << 8) >> (2 * j) & 3;
+    return iq4(half_at(b, 0) * (low + 16 * high - 32), nibble(b + 8 + 16 * j, i % 32));
+}
+
+/* E2M1 */
+static exact fp4(long double d, int code, int zero) {
+    const int exponent = code >> 1 & 3, mantissa = code & 1;
+    const int twice = exponent ? (2 + mantissa) << (exponent - 1) : mantissa;
+    return product(d / 2, (code & 8 ? -twice : twice) + zero, zero);
+}
+
+/* E4M3 without a sign; all ones is nothing, with the unused eighth bit it is a number again. */
+static exact weight_nvfp4(const uint8_t *b, size_t i) {
+    const size_t g = i / 16;
+    const int exponent = b[g] >> 3 & 15, mantissa = b[g] & 7;
+    const long double d = exponent ? ldexpl(8 + mantissa, exponent - 10) : ldexpl(mantissa, -9);
+    return fp4(b[g] == 0x7f ? 0 : d, b[4 + 8 * g + i % 8] >> (i % 16 < 8 ? 0 : 4) & 15, 128);
+}
+
 exact oracle_weight(uint32_t format, const void *row, size_t n) {
     const format_info *f = format_get(format);
     const uint8_t *b = (const uint8_t *)row + n / f->block_elems * f->block_bytes;
     size_t i = n % f->block_elems;
     float v = 0;
+    double wide;
     switch (format) {
     case FORMAT_F32: memcpy(&v, b, 4); return plain(v);
     case FORMAT_F16: return plain(half_at(b, 0));
@@ -166,6 +229,17 @@ exact oracle_weight(uint32_t format, const void *row, size_t n) {
     case FORMAT_Q4_K: return weight_k(b, b + 16, NULL, i);
     case FORMAT_Q5_K: return weight_k(b, b + 48, b + 16, i);
     case FORMAT_Q6_K: return weight_q6_k(b, i);
+    case FORMAT_F64: memcpy(&wide, b, 8); return plain((float)wide); /* is rounded first */
+    case FORMAT_Q2_K: return weight_q2_k(b, i);
+    case FORMAT_Q3_K: return weight_q3_k(b, i);
+    case FORMAT_IQ4_NL: return iq4(half_at(b, 0), nibble(b + 2, i));
+    case FORMAT_IQ4_XS: return weight_iq4_xs(b, i);
+    case FORMAT_MXFP4: return fp4(ldexpl(1, b[0] - 127), nibble(b + 1, i), 128);
+    case FORMAT_NVFP4: return weight_nvfp4(b, i);
+    case FORMAT_Q1_0: return product(half_at(b, 0), 2 * (b[2 + i / 8] >> i % 8 & 1), 1);
+    case FORMAT_Q2_0: return product(half_at(b, 0), b[2 + i / 4] >> i % 4 * 2 & 3, 1);
+    case FORMAT_TQ1_0: return weight_tq1_0(b, i);
+    case FORMAT_TQ2_0: return ternary(half_at(b, 64), two_bits(b, i));
     case FORMAT_IQ1_S:
     case FORMAT_IQ1_M: return weight_iq1(format, b, i);
     case FORMAT_IQ2_XXS:

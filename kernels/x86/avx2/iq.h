@@ -57,72 +57,116 @@ INLINE uint16_t iq_d(const uint8_t *b, const iq_type t) {
 /* ---- magnitudes
  * ----------------------------------------------------------------------------------------------- */
 
-INLINE __m256i entry_8(const uint64_t *grid, size_t i) {
-    long long x;
-    memcpy(&x, grid + i, sizeof x);
-    return _mm256_set1_epi64x(x);
+INLINE uint64_t load_u64(const void *p) {
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
 }
 
-INLINE __m256i entries_4x8(const uint64_t *grid, size_t i0, size_t i1, size_t i2, size_t i3) {
-    __m256i a = _mm256_blend_epi32(entry_8(grid, i0), entry_8(grid, i1), 0x0c);
-    __m256i b = _mm256_blend_epi32(entry_8(grid, i2), entry_8(grid, i3), 0xc0);
-    return _mm256_blend_epi32(a, b, 0xf0);
+INLINE __m256i broadcast64(const void *p) {
+    return _mm256_set1_epi64x((long long)load_u64(p));
 }
 
-/* Eight entries of four values; `high`, bit i the ninth of index i. */
-INLINE __m256i entries_8x4(const uint32_t *grid, const uint8_t *low, uint32_t high) {
-#define ENTRY(i) broadcast32(grid + (low[i] | (high << (8 - (i)) & 256)))
-    __m256i a = _mm256_blend_epi32(ENTRY(0), ENTRY(1), 0x02),
-            b = _mm256_blend_epi32(ENTRY(2), ENTRY(3), 0x08);
-    __m256i c = _mm256_blend_epi32(ENTRY(4), ENTRY(5), 0x20),
-            d = _mm256_blend_epi32(ENTRY(6), ENTRY(7), 0x80);
-#undef ENTRY
-    return _mm256_blend_epi32(_mm256_blend_epi32(a, b, 0x0c), _mm256_blend_epi32(c, d, 0xc0), 0xf0);
+/* Indices 16 * i .. 16 * i + 15 of a superblock as words: eight bits from one place and up to three more from
+ * another; the byte (IQ1_S: word) that has these is spread to all its indices, and a product moves them into
+ * place. The others' indices are whole numbers already. */
+INLINE __m256i iq_indices_16(const uint8_t *b, const size_t i, const iq_type t) {
+    __m256i high, spread, shift, bits;
+    const uint8_t *low = b + offsetof(block_iq2_s, qs);
+    if (t == IQ2_S) {
+        high = broadcast32(b + offsetof(block_iq2_s, qh) + 4 * i);
+        spread = _mm256_setr_epi8(0, -1, 0, -1, 0, -1, 0, -1, 1, -1, 1, -1, 1, -1, 1, -1, 2, -1, 2, -1, 2, -1,
+                                  2, -1, 3, -1, 3, -1, 3, -1, 3, -1);
+        shift = _mm256_set1_epi64x(0x0004001000400100);
+        bits = _mm256_set1_epi16(0x300);
+    } else if (t == IQ3_S) {
+        high = _mm256_set1_epi16((short)load_u16(b + offsetof(block_iq3_s, qh) + 2 * i));
+        spread = _mm256_setr_epi64x((long long)0xff00ff00ff00ff00, (long long)0xff00ff00ff00ff00,
+                                    (long long)0xff01ff01ff01ff01, (long long)0xff01ff01ff01ff01);
+        shift = _mm256_setr_epi16(256, 128, 64, 32, 16, 8, 4, 2, 256, 128, 64, 32, 16, 8, 4, 2);
+        bits = _mm256_set1_epi16(0x100);
+    } else if (t == IQ1_M) {
+        low = b + offsetof(block_iq1_m, qs);
+        high = broadcast64(b + offsetof(block_iq1_m, qh) + 8 * i);
+        spread = _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, 4, -1, 4, -1, 5, -1,
+                                  5, -1, 6, -1, 6, -1, 7, -1, 7, -1);
+        shift = _mm256_set1_epi32(0x00100100);
+        bits = _mm256_set1_epi16(0x700);
+    } else {
+        high = broadcast64(b + offsetof(block_iq1_s, qh) + 8 * i);
+        spread = _mm256_setr_epi64x(0x0100010001000100, 0x0302030203020302, 0x0504050405040504,
+                                    0x0706070607060706);
+        shift = _mm256_set1_epi64x(0x0001000800400200);
+        bits = _mm256_set1_epi16(0x700);
+    }
+    high = _mm256_mullo_epi16(_mm256_shuffle_epi8(high, spread), shift);
+    if (t == IQ1_S) high = _mm256_srli_epi16(high, 1);
+    return _mm256_or_si256(_mm256_cvtepu8_epi16(load128(low + 16 * i)), _mm256_and_si256(high, bits));
 }
 
-/* Four entries of IQ1, value + 1. `high`: the three top bits of index i in bits 4 * i .. 4 * i + 2. */
-INLINE __m256i entries_iq1(const uint8_t *low, uint32_t high) {
-#define ENTRY(i) broadcast32(iq1_grid + (low[i] | (high >> 4 * (i)&7) << 8))
-    __m256i a = _mm256_blend_epi32(ENTRY(0), ENTRY(1), 0x0c),
-            b = _mm256_blend_epi32(ENTRY(2), ENTRY(3), 0xc0);
-#undef ENTRY
-    a = _mm256_srlv_epi32(_mm256_blend_epi32(a, b, 0xf0), _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
+/* To memory, from where scalar loads take them one by one. */
+INLINE void iq_indices(const uint8_t *b, uint16_t to[64], const iq_type t) {
+    if (t == IQ2_XXS || t == IQ2_XS || t == IQ3_XXS) return;
+#define STORE(i) _mm256_store_si256((__m256i *)(void *)(to + 16 * (i)), iq_indices_16(b, i, t));
+    STORE(0)
+    STORE(1)
+    if (t == IQ3_S) {
+        STORE(2)
+        STORE(3)
+    }
+#undef STORE
+    /* and not by shuffles */
+    __asm__("" : "+m"(*(uint16_t(*)[64])to));
+}
+
+/* Entries of eight values; i: their indices, of any width. */
+#define ENTRIES_4X8(grid, i)                                                                                 \
+    _mm256_blend_epi32(_mm256_blend_epi32(broadcast64((grid) + (i)[0]), broadcast64((grid) + (i)[1]), 0x0c), \
+                       _mm256_blend_epi32(broadcast64((grid) + (i)[2]), broadcast64((grid) + (i)[3]), 0xc0), \
+                       0xf0)
+
+/* Entries of four values. */
+#define ENTRIES_8X4(grid, i)                                                                                 \
+    _mm256_blend_epi32(                                                                                      \
+        _mm256_blend_epi32(                                                                                  \
+            _mm256_blend_epi32(broadcast32((grid) + (i)[0]), broadcast32((grid) + (i)[1]), 0x02),            \
+            _mm256_blend_epi32(broadcast32((grid) + (i)[2]), broadcast32((grid) + (i)[3]), 0x08), 0x0c),     \
+        _mm256_blend_epi32(                                                                                  \
+            _mm256_blend_epi32(broadcast32((grid) + (i)[4]), broadcast32((grid) + (i)[5]), 0x20),            \
+            _mm256_blend_epi32(broadcast32((grid) + (i)[6]), broadcast32((grid) + (i)[7]), 0x80), 0xc0),     \
+        0xf0)
+
+/* Entries of IQ1, whose values, plus one, are nibbles: a dword's low ones, then its high ones. */
+INLINE __m256i entries_iq1(const uint16_t i[4]) {
+    __m256i a = _mm256_blend_epi32(
+        _mm256_blend_epi32(broadcast32(iq1_grid + i[0]), broadcast32(iq1_grid + i[1]), 0x0c),
+        _mm256_blend_epi32(broadcast32(iq1_grid + i[2]), broadcast32(iq1_grid + i[3]), 0xc0), 0xf0);
+    a = _mm256_srlv_epi32(a, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
     return _mm256_and_si256(a, _mm256_set1_epi8(15));
 }
 
 /* Values 32 * part .. 32 * part + 31 without their signs. IQ1_S: value + 1, that is 0, 1 or 2, without delta;
  * IQ1_M: q + 9. */
-INLINE __m256i iq_magnitudes(const uint8_t *b, int part, const iq_type t) {
-    const uint8_t *p;
-    uint32_t h;
-    uint64_t x;
+INLINE __m256i iq_magnitudes(const uint8_t *b, const uint16_t *indices, const int part, const iq_type t) {
+    const uint8_t *bytes = b + 2 + 8 * part;
     switch (t) {
-    case IQ2_XXS:
-        p = b + offsetof(block_iq2_xxs, qs) + 8 * part;
-        return entries_4x8(iq2_xxs_grid, p[0], p[1], p[2], p[3]);
-    case IQ2_XS:
-        memcpy(&x, b + offsetof(block_iq2_xs, qs) + 8 * part, sizeof x);
-        return entries_4x8(iq2_xs_grid, x & 511, x >> 16 & 511, x >> 32 & 511, x >> 48 & 511);
-    case IQ2_S:
-        p = b + offsetof(block_iq2_s, qs) + 4 * part;
-        h = b[offsetof(block_iq2_s, qh) + (size_t)part];
-        return entries_4x8(iq2_s_grid, p[0] | (h << 8 & 0x300), p[1] | (h << 6 & 0x300),
-                           p[2] | (h << 4 & 0x300), p[3] | (h << 2 & 0x300));
-    case IQ3_XXS: return entries_8x4(iq3_xxs_grid, b + offsetof(block_iq3_xxs, qs) + 8 * part, 0);
-    case IQ3_S:
-        return entries_8x4(iq3_s_grid, b + offsetof(block_iq3_s, qs) + 8 * part,
-                           b[offsetof(block_iq3_s, qh) + (size_t)part]);
-    case IQ1_S:
-        h = load_u16(b + offsetof(block_iq1_s, qh) + 2 * part);
-        h = (h & 7) | (h << 1 & 0x70) | (h << 2 & 0x700) | (h << 3 & 0x7000);
-        return entries_iq1(b + offsetof(block_iq1_s, qs) + 4 * part, h);
-    default: {
-        h = load_u16(b + offsetof(block_iq1_m, qh) + 2 * part);
+    case IQ2_XXS: return ENTRIES_4X8(iq2_xxs_grid, bytes);
+    case IQ2_XS: {
+        const uint64_t x = load_u64(bytes);
+        const size_t i[4] = {x & 511, x >> 16 & 511, x >> 32 & 511, x >> 48 & 511};
+        return ENTRIES_4X8(iq2_xs_grid, i);
+    }
+    case IQ2_S: return ENTRIES_4X8(iq2_s_grid, indices + 4 * part);
+    case IQ3_XXS: return ENTRIES_8X4(iq3_xxs_grid, bytes);
+    case IQ3_S: return ENTRIES_8X4(iq3_s_grid, indices + 8 * part);
+    case IQ1_S: return entries_iq1(indices + 4 * part);
+    default: { /* bit 3 of each nibble of qh tells the sign of delta: two more where it is not set */
         const __m256i bit = _mm256_setr_epi64x(0x8, 0x80, 0x800, 0x8000), two = _mm256_set1_epi8(2);
-        __m256i q = _mm256_slli_epi16(entries_iq1(b + offsetof(block_iq1_m, qs) + 4 * part, h), 3);
-        __m256i more = _mm256_and_si256(_mm256_set1_epi64x((long long)h), bit);
-        more = _mm256_and_si256(_mm256_cmpeq_epi64(more, _mm256_setzero_si256()), two);
-        return _mm256_or_si256(q, more);
+        __m256i more =
+            broadcast32(b + offsetof(block_iq1_m, qh) + 2 * part); /* or the first scales, unused */
+        more = _mm256_cmpeq_epi64(_mm256_and_si256(more, bit), _mm256_setzero_si256());
+        return _mm256_or_si256(_mm256_slli_epi16(entries_iq1(indices + 4 * part), 3),
+                               _mm256_and_si256(more, two));
     }
     }
 }
@@ -166,11 +210,15 @@ INLINE __m256i iq_signs(const uint8_t *b, const iq_type t) {
 
 /* x, negated where a bit of the 32 at `signs` is set. */
 INLINE __m256i with_signs(__m256i x, const uint8_t *signs) {
+#ifdef __AVX512BW__
+    return _mm256_mask_sub_epi8(x, load_u32(signs), _mm256_setzero_si256(), x);
+#else
     const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201);
     __m256i s = _mm256_and_si256(_mm256_shuffle_epi8(broadcast32(signs), spread), bit);
     s = _mm256_cmpeq_epi8(s, bit);
     return _mm256_sub_epi8(_mm256_xor_si256(x, s), s);
+#endif
 }
 
 /* ---- scales

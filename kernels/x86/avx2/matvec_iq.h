@@ -8,6 +8,15 @@
 #include "dot.h"
 #include "iq.h"
 
+/* sum + codes * q * scale, see dot.h. */
+INLINE __m256i add_scaled_iq(__m256i sum, __m256i codes, __m256i q, __m256i scale) {
+#ifdef __AVX512VNNI__
+    return _mm256_dpwssd_epi32(sum, _mm256_maddubs_epi16(codes, q), scale);
+#else
+    return add_scaled(sum, codes, q, scale);
+#endif
+}
+
 /* Each scale twice, as a dword: from memory a broadcast takes no arithmetic port. */
 INLINE void store_scale_pairs(uint32_t *to, __m256i scales, const iq_type t) {
     const __m128i lo = _mm256_castsi256_si128(scales), hi = _mm256_extracti128_si256(scales, 1);
@@ -29,6 +38,8 @@ INLINE __m256i dot_iq(const uint8_t *b, const int8_t *q, const int16_t *s16, con
     const bool has_signs = t != IQ1_S && t != IQ1_M;
     _Alignas(32) uint32_t pairs[16];
     _Alignas(32) uint8_t signs[32];
+    _Alignas(32) uint16_t indices[64];
+    iq_indices(b, indices, t);
     const __m256i scales = iq_scales(b, t);
     store_scale_pairs(pairs, scales, t);
     if (has_signs) _mm256_store_si256((__m256i *)(void *)signs, iq_signs(b, t));
@@ -38,7 +49,8 @@ INLINE __m256i dot_iq(const uint8_t *b, const int8_t *q, const int16_t *s16, con
     {                                                                                                        \
         __m256i x = load256(q + 32 * (i));                                                                   \
         if (has_signs) x = with_signs(x, signs + 4 * (i));                                                   \
-        sum[(i) % 2] = add_scaled(sum[(i) % 2], iq_magnitudes(b, i, t), x, scales_of_part(pairs, i, t));     \
+        sum[(i) % 2] =                                                                                       \
+            add_scaled_iq(sum[(i) % 2], iq_magnitudes(b, indices, i, t), x, scales_of_part(pairs, i, t));    \
     }
     PART(0)
     PART(1)

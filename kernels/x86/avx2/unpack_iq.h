@@ -1,7 +1,7 @@
-/* Rows of the codebook types to panels: what iq.c of this folder and of avxvnni share. Each row's superblock
- * becomes 256 unsigned codes in a buffer, which is then turned like Q8_0. Who includes this says which zero
- * point panels with 16 columns to a scale have, and writes the scales. Rows that do not exist are never
- * touched: theirs in the buffer are zeros. */
+/* Rows of the codebook types to panels: what iq.c of this folder, of avxvnni and of avx512vnni share. Each
+ * row's superblock becomes 256 unsigned codes in a buffer, which is then turned like Q8_0. Who includes this
+ * says which zero point panels with 16 columns to a scale have, and writes the scales. Rows that do not exist
+ * are never touched: theirs in the buffer are zeros. */
 #ifndef LEAT_KERNELS_X86_AVX2_UNPACK_IQ_H
 #define LEAT_KERNELS_X86_AVX2_UNPACK_IQ_H
 
@@ -31,10 +31,12 @@ INLINE __m256i iq_codes(__m256i x, const uint8_t *signs, const iq_type t, const 
 INLINE void expand_row(const uint8_t *b, iq_row *to, const iq_type t, const int zero) {
     const __m256i scales = iq_scales(b, t);
     _Alignas(32) uint8_t signs[32] = {0};
+    _Alignas(32) uint16_t indices[64];
+    iq_indices(b, indices, t);
     if (t != IQ1_S && t != IQ1_M) _mm256_store_si256((__m256i *)(void *)signs, iq_signs(b, t));
 #define PART(i)                                                                                              \
     _mm256_store_si256((__m256i *)(void *)(to->code + 32 * (i)),                                             \
-                       iq_codes(iq_magnitudes(b, i, t), signs + 4 * (i), t, zero));
+                       iq_codes(iq_magnitudes(b, indices, i, t), signs + 4 * (i), t, zero));
     PART(0)
     PART(1)
     PART(2)
@@ -51,22 +53,28 @@ INLINE void expand_row(const uint8_t *b, iq_row *to, const iq_type t, const int 
     _mm_store_si128((__m128i *)(void *)to->min, min);
 }
 
-/* Superblock k0 / 256 of each row; p gets its codes. What follows in the rows is asked for meanwhile. */
-INLINE void iq_open(iq_rows *s, const void *w, size_t row_bytes, size_t n_rows, size_t k0, panel *p,
-                    const iq_type t, const int zero) {
+/* Superblock k0 / 256 of each row, and zeros up to row `most`; what follows in the rows is asked for
+ * meanwhile. */
+INLINE void iq_expand(iq_row *to, float *d, const size_t most, const void *w, size_t row_bytes, size_t n_rows,
+                      size_t k0, const iq_type t, const int zero) {
     const size_t bytes = iq_bytes(t);
     const uint8_t *b = (const uint8_t *)w + k0 / 256 * bytes;
-    for (size_t r = 0; r < ROWS; r++, b += row_bytes) {
-        s->row[r] = s->of[r].code;
-        if (r >= n_rows) {
-            memset(&s->of[r], 0, sizeof s->of[r]);
-            s->d[r] = 0;
-            continue;
-        }
+    for (size_t r = 0; r < n_rows; r++, b += row_bytes) {
         for (size_t i = 0; i < bytes + 63; i += 64) _mm_prefetch((const char *)b + bytes + i, _MM_HINT_T1);
-        expand_row(b, &s->of[r], t, zero);
-        s->d[r] = _cvtsh_ss(iq_d(b, t));
+        expand_row(b, to + r, t, zero);
+        d[r] = _cvtsh_ss(iq_d(b, t));
     }
+    for (size_t r = n_rows; r < most; r++) {
+        memset(to + r, 0, sizeof *to);
+        d[r] = 0;
+    }
+}
+
+/* The rows of a panel, which gets their codes. */
+INLINE void iq_open(iq_rows *s, const void *w, size_t row_bytes, size_t n_rows, size_t k0, panel *p,
+                    const iq_type t, const int zero) {
+    iq_expand(s->of, s->d, ROWS, w, row_bytes, n_rows, k0, t, zero);
+    for (size_t r = 0; r < ROWS; r++) s->row[r] = s->of[r].code;
     for (size_t at = 0; at < 256; at += 16)
         for (int v = 0; v < 2; v++) {
             __m256i x[4];

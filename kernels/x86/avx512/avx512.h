@@ -9,8 +9,8 @@ void quant_init_avx512(kernels *k);
 
 decode_fn decode_f16_avx512, decode_bf16_avx512, decode_q8_0_avx512, decode_q4_0_avx512, decode_q5_0_avx512,
     decode_iq4_nl_avx512;
-matvec_fn matvec_f32_avx512, matvec_f16_avx512, matvec_bf16_avx512;
-unpack_fn unpack_f32_avx512, unpack_f16_avx512, unpack_bf16_avx512;
+matvec_fn matvec_f32_avx512, matvec_f16_avx512, matvec_bf16_avx512, matvec_f64_avx512;
+unpack_fn unpack_f32_avx512, unpack_f16_avx512, unpack_bf16_avx512, unpack_f64_avx512;
 panel_mul_fn panel_mul_f32_avx512;
 enum { PANEL_F32_TOKENS_AVX512 = 12 };
 

@@ -8,6 +8,7 @@ void kernels_init_avx512(kernels *k) {
     k->matvec[FORMAT_F32] = matvec_f32_avx512;
     k->matvec[FORMAT_F16] = matvec_f16_avx512;
     k->matvec[FORMAT_BF16] = matvec_bf16_avx512;
+    k->matvec[FORMAT_F64] = matvec_f64_avx512;
 
     k->decode[FORMAT_F16] = decode_f16_avx512;
     k->decode[FORMAT_BF16] = decode_bf16_avx512;
@@ -19,6 +20,7 @@ void kernels_init_avx512(kernels *k) {
     k->unpack[FORMAT_F32] = unpack_f32_avx512;
     k->unpack[FORMAT_F16] = unpack_f16_avx512;
     k->unpack[FORMAT_BF16] = unpack_bf16_avx512;
+    k->unpack[FORMAT_F64] = unpack_f64_avx512;
     k->panel_mul[PANEL_F32] = panel_mul_f32_avx512;
     k->panel_rows[PANEL_F32] = 32;
     k->panel_tokens[PANEL_F32] = PANEL_F32_TOKENS_AVX512;

@@ -3,14 +3,7 @@
 #include "kernels/x86/avx2/matvec_iq.h"
 #include "kernels/x86/avx2/unpack_iq.h"
 #include "avxvnni.h"
-
-/* See store_scale in unpack.c: scales have at most 5 bits here. */
-INLINE void store_scale_iq(panel *p, size_t fold, int v, __m256i scale, __m256 d) {
-    const size_t at = ROWS * fold + 8 * (size_t)v;
-    const __m256 s = _mm256_mul_ps(_mm256_cvtepi32_ps(scale), d);
-    _mm256_store_ps(p->scale + at, s);
-    _mm256_store_ps((float *)(void *)(p->aux + at), _mm256_mul_ps(s, _mm256_set1_ps(-12582912.0f)));
-}
+#include "scale.h"
 
 INLINE void unpack_iq(const void *w, size_t row_bytes, size_t n_rows, size_t k0, panel *p, const iq_type t) {
     const bool by_16 = iq_fold(t) == 16;
@@ -23,8 +16,10 @@ INLINE void unpack_iq(const void *w, size_t row_bytes, size_t n_rows, size_t k0,
             iq_scale_pairs(&s, v, h, pair);
             for (size_t i = 0; i < 4; i++) {
                 const size_t fold = 8 * (size_t)h + 2 * i;
-                store_scale_iq(p, fold, v, _mm256_and_si256(pair[i], _mm256_set1_epi32(0xffff)), d);
-                store_scale_iq(p, fold + 1, v, _mm256_srli_epi32(pair[i], 16), d);
+                const __m256i even = _mm256_and_si256(pair[i], _mm256_set1_epi32(0xffff)),
+                              odd = _mm256_srli_epi32(pair[i], 16);
+                store_scale(p, fold, v, _mm256_mul_ps(_mm256_cvtepi32_ps(even), d));
+                store_scale(p, fold + 1, v, _mm256_mul_ps(_mm256_cvtepi32_ps(odd), d));
             }
         }
         if (by_16) continue;
