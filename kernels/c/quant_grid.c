@@ -13,7 +13,8 @@ typedef struct grid_type {
     int block, per_super; /* values of a sub-block, sub-blocks of a superblock */
     int dims, levels;     /* of an entry */
     float largest;
-    bool even; /* signs */
+    float raise; /* of the scale, see raise() */
+    bool even;   /* signs */
 } grid_type;
 
 /* A codebook, ordered by the first halves of its entries. */
@@ -177,9 +178,9 @@ INLINE void tune_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32], 
 }
 
 /* Entries for the units and scales there are; and the units that would be best for those. */
-INLINE void enter_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32], const subs *v,
+INLINE void enter_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32], const subs *v, float share,
                        float *better) {
-    per_sub xq, qq;
+    per_sub xq, qq, xx;
     for (int k = 0; k < GROUPS; k++) {
         vf unit = splat(0);
         vi index[8];
@@ -187,15 +188,20 @@ INLINE void enter_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32],
         vf s = unit * (st->s.v[k] + st->s.v[k] + splat(1));
         grid_entries(g, y, wa[k], v->w[k], s, index, &xq.v[k], &qq.v[k]);
         for (int i = 0; i < y.block / y.dims; i++) st->index[i].vi[k] = index[i];
+        xx.v[k] = splat(0);
+        for (int i = 0; i < y.block; i++) xx.v[k] += v->w[k][i] * (v->x[k][i] * v->x[k][i]);
     }
     for (int super = 0; super < SUBS / y.per_super; super++) {
-        double above = 0, below = 0;
+        double above = 0, below = 0, squares = 0;
         for (int i = super * y.per_super; i < (super + 1) * y.per_super; i++) {
             double s = 2 * (double)st->s.f[i] + 1;
             above += s * (double)xq.f[i];
             below += s * s * (double)qq.f[i];
+            squares += (double)xx.f[i];
         }
-        better[super] = below > 0 && above > 0 ? (float)(above / below) : st->unit[super];
+        better[super] = st->unit[super];
+        if (below > 0 && above > 0)
+            better[super] = (float)(above / below) * raise(squares, above * above / below, share);
     }
 }
 
@@ -229,13 +235,14 @@ INLINE void quantize_grid(grid_state *st, const grid *g, grid_type y, const subs
     for (int turn = 0; turn < 2; turn++) {
         float better[SUBS];
         tune_grid(st, g, y, wa, v, 1);
-        enter_grid(st, g, y, wa, v, better);
+        enter_grid(st, g, y, wa, v, 0, better);
         for (int super = 0; super < SUBS / y.per_super; super++)
             st->unit[super] = factor * half1(better[super] / factor, &d16[super]);
     }
-    float unused[SUBS];
+    float better[SUBS];
     tune_grid(st, g, y, wa, v, 1);
-    enter_grid(st, g, y, wa, v, unused);
+    enter_grid(st, g, y, wa, v, y.raise, better);
+    for (int super = 0; super < SUBS / y.per_super; super++) half1(better[super] / factor, &d16[super]);
 }
 
 static void put_u32(uint8_t *p, uint32_t v) {
@@ -250,7 +257,7 @@ static void put_signs_and_scale(uint8_t *p, const grid_state *s, size_t sub) {
 }
 
 void QUANT_ROW(iq2_xxs)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {32, 8, 8, 3, 43, true};
+    const grid_type y = {32, 8, 8, 3, 43, 0.5f, true};
     uint8_t *b = out;
     subs v;
     grid g;
@@ -272,7 +279,7 @@ void QUANT_ROW(iq2_xxs)(const float *x, const float *importance, size_t n, void 
 }
 
 void QUANT_ROW(iq2_xs)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {16, 16, 8, 3, 43, true};
+    const grid_type y = {16, 16, 8, 3, 43, 0.5f, true};
     block_iq2_xs *b = out;
     subs v;
     grid g;
@@ -290,7 +297,7 @@ void QUANT_ROW(iq2_xs)(const float *x, const float *importance, size_t n, void *
 }
 
 void QUANT_ROW(iq2_s)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {16, 16, 8, 3, 43, false};
+    const grid_type y = {16, 16, 8, 3, 43, 0.5f, false};
     block_iq2_s *b = out;
     subs v;
     grid g;
@@ -313,7 +320,7 @@ void QUANT_ROW(iq2_s)(const float *x, const float *importance, size_t n, void *o
 }
 
 void QUANT_ROW(iq3_xxs)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {32, 8, 4, 8, 31, true};
+    const grid_type y = {32, 8, 4, 8, 31, 0.5f, true};
     block_iq3_xxs *b = out;
     subs v;
     grid g;
@@ -334,7 +341,7 @@ void QUANT_ROW(iq3_xxs)(const float *x, const float *importance, size_t n, void 
 }
 
 void QUANT_ROW(iq3_s)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {32, 8, 4, 8, 15, false};
+    const grid_type y = {32, 8, 4, 8, 15, 0.5f, false};
     block_iq3_s *b = out;
     subs v;
     grid g;

@@ -164,24 +164,28 @@ INLINE void iq1_tune(iq1_state *st, const iq1_book *b, iq1_type y, vf (*wx)[32],
 }
 
 /* Entries for s and the deltas, and the units that would be best for those. */
-INLINE void iq1_enter(iq1_state *st, const iq1_book *b, iq1_type y, vf (*wx)[32], const subs *v,
+INLINE void iq1_enter(iq1_state *st, const iq1_book *b, iq1_type y, vf (*wx)[32], const subs *v, float share,
                       float *better) {
-    per_sub xq, qq;
+    per_sub xq, qq, xx;
     for (int k = 0; k < GROUPS; k++) {
         vf s = iq1_units(st, y, k) * (st->s.v[k] + st->s.v[k] + splat(1));
-        xq.v[k] = qq.v[k] = splat(0);
+        xq.v[k] = qq.v[k] = xx.v[k] = splat(0);
+        for (int i = 0; i < y.block; i++) xx.v[k] += wx[k][i] * v->x[k][i];
         for (int i = 0; i < y.block / 8; i++)
             st->index[i].vi[k] = iq1_entry(b, wx[k] + 8 * i, v->w[k] + 8 * i, s,
                                            st->delta[8 * i / y.delta].v[k], &xq.v[k], &qq.v[k]);
     }
     for (int super = 0; super < SUBS / y.per_super; super++) {
-        double above = 0, below = 0;
+        double above = 0, below = 0, squares = 0;
         for (int i = super * y.per_super; i < (super + 1) * y.per_super; i++) {
             double s = 2 * (double)st->s.f[i] + 1;
             above += s * (double)xq.f[i];
             below += s * s * (double)qq.f[i];
+            squares += (double)xx.f[i];
         }
-        better[super] = below > 0 && above > 0 ? (float)(above / below) : st->unit[super];
+        better[super] = st->unit[super];
+        if (below > 0 && above > 0)
+            better[super] = (float)(above / below) * raise(squares, above * above / below, share);
     }
 }
 
@@ -208,12 +212,13 @@ INLINE void iq1_quantize(iq1_state *st, const iq1_book *b, iq1_type y, const sub
         st->unit[super] = most / 15;
     }
     iq1_choose(st, y, wx, v);
-    iq1_enter(st, b, y, wx, v, better);
+    iq1_enter(st, b, y, wx, v, 0, better);
     for (int super = 0; super < SUBS / y.per_super; super++)
         st->unit[super] = 0.125f * half1(better[super] * 8, &d16[super]);
     iq1_choose(st, y, wx, v);
     iq1_tune(st, b, y, wx, v, 0, 0);
-    iq1_enter(st, b, y, wx, v, better);
+    iq1_enter(st, b, y, wx, v, 1, better);
+    for (int super = 0; super < SUBS / y.per_super; super++) half1(better[super] * 8, &d16[super]);
 }
 
 void QUANT_ROW(iq1_s)(const float *x, const float *importance, size_t n, void *out) {
