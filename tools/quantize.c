@@ -1,5 +1,6 @@
 /* `leat quantize`: a smaller copy of a model file. The library does the work; this is its command line and
  * progress. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static int quantize(const command_line *line, leat_quantize_params *params) {
     params->user = &bar;
     params->summary = &made;
     term_catch_signals(NULL); /* the progress asks for the work to stop */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, which cleans up */
     progress_start(&bar, "quantizing", "million weights");
     leat_status result = leat_quantize(line->positionals[0], line->positionals[1], params, &error);
     progress_end(&bar);

@@ -264,7 +264,7 @@ void QUANT_ROW(iq2_xxs)(const float *x, const float *importance, size_t n, void 
     grid_state s;
     uint16_t d[2];
     grid_make(&g, iq2_xxs_grid, NULL, 256, 4);
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_steep(x, importance, n, 32, 0.5f); k.blocks;) {
         subs_next(&k, 32, &v);
         quantize_grid(&s, &g, y, &v, 0.125f, d);
         for (size_t super = 0; super < v.n / 8; super++, b += sizeof(block_iq2_xxs)) {
@@ -286,7 +286,7 @@ void QUANT_ROW(iq2_xs)(const float *x, const float *importance, size_t n, void *
     grid_state s;
     uint16_t d[1];
     grid_make(&g, iq2_xs_grid, NULL, 512, 4);
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_steep(x, importance, n, 16, 0.5f); k.blocks; b++) {
         subs_next(&k, 16, &v);
         quantize_grid(&s, &g, y, &v, 0.125f, d);
         b->d = d[0];
@@ -304,7 +304,7 @@ void QUANT_ROW(iq2_s)(const float *x, const float *importance, size_t n, void *o
     grid_state s;
     uint16_t d[1];
     grid_make(&g, iq2_s_grid, NULL, 1024, 4);
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_steep(x, importance, n, 16, 0.5f); k.blocks; b++) {
         subs_next(&k, 16, &v);
         quantize_grid(&s, &g, y, &v, 0.125f, d);
         b->d = d[0];
@@ -327,7 +327,7 @@ void QUANT_ROW(iq3_xxs)(const float *x, const float *importance, size_t n, void 
     grid_state s;
     uint16_t d[2];
     grid_make(&g, NULL, iq3_xxs_grid, 256, 2);
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_steep(x, importance, n, 32, 0.5f); k.blocks;) {
         subs_next(&k, 32, &v);
         quantize_grid(&s, &g, y, &v, 0.5f, d);
         for (size_t super = 0; super < v.n / 8; super++, b++) {

@@ -229,7 +229,7 @@ void QUANT_ROW(iq1_s)(const float *x, const float *importance, size_t n, void *o
     iq1_state s;
     uint16_t d[2];
     iq1_make(&book);
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_steep(x, importance, n, 32, 1); k.blocks;) {
         subs_next(&k, 32, &v);
         iq1_quantize(&s, &book, y, &v, d);
         for (size_t super = 0; super < v.n / 8; super++, b++) {
@@ -256,7 +256,7 @@ void QUANT_ROW(iq1_m)(const float *x, const float *importance, size_t n, void *o
     iq1_state s;
     uint16_t d[1];
     iq1_make(&book);
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_steep(x, importance, n, 16, 1); k.blocks; b++) {
         subs_next(&k, 16, &v);
         iq1_quantize(&s, &book, y, &v, d);
         for (int i = 0; i < 16; i++) {

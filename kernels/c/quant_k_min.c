@@ -294,7 +294,7 @@ void QUANT_ROW(q2_k)(const float *x, const float *importance, size_t n, void *ou
     subs v;
     int32_t q[16][SUBS];
     uint16_t d[1], m[1];
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_steep(x, importance, n, 16, 1); k.blocks; b++) {
         subs_next(&k, 16, &v);
         min_state s = quantize_min(&v, t, importance ? &effort_q2_weighted : &effort_q2, d, m);
         codes_min(&s, &v, t, q);
