@@ -13,8 +13,8 @@ typedef struct grid_type {
     int block, per_super; /* values of a sub-block, sub-blocks of a superblock */
     int dims, levels;     /* of an entry */
     float largest;
-    float raise; /* of the scale, see raise() */
-    bool even;   /* signs */
+    float lift; /* of the scale, see lifted() */
+    bool even;  /* signs */
 } grid_type;
 
 /* A codebook, ordered by the first halves of its entries. */
@@ -201,7 +201,7 @@ INLINE void enter_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32],
         }
         better[super] = st->unit[super];
         if (below > 0 && above > 0)
-            better[super] = (float)(above / below) * raise(squares, above * above / below, share);
+            better[super] = (float)(above / below) * lifted(squares, above * above / below, share);
     }
 }
 
@@ -241,7 +241,7 @@ INLINE void quantize_grid(grid_state *st, const grid *g, grid_type y, const subs
     }
     float better[SUBS];
     tune_grid(st, g, y, wa, v, 1);
-    enter_grid(st, g, y, wa, v, y.raise, better);
+    enter_grid(st, g, y, wa, v, y.lift, better);
     for (int super = 0; super < SUBS / y.per_super; super++) half1(better[super] / factor, &d16[super]);
 }
 

@@ -185,7 +185,7 @@ INLINE void iq1_enter(iq1_state *st, const iq1_book *b, iq1_type y, vf (*wx)[32]
         }
         better[super] = st->unit[super];
         if (below > 0 && above > 0)
-            better[super] = (float)(above / below) * raise(squares, above * above / below, share);
+            better[super] = (float)(above / below) * lifted(squares, above * above / below, share);
     }
 }
 

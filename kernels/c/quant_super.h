@@ -44,7 +44,7 @@ static inline void sort_halves(const uint8_t *first, const uint8_t *second, int 
  * what is written has less energy than the weights, and a layer's output shrinks. Scales are raised by this,
  * between nothing (0) and what gives a superblock its energy back (1); the error grows by much less than the
  * output's is mended. squares is sum(w * x^2), kept what of it least squares keep. */
-INLINE float raise(double squares, double kept, float share) {
+INLINE float lifted(double squares, double kept, float share) {
     double gain = kept > 0 ? squares / kept : 1;
     gain = gain < 2 ? gain : 2;
     return 1 + share * (sqrtf((float)gain) - 1);
