@@ -33,6 +33,8 @@
 #    pragma GCC diagnostic ignored "-Wpsabi" /* vectors are passed between inlined functions only */
 #endif
 #define INLINE static inline __attribute__((always_inline, unused))
+/* What is large and used by several types is compiled once for all of them. */
+#define ONCE   static __attribute__((noinline, unused))
 
 /* Lanes of a vector: what a register of the set holds. */
 #if defined(__AVX512F__)

@@ -69,7 +69,7 @@ INLINE void half_errors(vf *t, const grid *g, grid_type y, const vf *wa, const v
 }
 
 /* The least error of a sub-block at scale s, less sum(w * x^2). */
-INLINE vf grid_error(const grid *g, grid_type y, const vf *wa, const vf *w, vf s) {
+INLINE vf grid_error_as(const grid *g, grid_type y, const vf *wa, const vf *w, vf s) {
     vf t1[HALVES * SIDE], t2[HALVES * SIDE], total = splat(0);
     int halves = y.dims == 8 ? 81 : 64;
     for (int at = 0; at < y.block; at += SIDE * y.dims) {
@@ -102,8 +102,8 @@ INLINE vf grid_error(const grid *g, grid_type y, const vf *wa, const vf *w, vf s
 }
 
 /* The best entries at scale s: index (block / dims); and their sums for the best scale. */
-INLINE void grid_entries(const grid *g, grid_type y, const vf *wa, const vf *w, vf s, vi *index, vf *xq,
-                         vf *qq) {
+INLINE void grid_entries_as(const grid *g, grid_type y, const vf *wa, const vf *w, vf s, vi *index, vf *xq,
+                            vf *qq) {
     vf t1[HALVES * SIDE], t2[HALVES * SIDE];
     int halves = y.dims == 8 ? 81 : 64;
     *xq = *qq = splat(0);
@@ -126,6 +126,20 @@ INLINE void grid_entries(const grid *g, grid_type y, const vf *wa, const vf *w, 
             *qq += w[at + i] * (m * m);
         }
     }
+}
+
+/* Both for entries of either size. */
+ONCE vf grid_error(const grid *g, grid_type y, const vf *wa, const vf *w, vf s) {
+    if (y.dims == 8) return grid_error_as(g, (grid_type){y.block, y.per_super, 8, 3, 0, 0, 0}, wa, w, s);
+    return grid_error_as(g, (grid_type){y.block, y.per_super, 4, 8, 0, 0, 0}, wa, w, s);
+}
+
+ONCE void grid_entries(const grid *g, grid_type y, const vf *wa, const vf *w, vf s, vi *index, vf *xq,
+                       vf *qq) {
+    if (y.dims == 8)
+        grid_entries_as(g, (grid_type){y.block, y.per_super, 8, 3, 0, 0, 0}, wa, w, s, index, xq, qq);
+    else
+        grid_entries_as(g, (grid_type){y.block, y.per_super, 4, 8, 0, 0, 0}, wa, w, s, index, xq, qq);
 }
 
 typedef struct grid_state {
@@ -206,8 +220,8 @@ INLINE void enter_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32],
 }
 
 /* unit is d * factor */
-INLINE void quantize_grid(grid_state *st, const grid *g, grid_type y, const subs *v, float factor,
-                          uint16_t *d16) {
+ONCE void quantize_grid(grid_state *st, const grid *g, grid_type y, const subs *v, float factor,
+                        uint16_t *d16) {
     static const float shares[] = {1, 0.86f, 1.16f, 0.74f, 1.32f, 0.93f, 1.08f, 0.63f};
     vf wa[GROUPS][32];
     per_sub scale;

@@ -50,7 +50,7 @@ INLINE void iq1_half_errors(vf *t, const vf *wx, const vf *w, vf s, vf delta) {
 }
 
 /* The least error of eight values. */
-INLINE vf iq1_error(const iq1_book *b, const vf *wx, const vf *w, vf s, vf delta) {
+ONCE vf iq1_error(const iq1_book *b, const vf *wx, const vf *w, vf s, vf delta) {
     vf t1[81], t2[81], best = splat(3e38f);
     iq1_half_errors(t1, wx, w, s, delta);
     iq1_half_errors(t2, wx + 4, w + 4, s, delta);
@@ -68,7 +68,7 @@ INLINE vf iq1_error(const iq1_book *b, const vf *wx, const vf *w, vf s, vf delta
 }
 
 /* The entry that has it; and its sums for the best scale. */
-INLINE vi iq1_entry(const iq1_book *b, const vf *wx, const vf *w, vf s, vf delta, vf *xq, vf *qq) {
+ONCE vi iq1_entry(const iq1_book *b, const vf *wx, const vf *w, vf s, vf delta, vf *xq, vf *qq) {
     vf t1[81], t2[81], best = splat(3e38f), shift = delta;
     vi index = splat_i(0);
     iq1_half_errors(t1, wx, w, s, delta);
@@ -91,7 +91,7 @@ INLINE vi iq1_entry(const iq1_book *b, const vf *wx, const vf *w, vf s, vf delta
 
 /* The error if every entry existed, of the better delta for each `y.delta` values; which that is goes to
  * `deltas`. */
-INLINE vf iq1_guess(iq1_type y, const vf *wx, const vf *w, vf s, vf *deltas) {
+ONCE vf iq1_guess(iq1_type y, const vf *wx, const vf *w, vf s, vf *deltas) {
     vf total = splat(0);
     for (int at = 0; at < y.block; at += y.delta) {
         vf error[2];
@@ -189,7 +189,7 @@ INLINE void iq1_enter(iq1_state *st, const iq1_book *b, iq1_type y, vf (*wx)[32]
     }
 }
 
-INLINE void iq1_quantize(iq1_state *st, const iq1_book *b, iq1_type y, const subs *v, uint16_t *d16) {
+ONCE void iq1_quantize(iq1_state *st, const iq1_book *b, iq1_type y, const subs *v, uint16_t *d16) {
     static const float shares[] = {0.4f, 0.47f, 0.54f, 0.61f, 0.68f, 0.76f, 0.85f, 0.95f, 1.08f, 0.33f};
     vf wx[GROUPS][32];
     per_sub scale;

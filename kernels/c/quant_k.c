@@ -109,8 +109,8 @@ typedef struct signed_effort {
     float tops[8]; /* shares of sc_low that the largest scale is given; 0 ends */
 } signed_effort;
 
-INLINE signed_state quantize_signed(const subs *v, signed_type t, const signed_effort *effort,
-                                    uint16_t *d16) {
+INLINE signed_state quantize_signed_as(const subs *v, signed_type t, const signed_effort *effort,
+                                       uint16_t *d16) {
     per_sub d;
     signed_state best = {{0}, {{0}}, {{0}}, {{0}}, {{0}}};
     for (int g = 0; g < GROUPS; g++)
@@ -151,6 +151,13 @@ INLINE signed_state quantize_signed(const subs *v, signed_type t, const signed_e
     }
     for (int super = 0; super < SUBS / t.per_super; super++) half1(best.d[super], &d16[super]);
     return best;
+}
+
+/* For codes of either kind. */
+ONCE signed_state quantize_signed(const subs *v, signed_type t, const signed_effort *effort, uint16_t *d16) {
+    if (t.low > IQ4_LOW) return quantize_signed_as(v, t, effort, d16);
+    t.low = IQ4_LOW;
+    return quantize_signed_as(v, t, effort, d16);
 }
 
 /* Codes of all sub-blocks, (block, SUBS). */

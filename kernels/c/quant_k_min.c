@@ -146,8 +146,8 @@ typedef struct min_effort {
     float tops[8]; /* shares of the largest scale that are tried as the largest number, 0 ends */
 } min_effort;
 
-INLINE min_state quantize_min(const subs *v, min_type t, const min_effort *effort, uint16_t *d16,
-                              uint16_t *m16) {
+ONCE min_state quantize_min(const subs *v, min_type t, const min_effort *effort, uint16_t *d16,
+                            uint16_t *m16) {
     per_sub d, m;
     min_state best = {{0}, {0}, {{0}}, {{0}}, {{0}}};
     for (int g = 0; g < GROUPS; g++) {
@@ -211,7 +211,7 @@ INLINE min_state quantize_min(const subs *v, min_type t, const min_effort *effor
 }
 
 /* Codes of all sub-blocks, (block, SUBS). */
-INLINE void codes_min(const min_state *s, const subs *v, min_type t, int32_t (*q)[SUBS]) {
+ONCE void codes_min(const min_state *s, const subs *v, min_type t, int32_t (*q)[SUBS]) {
     per_sub d, dmin;
     for (int i = 0; i < SUBS; i++) {
         d.f[i] = s->d[i / t.per_super];
