@@ -53,7 +53,7 @@ void QUANT_ROW(q4_0)(const float *x, const float *importance, size_t n, void *ou
     block_q4_0 *b = out;
     vf v[32], w[32], d;
     vi q[32], packed[4], bits;
-    for (walk k = walk_steep(x, importance, n, 32, 1); k.blocks;) {
+    for (walk k = walk_steep(x, importance, n, 32, 0.5f); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
         d = importance ? search_even(v, w, -8, ends4, 14, 2) : search_even(v, NULL, -8, ends4, 4, 1);
         d = half(d, &bits);

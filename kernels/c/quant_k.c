@@ -184,7 +184,7 @@ void QUANT_ROW(q3_k)(const float *x, const float *importance, size_t n, void *ou
     subs v;
     int32_t q[16][SUBS];
     uint16_t d[1];
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_steep(x, importance, n, 16, 0.5f); k.blocks; b++) {
         subs_next(&k, 16, &v);
         signed_state s = quantize_signed(&v, t, importance ? &effort_weighted : &effort_q3, d);
         codes_signed(&s, &v, t, q);
