@@ -69,3 +69,14 @@ weight_traits kernels_traits(uint32_t format) {
     default: return (weight_traits){ACT_COUNT, PANEL_COUNT};
     }
 }
+
+float quantize_largest(uint32_t format) {
+    switch (format) {
+#define Z(name, NAME, largest)                                                                               \
+    case FORMAT_##NAME:                                                                                      \
+        return largest;
+#include "kernels.def"
+#undef Z
+    default: return 0;
+    }
+}

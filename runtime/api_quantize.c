@@ -3,11 +3,17 @@
 #include "leat.h"
 #include "loader/error.h"
 #include "quantize.h"
+#include "recipe.h"
 
 static const leat_quantize_params defaults = {.type = "q8_0"};
 
 void leat_quantize_params_default(leat_quantize_params *p) {
     if (p) *p = defaults;
+}
+
+const char *leat_quantize_type(size_t i) {
+    const mix *m = mix_get(i);
+    return m ? m->name : NULL;
 }
 
 leat_status leat_quantize(const char *in_path, const char *out_path, const leat_quantize_params *params,
@@ -16,6 +22,8 @@ leat_status leat_quantize(const char *in_path, const char *out_path, const leat_
     if (!p.type) p.type = defaults.type;
     if (!in_path || !out_path)
         return error_set(e, LEAT_E_ARG, "leat_quantize: %s is NULL", in_path ? "out_path" : "in_path");
+    if (p.n_tensor_types && !p.tensor_types)
+        return error_set(e, LEAT_E_ARG, "leat_quantize: tensor_types is NULL");
     leat_status status = quantize_file(in_path, out_path, &p, e);
     return status ? status : error_set(e, LEAT_OK, "%s", "");
 }

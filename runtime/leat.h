@@ -338,14 +338,40 @@ LEAT_API leat_status leat_sampler_next(leat_sampler *sampler, const leat_session
 
 /* ---- quantizing ---- */
 
+/* What was done. */
+typedef struct leat_quantize_summary {
+    uint64_t bytes_in, bytes_out; /* of tensors */
+    uint64_t n_weights;
+    size_t n_tensors;
+    size_t n_quantized; /* tensors that changed their type */
+    size_t n_fallback;  /* tensors whose rows fit no block of the type they should have had */
+} leat_quantize_summary;
+
 typedef struct leat_quantize_params {
-    const char *type;           /* of the weight matrices: "q8_0" */
+    const char *type;           /* a mix of types (leat_quantize_type): "q4_k_m"; "copy" changes none; any case */
     uint32_t n_threads;         /* 0: leat_threads_default */
-    leat_progress_fn *progress; /* in tensors; may be NULL */
+    leat_progress_fn *progress; /* in weights; may be NULL */
     void *user;
+    const char *imatrix;             /* path of an importance matrix (llama.cpp's GGUF form); NULL: none */
+    const char *const *tensor_types; /* (n_tensor_types) "REGEX=TYPE": tensors whose name the regular expression
+                                        finds; the first that does decides */
+    size_t n_tensor_types;
+    const char *output_tensor_type;   /* type of output.weight; NULL: by the mix */
+    const char *token_embedding_type; /* of token_embd.weight */
+    bool allow_requantize;            /* tensors that are quantized already */
+    bool pure;                        /* all weight matrices the same, without the mix's exceptions */
+    bool leave_output_tensor;         /* output.weight stays as it is */
+    bool keep_split;                  /* write as many parts as the input has */
+    leat_quantize_summary *summary;   /* filled on success; may be NULL */
 } leat_quantize_params;
 LEAT_API void leat_quantize_params_default(leat_quantize_params *p);
-/* Writes a quantized copy of a GGUF file; metadata is kept. The output appears whole or not at all. */
+
+/* The i-th mix that can be asked for, from the largest to the smallest: its name; NULL past the last. */
+LEAT_API const char *leat_quantize_type(size_t i);
+
+/* Writes a quantized copy of a GGUF file; metadata is kept. The output appears whole or not at all. Fails with
+ * LEAT_E_NUMERIC, naming tensor and place, for a weight that is not finite; LEAT_E_UNSUPPORTED for a tensor that is
+ * quantized already; LEAT_E_MISSING where a type is worthless without importance and there is none. */
 LEAT_API leat_status leat_quantize(const char *in_path, const char *out_path,
                                    const leat_quantize_params *params, leat_error *e);
 

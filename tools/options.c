@@ -117,6 +117,11 @@ static int set_option(const command_line *line, const option *o, const char *nam
     case OPTION_FLAG: *(bool *)o->value = true; break;
     case OPTION_FLAG_OFF: *(bool *)o->value = false; break;
     case OPTION_TEXT: *(const char **)o->value = text; break;
+    case OPTION_LIST: {
+        option_list *list = o->value;
+        list->items[list->n++] = text;
+        break;
+    }
     case OPTION_INT:
         if (!parse_int(text, INT64_MIN, INT64_MAX, (int64_t *)o->value))
             return usage_error(line->name, "%.*s needs a whole number, not \"%s\"", n, name, text);

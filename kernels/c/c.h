@@ -11,14 +11,16 @@ void kernels_init_c(kernels *k);
     decode_fn decode_##name##_c;                                                                             \
     matvec_fn matvec_##name##_c;                                                                             \
     unpack_fn unpack_##name##_c;
-#define D(name, NAME) decode_fn decode_##name##_c;
-#define E(name, NAME) encode_fn encode_##name##_c;
-#define P(name, KIND) panel_mul_fn panel_mul_##name##_c;
-#define O(name)       name##_fn name##_c;
+#define D(name, NAME)          decode_fn decode_##name##_c;
+#define E(name, NAME)          encode_fn encode_##name##_c;
+#define Z(name, NAME, largest) quantize_row_fn quantize_row_##name##_c;
+#define P(name, KIND)          panel_mul_fn panel_mul_##name##_c;
+#define O(name)                name##_fn name##_c;
 #include "kernels/kernels.def"
 #undef W
 #undef D
 #undef E
+#undef Z
 #undef P
 #undef O
 

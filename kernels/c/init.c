@@ -8,8 +8,9 @@ void kernels_init_c(kernels *k) {
     k->decode[FORMAT_##NAME] = decode_##name##_c;                                                            \
     k->matvec[FORMAT_##NAME] = matvec_##name##_c;                                                            \
     k->unpack[FORMAT_##NAME] = unpack_##name##_c;
-#define D(name, NAME) k->decode[FORMAT_##NAME] = decode_##name##_c;
-#define E(name, NAME) k->encode[FORMAT_##NAME] = encode_##name##_c;
+#define D(name, NAME)          k->decode[FORMAT_##NAME] = decode_##name##_c;
+#define E(name, NAME)          k->encode[FORMAT_##NAME] = encode_##name##_c;
+#define Z(name, NAME, largest) k->quantize_row[FORMAT_##NAME] = quantize_row_##name##_c;
 #define P(name, KIND)                                                                                        \
     k->panel_mul[KIND] = panel_mul_##name##_c;                                                               \
     k->panel_rows[KIND] = ROWS;                                                                              \
@@ -19,6 +20,7 @@ void kernels_init_c(kernels *k) {
 #undef W
 #undef D
 #undef E
+#undef Z
 #undef P
 #undef O
 }

@@ -10,6 +10,9 @@
 
 #include "kernels/kernels.h"
 
+/* quant.c: the quantizers. */
+void quant_init_avx2(kernels *k);
+
 #define W(name, NAME, act, panel)                                                                            \
     matvec_fn matvec_##name##_avx2;                                                                          \
     unpack_fn unpack_##name##_avx2;

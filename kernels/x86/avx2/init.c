@@ -30,4 +30,5 @@ void kernels_init_avx2(kernels *k) {
     k->encode[FORMAT_Q4_0] = encode_q4_0_avx2;
     k->encode[FORMAT_Q5_0] = encode_q5_0_avx2;
     k->encode[FORMAT_IQ4_NL] = encode_iq4_nl_avx2;
+    quant_init_avx2(k);
 }

@@ -4,6 +4,9 @@
 
 #include "kernels/kernels.h"
 
+/* quant.c: the quantizers. */
+void quant_init_avx512(kernels *k);
+
 decode_fn decode_f16_avx512, decode_bf16_avx512, decode_q8_0_avx512, decode_q4_0_avx512, decode_q5_0_avx512,
     decode_iq4_nl_avx512;
 matvec_fn matvec_f32_avx512, matvec_f16_avx512, matvec_bf16_avx512, matvec_f64_avx512;

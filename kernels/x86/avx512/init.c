@@ -37,4 +37,5 @@ void kernels_init_avx512(kernels *k) {
     k->rope_pairs = rope_pairs_avx512;
     k->rope_halves = rope_halves_avx512;
     k->attend = attend_avx512;
+    quant_init_avx512(k);
 }

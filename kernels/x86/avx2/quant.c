@@ -1,0 +1,18 @@
+/* The quantizers of c/, compiled for this set: vectors that are wider, with the same bits. */
+#define QUANT_SET avx2
+#include "kernels/c/quant_even.c"
+#include "kernels/c/quant_fp4.c"
+#include "kernels/c/quant_grid.c"
+#include "kernels/c/quant_iq1.c"
+#include "kernels/c/quant_k.c"
+#include "kernels/c/quant_k_min.c"
+#include "kernels/c/quant_low.c"
+
+#undef INLINE
+#include "avx2.h"
+
+void quant_init_avx2(kernels *k) {
+#define Z(name, NAME, largest) k->quantize_row[FORMAT_##NAME] = QUANT_ROW(name);
+#include "kernels/kernels.def"
+#undef Z
+}

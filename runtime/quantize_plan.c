@@ -1,0 +1,157 @@
+/* quantize_plan.h. Must refuse here what can be known before writing. */
+#include "quantize_plan.h"
+
+#include <string.h>
+
+#include "loader/alloc.h"
+#include "loader/error.h"
+#include "pattern.h"
+
+/* What the caller asked for, beside the mix. */
+typedef struct wishes {
+    pattern **patterns; /* (n_patterns), types[i] for tensors that patterns[i] finds */
+    uint32_t *types;
+    size_t n_patterns;
+    int output, embedding; /* -1: by the mix */
+} wishes;
+
+/* A type that can be written, by name; -1 with *status set. */
+static int find_type(const char *name, size_t n, leat_status *status, leat_error *e) {
+    char word[16] = "";
+    if (n < sizeof word) memcpy(word, name, n);
+    int format = format_find(word);
+    if (format >= 0 && quantize_largest((uint32_t)format) > 0) return format;
+    *status = error_set(e, LEAT_E_ARG,
+                        "\"%.*s\" is no tensor type to quantize to; some are q4_k, q6_k, iq4_xs, f16",
+                        (int)(n < 40 ? n : 40), name);
+    return -1;
+}
+
+static void wishes_free(wishes *w) {
+    for (size_t i = 0; i < w->n_patterns && w->patterns; i++) pattern_close(w->patterns[i]);
+    mem_free(w->patterns);
+    mem_free(w->types);
+}
+
+static leat_status wishes_read(wishes *w, const leat_quantize_params *params, leat_error *e) {
+    leat_status status = LEAT_OK;
+    w->output = w->embedding = -1;
+    if (params->output_tensor_type)
+        w->output = find_type(params->output_tensor_type, strlen(params->output_tensor_type), &status, e);
+    if (!status && params->token_embedding_type)
+        w->embedding =
+            find_type(params->token_embedding_type, strlen(params->token_embedding_type), &status, e);
+    if (status || !params->n_tensor_types) return status;
+    w->patterns = mem_alloc(params->n_tensor_types, sizeof *w->patterns);
+    w->types = mem_alloc(params->n_tensor_types, sizeof *w->types);
+    if (!w->patterns || !w->types) return error_set(e, LEAT_E_NOMEM, "out of memory for quantizing");
+    for (size_t i = 0; i < params->n_tensor_types; i++) {
+        const char *text = params->tensor_types[i], *equals = text ? strrchr(text, '=') : NULL;
+        if (!equals || equals == text)
+            return error_set(e, LEAT_E_ARG, "\"%.100s\" is not PATTERN=TYPE", text ? text : "");
+        int type = find_type(equals + 1, strlen(equals + 1), &status, e);
+        if (type < 0) return status;
+        if ((status = pattern_open(text, (size_t)(equals - text), &w->patterns[i], e))) return status;
+        w->types[w->n_patterns++] = (uint32_t)type;
+    }
+    return LEAT_OK;
+}
+
+static bool is_plain(uint32_t format) {
+    return format == FORMAT_F32 || format == FORMAT_F16 || format == FORMAT_BF16 || format == FORMAT_F64;
+}
+
+/* The type of a tensor that may be quantized. */
+static uint32_t choose(const quantize_plan *p, const model_facts *facts, const wishes *w,
+                       const leat_quantize_params *params, const gguf_tensor *t) {
+    bool output = recipe_is_output(t), embedding = recipe_is_embedding(t);
+    if (embedding && w->embedding >= 0) return (uint32_t)w->embedding;
+    if (output && w->output >= 0) return (uint32_t)w->output;
+    for (size_t i = 0; i < w->n_patterns; i++)
+        if (pattern_found(w->patterns[i], t->name.p, t->name.n)) return w->types[i];
+    if (params->pure) return p->mix->base;
+    if (embedding && !facts->has_output && w->output >= 0) return (uint32_t)w->output;
+    return recipe_format(p->mix, facts, t);
+}
+
+static leat_status check_tensor(const quantize_plan *p, const leat_quantize_params *params, const kernels *k,
+                                const gguf_tensor *t, uint32_t to, leat_error *e) {
+    const char *from = format_get(t->format)->name;
+    if (!k->decode[t->format])
+        return error_set(e, LEAT_E_UNSUPPORTED, "tensor \"%.*s\" is %s, which this version can't read",
+                         NAME_OF(t), from);
+    if (!is_plain(t->format) && !params->allow_requantize)
+        return error_set(
+            e, LEAT_E_UNSUPPORTED,
+            "tensor \"%.*s\" is %s already: quantizing twice loses quality; start from F32, F16 or BF16, "
+            "or allow requantizing",
+            NAME_OF(t), from);
+    if (p->importance || !recipe_needs_importance(p->mix, t, to)) return LEAT_OK;
+    return error_set(e, LEAT_E_MISSING,
+                     "tensor \"%.*s\" would become %s, which is worthless without an importance matrix",
+                     NAME_OF(t), format_get(to)->name);
+}
+
+static leat_status decide(quantize_plan *p, const leat_quantize_params *params, const wishes *w,
+                          const kernels *k, leat_error *e) {
+    leat_status status;
+    model_facts facts;
+    model_facts_read(&facts, p->in, p->importance != NULL);
+    p->summary.n_tensors = p->in->n_tensors;
+    for (size_t i = 0; i < p->in->n_tensors; i++) {
+        const gguf_tensor *t = &p->in->tensors[i];
+        p->formats[i] = t->format;
+        p->summary.bytes_in += t->bytes;
+        if (p->mix && recipe_allows(t) && (is_plain(t->format) || format_get(t->format)->block_elems > 1) &&
+            !(params->leave_output_tensor && recipe_is_output(t))) {
+            uint32_t wanted = choose(p, &facts, w, params, t);
+            p->formats[i] = recipe_fallback(wanted, t->ne[0]);
+            p->summary.n_fallback += p->formats[i] != wanted;
+        }
+        if (p->formats[i] != t->format) {
+            if ((status = check_tensor(p, params, k, t, p->formats[i], e))) return status;
+            p->summary.n_quantized++;
+        }
+        p->summary.n_weights += t->ne[0] * t->n_rows;
+        p->summary.bytes_out += (uint64_t)format_row_bytes(p->formats[i], (size_t)t->ne[0]) * t->n_rows;
+    }
+    return LEAT_OK;
+}
+
+leat_status quantize_plan_open(quantize_plan *p, const char *in_path, const leat_quantize_params *params,
+                               const kernels *k, leat_error *e) {
+    leat_status status;
+    wishes w = {NULL, NULL, 0, -1, -1};
+    memset(p, 0, sizeof *p);
+    bool only_copy = !strcmp(params->type, "copy") || !strcmp(params->type, "COPY");
+    p->mix = only_copy ? NULL : mix_find(params->type);
+    if (!p->mix && !only_copy) {
+        status =
+            error_set(e, LEAT_E_ARG, "\"%.40s\" is no type to quantize to; try Q4_K_M, Q8_0, IQ4_XS or F16",
+                      params->type);
+        goto fail;
+    }
+    if ((status = wishes_read(&w, params, e))) goto fail;
+    if ((status = file_open(in_path, &p->file, e))) goto fail;
+    if (params->imatrix && p->mix) {
+        if ((status = importance_open(params->imatrix, &p->importance, e))) goto fail;
+        p->importance_path = params->imatrix;
+    }
+    p->in = file_gguf(p->file);
+    p->parts = params->keep_split ? file_parts(p->file) : 1;
+    p->formats = mem_alloc(p->in->n_tensors, sizeof *p->formats);
+    if (!p->formats) {
+        status = error_set(e, LEAT_E_NOMEM, "out of memory for quantizing");
+        goto fail;
+    }
+    status = decide(p, params, &w, k, e);
+fail:
+    wishes_free(&w);
+    return status;
+}
+
+void quantize_plan_close(quantize_plan *p) {
+    mem_free(p->formats);
+    importance_close(p->importance);
+    file_close(p->file);
+}
