@@ -69,7 +69,8 @@ typedef enum leat_status {
     LEAT_E_CANCELLED = 29,   /* leat_session_cancel was called */
     LEAT_E_BUSY = 30,        /* the session is in use by another thread */
     LEAT_E_THREAD = 31,      /* a thread could not be started */
-    LEAT_E_LIMIT = 32        /* a limit of this library is exceeded */
+    LEAT_E_LIMIT = 32,       /* a limit of this library is exceeded */
+    LEAT_E_TEMPLATE = 33     /* a chat template is wrong, or refuses what it was given */
 } leat_status;
 
 typedef struct leat_error {
