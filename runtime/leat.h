@@ -326,6 +326,64 @@ LEAT_API void leat_sampler_accept(leat_sampler *sampler, leat_token token);
 LEAT_API leat_status leat_sampler_next(leat_sampler *sampler, const leat_session *session, leat_token *out,
                                        leat_error *e);
 
+/* ---- chat templates ---- */
+
+/* A compiled chat template: the Jinja that models ship, as Hugging Face's transformers run it (trim_blocks,
+ * lstrip_blocks, loop controls, tojson with its options, raise_exception, strftime_now, {% generation %};
+ * lists and dicts can't be changed). Immutable: any threads may render it at the same time. */
+typedef struct leat_template leat_template;
+
+/* Compiles n bytes of source, at most 1 MiB. LEAT_E_TEMPLATE names line and column of what is wrong. */
+LEAT_API leat_status leat_template_open(const char *source, size_t n, leat_template **out, leat_error *e);
+/* The template of a model: its default one (name NULL), or one of its others, like "tool_use". Its bos_token,
+ * eos_token and so on are there for contexts that don't bring them. LEAT_E_MISSING if the model has none, as
+ * base models do. The template does not need the model afterwards. */
+LEAT_API leat_status leat_template_open_model(const leat_model *model, const char *name, leat_template **out,
+                                              leat_error *e);
+LEAT_API void leat_template_close(leat_template *t);
+
+/* How values that are no strings are printed. Python is what models are trained with; huggingface.js, a
+ * second implementation, prints true, null and {"a": 1} where Python prints True, None and {'a': 1}, and lets
+ * strings be added to numbers. AUTO: Python for a context with add_generation_prompt, which transformers
+ * always set, else JavaScript. */
+typedef enum leat_template_dialect {
+    LEAT_TEMPLATE_AUTO,
+    LEAT_TEMPLATE_PYTHON,
+    LEAT_TEMPLATE_JAVASCRIPT
+} leat_template_dialect;
+
+typedef struct leat_template_params {
+    leat_template_dialect dialect;
+    int year, month, day, hour, minute, second; /* the time for strftime_now; year 0: the clock, in UTC */
+} leat_template_params;
+LEAT_API void leat_template_params_default(leat_template_params *p);
+
+/* What a template made of a context: a text in stretches, each from the template itself ("control", where
+ * special tokens may be) or from the context ("content", where a person may have typed what looks like one).
+ */
+typedef struct leat_rendering leat_rendering;
+typedef struct leat_segment {
+    leat_str text;
+    bool content;
+} leat_segment;
+
+/* Renders with n bytes of JSON, an object: messages, tools, add_generation_prompt, ... Strings in it are
+ * content, but for the roles of messages and variables whose names end in _token. params may be NULL.
+ * LEAT_E_VALUE: bad JSON; LEAT_E_TEMPLATE: the template failed or raised an exception, whose message is in
+ * the sentence; LEAT_E_LIMIT: too many steps (about a second), too deep, or more than 16 MiB of text. */
+LEAT_API leat_status leat_template_render(const leat_template *t, const char *context, size_t n,
+                                          const leat_template_params *params, leat_rendering **out,
+                                          leat_error *e);
+LEAT_API void leat_rendering_close(leat_rendering *r);
+LEAT_API leat_str leat_rendering_text(const leat_rendering *r); /* valid until it is closed */
+LEAT_API size_t leat_rendering_segments(const leat_rendering *r);
+LEAT_API leat_segment leat_rendering_segment(const leat_rendering *r, size_t i);
+/* As leat_tokenize, with special tokens in control segments only. BOS comes first if the model wants it, and
+ * never twice. */
+LEAT_API leat_status leat_rendering_tokenize(const leat_rendering *r, const leat_model *model,
+                                             leat_token *tokens, size_t capacity, size_t *count,
+                                             leat_error *e);
+
 /* ---- quantizing ---- */
 
 typedef struct leat_quantize_params {

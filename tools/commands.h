@@ -10,5 +10,6 @@ int command_tokenize(int argc, char **argv);
 int command_detokenize(int argc, char **argv);
 int command_logits(int argc, char **argv);
 int command_quantize(int argc, char **argv);
+int command_template(int argc, char **argv);
 
 #endif

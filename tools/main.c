@@ -25,6 +25,7 @@ static const struct {
     {"detokenize", command_detokenize, "turn token ids into text"},
     {"logits", command_logits, "write the scores of every next token to a file"},
     {"quantize", command_quantize, "write a smaller copy of a model"},
+    {"template", command_template, "render a conversation with a chat template"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -101,6 +101,16 @@ void template_free(leat_template *t) {
     mem_free(t);
 }
 
+leat_status template_default(leat_template *t, const char *word, str s, leat_error *e) {
+    struct template_default *d = arena_alloc(&t->a, sizeof *d);
+    const name *n = template_intern(t, word, strlen(word));
+    char *copy = arena_copy(&t->a, s.p, s.n);
+    if (!d || !n || !copy) return error_set(e, LEAT_E_NOMEM, "out of memory for a template");
+    *d = (struct template_default){n, {copy, s.n}, t->defaults};
+    t->defaults = d;
+    return LEAT_OK;
+}
+
 /* ---- errors and limits of a rendering ---- */
 
 bool run_error(run *r, leat_status code, const char *format, ...) {
@@ -178,6 +188,10 @@ static bool load_context(run *r, const json_value *context) {
             return false;
         r->globals[known->index] = v;
     }
+    for (const struct template_default *d = r->t->defaults; d; d = d->next)
+        if (r->globals[d->name->index].type == V_MISSING &&
+            !v_copy(r, d->text.p, d->text.n, false, &r->globals[d->name->index]))
+            return false;
     return true;
 }
 
@@ -187,13 +201,17 @@ static bool make_result(run *r, template_result *out) {
     size_t n_segments = 0;
     for (size_t i = 0; i < r->n_out; i++) n_segments += i == 0 || r->marks[i] != r->marks[i - 1];
     out->text = mem_alloc(r->n_out + 1, 1);
+    out->marks = mem_alloc(r->n_out, 1);
     out->segments = mem_alloc(n_segments, sizeof *out->segments);
-    if (!out->text || !out->segments) {
+    if (!out->text || !out->marks || !out->segments) {
         template_result_free(out);
         r->a.over_limit = false;
         return run_no_memory(r);
     }
-    if (r->n_out) memcpy(out->text, r->out, r->n_out);
+    if (r->n_out) {
+        memcpy(out->text, r->out, r->n_out);
+        memcpy(out->marks, r->marks, r->n_out);
+    }
     out->n = r->n_out;
     for (size_t i = 0; i < r->n_out; i++) {
         if (i == 0 || r->marks[i] != r->marks[i - 1])
@@ -206,6 +224,7 @@ static bool make_result(run *r, template_result *out) {
 void template_result_free(template_result *result) {
     if (!result) return;
     mem_free(result->text);
+    mem_free(result->marks);
     mem_free(result->segments);
     *result = (template_result){0};
 }

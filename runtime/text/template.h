@@ -25,6 +25,7 @@ typedef struct template_segment { /* of the rendering, in order, without gaps */
 
 typedef struct template_result { /* free with template_result_free */
     char *text;                  /* NUL behind */
+    uint8_t *marks;              /* (n) 1: content, 0: control */
     size_t n;
     template_segment *segments;
     size_t n_segments;
@@ -34,6 +35,9 @@ typedef struct template_result { /* free with template_result_free */
 leat_status template_compile(const char *source, size_t n, const char *what, leat_template **out,
                              leat_error *e);
 void template_free(leat_template *t);
+
+/* A string variable for contexts that don't set it, like bos_token. Only before the first rendering. */
+leat_status template_default(leat_template *t, const char *name, str text, leat_error *e);
 
 leat_status template_render(const leat_template *t, const json_value *context, template_dialect dialect,
                             const leat_template_time *now, template_result *out, leat_error *e);

@@ -205,7 +205,7 @@ static bool tojson(ARGS) {
     }
     return put_json(r, self, given(indent) ? &indent : NULL, &item, &key, value_truth(&arg[0]),
                     value_truth(&arg[3]), 0) &&
-           take(r, from, out);
+           take_text(r, from, out);
 }
 
 static bool attr(ARGS) {
@@ -218,7 +218,7 @@ static bool attr(ARGS) {
 static bool pprint(ARGS) {
     size_t from = r->n_out;
     (void)arg, (void)c;
-    return put_repr(r, self, 0) && take(r, from, out);
+    return put_repr(r, self, 0) && take_text(r, from, out);
 }
 
 static bool filesizeformat(ARGS) {
@@ -230,13 +230,15 @@ static bool filesizeformat(ARGS) {
     size_t from = r->n_out, i = 0;
     (void)c;
     if (!value_number(self, &d)) return run_error(r, LEAT_E_TEMPLATE, "filesizeformat() needs a number");
-    if (d < base) return put_format(r, d == 1 ? "1 Byte" : "%lld Bytes", (long long)d) && take(r, from, out);
+    if (d < base)
+        return put_format(r, d == 1 ? "1 Byte" : "%lld Bytes", (long long)d) && take_text(r, from, out);
     while (d >= base && i < 8) {
         d /= base;
         i++;
     }
     long long tenths = (long long)nearbyint(d * 10);
-    return put_format(r, "%lld.%lld %s", tenths / 10, tenths % 10, units[binary][i]) && take(r, from, out);
+    return put_format(r, "%lld.%lld %s", tenths / 10, tenths % 10, units[binary][i]) &&
+           take_text(r, from, out);
 }
 
 const builtin filters_value[] = {

@@ -178,7 +178,7 @@ static bool eval_slice(run *r, value object, const node *s, value *out) {
     int64_t start, step;
     size_t count, n;
     for (int i = 0; i < 3; i++)
-        if (parts[i] && !eval(r, parts[i], &bound[i])) return false;
+        if (parts[i] && !eval_node(r, parts[i], &bound[i])) return false;
     if (object.type == V_UNDEFINED) return undefined_use(r, object);
     if (object.type == V_STRING) {
         const text *t = object.s;
@@ -194,7 +194,7 @@ static bool eval_slice(run *r, value object, const node *s, value *out) {
         if (!value_iterate(r, object, &items, &n)) return false;
         for (size_t i = 0; i < count; i++)
             if (!put_text(r, items[start + (int64_t)i * step].s)) return false;
-        return take(r, mark, out);
+        return take_text(r, mark, out);
     }
     if (object.type != V_LIST || (!r->js && object.l->kind == GENERATOR))
         return run_error(r, LEAT_E_TEMPLATE, "'%s' object is not subscriptable", value_type_name(object));
@@ -250,9 +250,9 @@ static bool eval_arguments(run *r, const node *n, value caller, call *c) {
     *c = (call){0};
     for (const node *a = n->list; a; a = a->next) c->n++;
     for (const node *k = n->keywords; k; k = k->next) c->n_kw++;
-    if (n->star && (!eval(r, n->star, &star) || !value_iterate(r, star, &more, &n_more))) return false;
+    if (n->star && (!eval_node(r, n->star, &star) || !value_iterate(r, star, &more, &n_more))) return false;
     if (n->stars) {
-        if (!eval(r, n->stars, &stars)) return false;
+        if (!eval_node(r, n->stars, &stars)) return false;
         if (stars.type != V_DICT)
             return run_error(r, LEAT_E_TEMPLATE, "argument after ** must be a mapping, not %s",
                              value_type_name(stars));
@@ -262,13 +262,13 @@ static bool eval_arguments(run *r, const node *n, value caller, call *c) {
     c->kw = n_kw ? run_alloc(r, n_kw, sizeof *c->kw) : NULL;
     if ((c->n + n_more && !c->v) || (n_kw && !c->kw)) return false;
     for (const node *a = n->list; a; a = a->next)
-        if (!eval(r, a, &c->v[i++])) return false;
+        if (!eval_node(r, a, &c->v[i++])) return false;
     for (size_t k = 0; k < n_more; k++) c->v[i++] = more[k];
     c->n = i;
     i = 0;
     for (const node *k = n->keywords; k; k = k->next, i++) {
         c->kw[i].name = k->name;
-        if (!eval(r, k->a, &c->kw[i].v)) return false;
+        if (!eval_node(r, k->a, &c->kw[i].v)) return false;
     }
     for (size_t k = 0; k < n_stars; k++, i++) {
         name *fresh = run_alloc(r, 1, sizeof *fresh);
@@ -307,7 +307,7 @@ bool eval_call(run *r, value callee, const call *c, value *out) {
 static bool call_node(run *r, const node *n, value caller, value *out) {
     value callee;
     call c;
-    if (!eval(r, n->a, &callee) || !eval_arguments(r, n, caller, &c)) return false;
+    if (!eval_node(r, n->a, &callee) || !eval_arguments(r, n, caller, &c)) return false;
     r->at = n->at;
     return eval_call(r, callee, &c, out);
 }
@@ -315,7 +315,7 @@ static bool call_node(run *r, const node *n, value caller, value *out) {
 static bool filter_node(run *r, const node *n, value *out) {
     value self;
     call c;
-    if (!eval(r, n->a, &self) || !eval_arguments(r, n, v_missing, &c)) return false;
+    if (!eval_node(r, n->a, &self) || !eval_arguments(r, n, v_missing, &c)) return false;
     r->at = n->at;
     return builtin_call(r, n->fn, self, &c, out);
 }
@@ -325,9 +325,9 @@ static bool filter_node(run *r, const node *n, value *out) {
 static bool compare_node(run *r, const node *n, value *out) {
     value left, right;
     bool result = true;
-    if (!eval(r, n->a, &left)) return false;
+    if (!eval_node(r, n->a, &left)) return false;
     for (const node *k = n->list; k && result; k = k->next) {
-        if (!eval(r, k->a, &right)) return false;
+        if (!eval_node(r, k->a, &right)) return false;
         r->at = k->at;
         if (!value_compare(r, k->op, left, right, &result)) return false;
         left = right;
@@ -339,7 +339,7 @@ static bool compare_node(run *r, const node *n, value *out) {
 static bool sign_node(run *r, const node *n, value *out) {
     value v;
     int64_t i;
-    if (!eval(r, n->a, &v)) return false;
+    if (!eval_node(r, n->a, &v)) return false;
     r->at = n->at;
     if (v.type == V_UNDEFINED) return undefined_use(r, v);
     if (v.type == V_FLOAT) {
@@ -358,7 +358,7 @@ static bool list_node(run *r, const node *n, value *out) {
     if (!v_list(r, n->kind == E_TUPLE ? TUPLE : LIST, count, out)) return false;
     count = 0;
     for (const node *k = n->list; k; k = k->next)
-        if (!eval(r, k, &out->l->v[count++])) return false;
+        if (!eval_node(r, k, &out->l->v[count++])) return false;
     return true;
 }
 
@@ -366,7 +366,8 @@ static bool dict_node(run *r, const node *n, value *out) {
     if (!v_dict(r, V_DICT, out)) return false;
     for (const node *k = n->list; k; k = k->next->next) {
         value key, v;
-        if (!eval(r, k, &key) || !eval(r, k->next, &v) || !dict_set(r, out->o, key, v)) return false;
+        if (!eval_node(r, k, &key) || !eval_node(r, k->next, &v) || !dict_set(r, out->o, key, v))
+            return false;
     }
     return true;
 }
@@ -375,24 +376,24 @@ static bool concat_node(run *r, const node *n, value *out) {
     size_t from = r->n_out;
     value first, v;
     const text *a, *b;
-    if (!eval(r, n->list, &first)) return false;
+    if (!eval_node(r, n->list, &first)) return false;
     if (first.type == V_STRING && first.s->n >= 1024) { /* a long one grows in place */
         *out = first;
         for (const node *k = n->list->next; k; k = k->next) {
             a = out->s;
-            if (!eval(r, k, &v) || !value_text(r, v, &b) || !text_concat(r, a, b, out)) return false;
+            if (!eval_node(r, k, &v) || !value_text(r, v, &b) || !text_concat(r, a, b, out)) return false;
         }
         return true;
     }
     if (!put_value(r, first)) return false;
     for (const node *k = n->list->next; k; k = k->next)
-        if (!eval(r, k, &v) || !put_value(r, v)) return false;
-    return take(r, from, out);
+        if (!eval_node(r, k, &v) || !put_value(r, v)) return false;
+    return take_text(r, from, out);
 }
 
 static bool item_node(run *r, const node *n, value *out) {
     value object, index;
-    if (!eval(r, n->a, &object)) return false;
+    if (!eval_node(r, n->a, &object)) return false;
     if (n->b->kind == E_SLICE) {
         r->at = n->at;
         return eval_slice(r, object, n->b, out);
@@ -401,36 +402,36 @@ static bool item_node(run *r, const node *n, value *out) {
         r->at = n->at;
         return eval_attribute(r, object, (str){n->b->v.s->p, n->b->v.s->n}, out);
     }
-    if (!eval(r, n->b, &index)) return false;
+    if (!eval_node(r, n->b, &index)) return false;
     r->at = n->at;
     return eval_item(r, object, index, out);
 }
 
 static bool binary_node(run *r, const node *n, value *out) {
     value a, b;
-    if (!eval(r, n->a, &a) || !eval(r, n->b, &b)) return false;
+    if (!eval_node(r, n->a, &a) || !eval_node(r, n->b, &b)) return false;
     r->at = n->at;
     return math_binary(r, n->op, a, b, out);
 }
 
 static bool logical_node(run *r, const node *n, value *out) {
-    if (!eval(r, n->a, out)) return false;
+    if (!eval_node(r, n->a, out)) return false;
     if (n->kind == E_NOT) {
         *out = v_bool(!value_truth(out));
         return true;
     }
-    return value_truth(out) == (n->kind == E_OR) || eval(r, n->b, out);
+    return value_truth(out) == (n->kind == E_OR) || eval_node(r, n->b, out);
 }
 
 static bool if_node(run *r, const node *n, value *out) {
     value test;
-    if (!eval(r, n->b, &test)) return false;
-    if (value_truth(&test)) return eval(r, n->a, out);
-    if (n->c) return eval(r, n->c, out);
+    if (!eval_node(r, n->b, &test)) return false;
+    if (value_truth(&test)) return eval_node(r, n->a, out);
+    if (n->c) return eval_node(r, n->c, out);
     return v_undefined(r, "the inline if-expression evaluated to false and no else section was defined", out);
 }
 
-bool eval(run *r, const node *n, value *out) {
+bool eval_node(run *r, const node *n, value *out) {
     bool ok = true;
     if (!run_step(r, 0)) return false;
     if (r->depth >= TEMPLATE_DEPTH_MAX) {

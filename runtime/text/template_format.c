@@ -25,7 +25,7 @@ static bool bad_format(run *r, const char *what) {
 
 static bool put_fill(run *r, const spec *f, int n) {
     for (int i = 0; i < n; i++)
-        if (!put(r, f->fill, f->n_fill, false)) return false;
+        if (!put_bytes(r, f->fill, f->n_fill, false)) return false;
     return true;
 }
 
@@ -34,8 +34,9 @@ static bool put_padded(run *r, const spec *f, const char *sign, const text *body
     char align = f->align ? f->align : default_align;
     int n = (int)strlen(sign) + (int)text_length(body), pad = f->width > n ? f->width - n : 0;
     int left = align == '<' ? 0 : align == '^' ? pad / 2 : pad;
-    if (align == '=') return put(r, sign, strlen(sign), false) && put_fill(r, f, pad) && put_text(r, body);
-    return put_fill(r, f, left) && put(r, sign, strlen(sign), false) && put_text(r, body) &&
+    if (align == '=')
+        return put_bytes(r, sign, strlen(sign), false) && put_fill(r, f, pad) && put_text(r, body);
+    return put_fill(r, f, left) && put_bytes(r, sign, strlen(sign), false) && put_text(r, body) &&
            put_fill(r, f, pad - left);
 }
 
@@ -134,12 +135,13 @@ static bool percent_value(run *r, spec *f, value v) {
     switch (f->type) {
     case 's': return value_text(r, v, &s) && format_text(r, f, s);
     case 'r':
-    case 'a': return put_repr(r, v, 0) && take(r, from, &made) && format_text(r, f, made.s);
+    case 'a': return put_repr(r, v, 0) && take_text(r, from, &made) && format_text(r, f, made.s);
     case 'c':
         if (v.type == V_STRING && text_length(v.s) == 1) return format_text(r, f, v.s);
         if (!value_int(v, &i) || i < 0 || i > 0x10FFFF || (i >= 0xD800 && i < 0xE000))
             return bad_format(r, "%c needs a character");
-        return put_code_point(r, (uint32_t)i, false) && take(r, from, &made) && format_text(r, f, made.s);
+        return put_code_point(r, (uint32_t)i, false) && take_text(r, from, &made) &&
+               format_text(r, f, made.s);
     default: break;
     }
     if (!value_number(v, &d))
@@ -217,7 +219,7 @@ bool format_percent(run *r, const text *format, value args, const call *keywords
     }
     if (!keywords && (tuple ? next < args.l->n : args.type != V_DICT && next == 0))
         return run_error(r, LEAT_E_TEMPLATE, "not all arguments converted during string formatting");
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 /* ---- str.format ---- */
@@ -348,7 +350,7 @@ bool format_braces(run *r, const text *format, const call *c, value *out) {
             return false;
         if (conversion == 'r') {
             size_t mark = r->n_out;
-            if (!put_repr(r, v, 0) || !take(r, mark, &made)) return false;
+            if (!put_repr(r, v, 0) || !take_text(r, mark, &made)) return false;
             v = made;
         } else if (conversion) {
             if (!value_text(r, v, &s)) return false;
@@ -357,7 +359,7 @@ bool format_braces(run *r, const text *format, const call *c, value *out) {
         if (!format_value(r, &f, v)) return false;
         i = end;
     }
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 /* ---- strftime ---- */
@@ -484,13 +486,17 @@ bool put_time(run *r, const text *format, const leat_template_time *t) {
             if (flag == '0') fill = '0';
             ok = put_format(r, fill == ' ' ? "%*d" : "%0*d", flag == '-' ? 1 : width, v);
         } else if (letter == 'A' || letter == 'a') {
-            ok = put(r, days[day_of_week(t)], letter == 'A' ? strlen(days[day_of_week(t)]) : 3, false);
+            ok = put_bytes(r, days[day_of_week(t)], letter == 'A' ? strlen(days[day_of_week(t)]) : 3, false);
         } else if (letter == 'B' || letter == 'b' || letter == 'h') {
-            ok = put(r, months[t->month - 1], letter == 'B' ? strlen(months[t->month - 1]) : 3, false);
+            ok = put_bytes(r, months[t->month - 1], letter == 'B' ? strlen(months[t->month - 1]) : 3, false);
         } else if (letter == 'p' || letter == 'P') {
-            ok = put(r, letter == 'p' ? (t->hour < 12 ? "AM" : "PM") : t->hour < 12 ? "am" : "pm", 2, false);
+            ok = put_bytes(r,
+                           letter == 'p'  ? (t->hour < 12 ? "AM" : "PM")
+                           : t->hour < 12 ? "am"
+                                          : "pm",
+                           2, false);
         } else if (letter == '%' || letter == 'n' || letter == 't') {
-            ok = put(r, letter == '%' ? "%" : letter == 'n' ? "\n" : "\t", 1, false);
+            ok = put_bytes(r, letter == '%' ? "%" : letter == 'n' ? "\n" : "\t", 1, false);
         } else if (letter != 'Z' && letter != 'z') { /* a time without a zone has none to name */
             known = false;
         }
@@ -500,7 +506,7 @@ bool put_time(run *r, const text *format, const leat_template_time *t) {
                 ok = put_time(r, &means, t); /* one level deep: none of them holds another */
                 known = true;
             }
-        if (!ok || (!known && (!put(r, "%", 1, false) || !put_range(r, format, i, 1)))) return false;
+        if (!ok || (!known && (!put_bytes(r, "%", 1, false) || !put_range(r, format, i, 1)))) return false;
     }
     return true;
 }

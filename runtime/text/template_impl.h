@@ -186,8 +186,6 @@ typedef struct node {
     struct node *keywords, *star, *stars;
 } node;
 
-enum { N_WELL_KNOWN = 6 };
-
 struct leat_template {
     arena a;
     const char *source; /* newlines as \n, the last one dropped */
@@ -195,6 +193,11 @@ struct leat_template {
     name *names[256];
     uint32_t n_names;
     node *body;
+    struct template_default { /* a variable that a context may leave out */
+        const name *name;
+        str text;
+        struct template_default *next;
+    } * defaults;
     /* names with a meaning of their own */
     const name *loop, *caller, *varargs, *kwargs, *null;
 };
@@ -317,7 +320,7 @@ bool run_step(run *r, size_t n); /* n bytes or values of work */
 void *run_alloc(run *r, size_t count, size_t size);
 
 /* template_eval.c, template_run.c */
-bool eval(run *r, const node *n, value *out);
+bool eval_node(run *r, const node *n, value *out);
 bool eval_item(run *r, value object, value index, value *out);
 bool eval_attribute(run *r, value object, str attribute, value *out);
 bool eval_call(run *r, value callee, const call *c, value *out);
@@ -360,12 +363,12 @@ const char *value_type_name(value v); /* as Python calls it */
 bool list_take(run *r, value v, value **items, size_t *n);
 
 /* strings being made on top of the output: note r->n_out, put, then take what is above the note */
-bool put(run *r, const char *p, size_t n, bool content);
+bool put_bytes(run *r, const char *p, size_t n, bool content);
 bool put_text(run *r, const text *s);
 bool put_range(run *r, const text *s, size_t from, size_t n);
 bool put_code_point(run *r, uint32_t cp, bool content);
 bool put_format(run *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool take(run *r, size_t from, value *out);
+bool take_text(run *r, size_t from, value *out);
 bool text_concat(run *r, const text *a, const text *b, value *out);
 
 /* template_print.c */
@@ -378,7 +381,7 @@ bool put_json(run *r, value v, const value *indent, const text *item_separator, 
 /* template_string.c: strings as Python sees them, in code points */
 size_t text_length(const text *s);
 size_t text_offset(const text *s, size_t index); /* byte of a code point; n beyond the end */
-bool is_space(uint32_t cp);
+bool text_is_space(uint32_t cp);
 bool text_eq(const text *s, const char *word);
 bool text_strip(run *r, const text *s, const text *chars, bool left, bool right, value *out);
 bool text_split(run *r, const text *s, const text *separator, int64_t max, bool from_right, value *out);
@@ -397,7 +400,7 @@ const builtin *find_test(const char *p, size_t n);
 const builtin *find_global(const char *p, size_t n);
 const builtin *find_method(value self, const char *p, size_t n);
 const builtin *builtin_in(const builtin *list, const char *p, size_t n); /* list ends with a NULL name */
-extern const builtin filters_text[], filters_list[], filters_value[], tests[], globals[];
+extern const builtin filters_text[], filters_list[], filters_value[], template_tests[], template_globals[];
 
 bool put_time(run *r, const text *format, const leat_template_time *time);
 

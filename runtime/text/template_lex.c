@@ -43,7 +43,7 @@ static size_t spaces(const lexer *s, size_t at) { /* how many bytes of white spa
     while (i < s->n) {
         uint32_t cp;
         size_t length = utf8_decode(s->p + i, s->n - i, &cp);
-        if (!is_space(cp)) break;
+        if (!text_is_space(cp)) break;
         i += length;
     }
     return i - at;
@@ -56,7 +56,7 @@ static size_t before_spaces(const char *p, size_t from, size_t to) {
         uint32_t cp;
         while (i > from && ((unsigned char)p[i] & 0xC0) == 0x80) i--;
         utf8_decode(p + i, to - i, &cp);
-        if (!is_space(cp)) break;
+        if (!text_is_space(cp)) break;
         to = i;
     }
     return to;

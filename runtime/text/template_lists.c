@@ -68,7 +68,7 @@ static bool reverse(ARGS) {
     if (self.type == V_STRING) {
         for (size_t i = n; i-- > 0;)
             if (!put_text(r, v[i].s)) return false;
-        return take(r, from, out);
+        return take_text(r, from, out);
     }
     if (!v_list(r, GENERATOR, n, out)) return false;
     for (size_t i = 0; i < n; i++) out->l->v[i] = v[n - 1 - i];
@@ -266,7 +266,7 @@ static bool join(ARGS) {
         if (i && separator.type != V_MISSING && !put_value(r, separator)) return false;
         if (!get_path(r, v[i], arg[1], v_missing, &x) || !put_value(r, x)) return false;
     }
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 /* ---- cutting into rows ---- */

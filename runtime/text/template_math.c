@@ -286,7 +286,7 @@ static bool repeat(run *r, value v, int64_t times, value *out) {
             return run_error(r, LEAT_E_LIMIT, "the template makes too long a text");
         for (int64_t i = 0; i < times; i++)
             if (!put_text(r, v.s)) return false;
-        return take(r, from, out);
+        return take_text(r, from, out);
     }
     if (v.l->n == 0) times = 0;
     if (times > 0 && (uint64_t)times > (uint64_t)10 * TEMPLATE_RANGE_MAX / v.l->n)

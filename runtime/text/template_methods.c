@@ -205,7 +205,7 @@ static bool join(ARGS) {
                              value_type_name(v[i]));
         if ((i && !put_text(r, self.s)) || !put_text(r, v[i].s)) return false;
     }
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 static bool remove_affix(run *r, value self, value affix, bool end, value *out) {
@@ -269,7 +269,7 @@ static bool pad(run *r, value self, const value *arg, int side, value *out) {
     if (!put_range(r, s, (size_t)skip, s->n - (size_t)skip)) return false;
     for (int64_t i = left; i < total; i++)
         if (!put_text(r, fill)) return false;
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 static bool ljust(ARGS) {
@@ -302,7 +302,7 @@ static bool all_are(const text *s, unsigned what) {
         i += utf8_decode(s->p + i, s->n - i, &cp);
         enum unicode_class k = unicode_class_of(cp);
         unsigned is = (k == UNICODE_LETTER ? IS_LETTER : 0u) | (k == UNICODE_NUMBER ? IS_NUMBER : 0u) |
-                      (is_space(cp) ? IS_SPACE : 0u) | (cp < 0x80 ? IS_ASCII : 0u) |
+                      (text_is_space(cp) ? IS_SPACE : 0u) | (cp < 0x80 ? IS_ASCII : 0u) |
                       (cp == '_' ? IS_UNDERSCORE : 0u);
         if (!(is & what)) return false;
     }

@@ -9,12 +9,12 @@
 #include "utf8.h"
 
 static bool put_word(run *r, const char *s) {
-    return put(r, s, strlen(s), false);
+    return put_bytes(r, s, strlen(s), false);
 }
 
 static bool put_float(run *r, double d) {
     char digits[NUMBER_BYTES];
-    return put(r, digits, number_repr(d, digits), false);
+    return put_bytes(r, digits, number_repr(d, digits), false);
 }
 
 static bool hidden(uint32_t cp) {
@@ -44,15 +44,15 @@ static bool put_escape(run *r, bool content, const char *format, unsigned v) {
 static bool put_quoted(run *r, const text *s) {
     bool single = memchr(s->p, '\'', s->n) != NULL, both = single && memchr(s->p, '"', s->n);
     char quote = single && !both ? '"' : '\'';
-    if (!put(r, &quote, 1, false)) return false;
+    if (!put_bytes(r, &quote, 1, false)) return false;
     for (size_t i = 0; i < s->n;) {
         uint32_t cp;
         size_t length = utf8_decode(s->p + i, s->n - i, &cp);
         bool content = content_at(s, i), ok;
         if (cp == '\\' || cp == (unsigned char)quote)
-            ok = put(r, "\\", 1, content) && put_range(r, s, i, 1);
+            ok = put_bytes(r, "\\", 1, content) && put_range(r, s, i, 1);
         else if (cp == '\n' || cp == '\r' || cp == '\t')
-            ok = put(r, cp == '\n' ? "\\n" : cp == '\r' ? "\\r" : "\\t", 2, content);
+            ok = put_bytes(r, cp == '\n' ? "\\n" : cp == '\r' ? "\\r" : "\\t", 2, content);
         else if (!hidden(cp))
             ok = put_range(r, s, i, length);
         else
@@ -60,12 +60,12 @@ static bool put_quoted(run *r, const text *s) {
         if (!ok) return false;
         i += length;
     }
-    return put(r, &quote, 1, false);
+    return put_bytes(r, &quote, 1, false);
 }
 
 /* The string in JSON's quotes. */
 static bool put_json_string(run *r, const text *s, bool ascii) {
-    if (!put(r, "\"", 1, false)) return false;
+    if (!put_bytes(r, "\"", 1, false)) return false;
     for (size_t i = 0; i < s->n;) {
         size_t length = 1, plain = i;
         uint32_t cp;
@@ -81,10 +81,10 @@ static bool put_json_string(run *r, const text *s, bool ascii) {
         length = utf8_decode(s->p + i, s->n - i, &cp);
         char quoted[16];
         size_t n = json_quote(s->p + i, length, ascii, quoted, sizeof quoted);
-        if (!put(r, quoted + 1, n - 2, content_at(s, i))) return false;
+        if (!put_bytes(r, quoted + 1, n - 2, content_at(s, i))) return false;
         i += length;
     }
-    return put(r, "\"", 1, false);
+    return put_bytes(r, "\"", 1, false);
 }
 
 static bool put_items(run *r, const list *l, const char *open, const char *close, unsigned depth) {
@@ -154,7 +154,7 @@ bool value_text(run *r, value v, const text **out) {
         *out = v.s;
         return true;
     }
-    if (!put_value(r, v) || !take(r, from, &s)) return false;
+    if (!put_value(r, v) || !take_text(r, from, &s)) return false;
     *out = s.s;
     return true;
 }

@@ -79,7 +79,7 @@ static bool run_scoped(run *r, const node *body) {
 /* What a body prints, as a string. */
 static bool run_captured(run *r, const node *body, value *out) {
     size_t from = r->n_out;
-    return run_scoped(r, body) && take(r, from, out);
+    return run_scoped(r, body) && take_text(r, from, out);
 }
 
 /* ---- loops ---- */
@@ -92,7 +92,7 @@ static bool select_items(run *r, const node *n, value **items, size_t *count) {
     if (!v_list(r, LIST, *count, &kept) || !push_scope(r, outer)) return false;
     for (size_t i = 0; i < *count; i++) {
         r->top->n = 0;
-        if (!run_assign(r, n->b, (*items)[i]) || !eval(r, n->c, &test)) return false;
+        if (!run_assign(r, n->b, (*items)[i]) || !eval_node(r, n->c, &test)) return false;
         if (value_truth(&test)) kept.l->v[used++] = (*items)[i];
     }
     r->top = outer;
@@ -146,7 +146,7 @@ bool run_loop_again(run *r, const loop *l, const call *c, value *out) {
     if (r->calls >= TEMPLATE_CALLS_MAX) return run_error(r, LEAT_E_LIMIT, "loops call themselves too deeply");
     r->calls++;
     r->top = l->scope;
-    bool ok = run_for(r, l->def, c->v[0], l->depth + 1) && take(r, from, out);
+    bool ok = run_for(r, l->def, c->v[0], l->depth + 1) && take_text(r, from, out);
     r->top = outer;
     r->jump = jump;
     r->calls--;
@@ -186,7 +186,7 @@ static bool bind_parameters(run *r, const macro *m, const call *c, bool *used) {
         if (given) {
             v = *given;
         } else if (p->a) {
-            if (!eval(r, p->a, &v)) return false;
+            if (!eval_node(r, p->a, &v)) return false;
         } else {
             if (!v_undefined(r, "a parameter of the macro was not provided", &v)) return false;
         }
@@ -246,7 +246,7 @@ bool run_macro(run *r, const macro *m, const call *c, value *out) {
     r->calls--;
     r->top = outer;
     r->here = here;
-    return ok && take(r, from, out);
+    return ok && take_text(r, from, out);
 }
 
 /* ---- statements ---- */
@@ -254,7 +254,7 @@ bool run_macro(run *r, const macro *m, const call *c, value *out) {
 static bool run_if(run *r, const node *n) {
     for (;;) {
         value test;
-        if (!eval(r, n->a, &test)) return false;
+        if (!eval_node(r, n->a, &test)) return false;
         if (value_truth(&test)) return run_body(r, n->list);
         if (!n->d) return true;
         if (n->d->kind != S_IF || !n->d->flag) return run_body(r, n->d);
@@ -266,7 +266,7 @@ static bool run_if(run *r, const node *n) {
 static bool run_filtered(run *r, const node *n, value *out) {
     value outer = r->here;
     if (!run_captured(r, n->list, &r->here)) return false;
-    bool ok = eval(r, n->a, out);
+    bool ok = eval_node(r, n->a, out);
     r->here = outer;
     return ok;
 }
@@ -278,7 +278,7 @@ static bool run_with(run *r, const node *n) {
     for (const node *e = n->a; ok && e; e = e->next, target = target->next) {
         value v;
         r->top = outer; /* the values don't see one another */
-        ok = eval(r, e, &v);
+        ok = eval_node(r, e, &v);
         r->top = inner;
         ok = ok && run_assign(r, target, v);
     }
@@ -294,18 +294,18 @@ static bool run_statement(run *r, const node *n) {
     case S_TEXT: return put_text(r, n->v.s);
     case S_PRINT:
         for (const node *e = n->a; e; e = e->next)
-            if (!eval(r, e, &v) || !put_value(r, v)) return false;
+            if (!eval_node(r, e, &v) || !put_value(r, v)) return false;
         return true;
     case S_IF: return run_if(r, n);
-    case S_FOR: return eval(r, n->a, &v) && run_for(r, n, v, 0);
-    case S_SET: return eval(r, n->a, &v) && run_assign(r, n->b, v);
+    case S_FOR: return eval_node(r, n->a, &v) && run_for(r, n, v, 0);
+    case S_SET: return eval_node(r, n->a, &v) && run_assign(r, n->b, v);
     case S_SET_BLOCK: return run_filtered(r, n, &v) && run_assign(r, n->b, v);
     case S_FILTER: return run_filtered(r, n, &v) && put_value(r, v);
     case S_MACRO:
         if (!(m = run_alloc(r, 1, sizeof *m))) return false;
         *m = (macro){n, r->top};
         return scope_set(r, r->top, n->name, (value){.type = V_MACRO, .m = m});
-    case S_CALL: return eval(r, n, &v) && put_value(r, v);
+    case S_CALL: return eval_node(r, n, &v) && put_value(r, v);
     case S_WITH: return run_with(r, n);
     case S_SCOPE: return run_scoped(r, n->list);
     case S_BREAK:

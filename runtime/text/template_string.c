@@ -20,7 +20,7 @@ size_t text_offset(const text *s, size_t index) {
     return i;
 }
 
-bool is_space(uint32_t cp) { /* str.isspace */
+bool text_is_space(uint32_t cp) { /* str.isspace */
     if (cp < 0x80) return cp == ' ' || (cp >= 9 && cp <= 13) || (cp >= 28 && cp <= 31);
     return cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 ||
            cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
@@ -44,7 +44,7 @@ size_t text_find(const text *s, const text *what, size_t from) {
 
 /* Is the character p[0..n) one of those in `chars`, or white space if that is NULL? */
 static bool stripped(const char *p, size_t n, uint32_t cp, const text *chars) {
-    if (!chars) return is_space(cp);
+    if (!chars) return text_is_space(cp);
     for (size_t i = 0; i < chars->n;) {
         uint32_t c;
         size_t length = utf8_decode(chars->p + i, chars->n - i, &c);
@@ -97,7 +97,7 @@ static bool add_part(run *r, parts *k, size_t from, size_t to) {
 static size_t space_at(const text *s, size_t i) { /* its length, 0 if there is none */
     uint32_t cp;
     size_t n = utf8_decode(s->p + i, s->n - i, &cp);
-    return is_space(cp) ? n : 0;
+    return text_is_space(cp) ? n : 0;
 }
 
 static bool split_words(run *r, const text *s, int64_t max, parts *k) {
@@ -183,7 +183,7 @@ bool text_replace(run *r, const text *s, const text *from, const text *to, int64
         if (!put_range(r, s, at, length)) return false;
         at += length;
     }
-    return put_range(r, s, at, s->n - at) && take(r, start, out);
+    return put_range(r, s, at, s->n - at) && take_text(r, start, out);
 }
 
 /* ---- upper and lower case ---- */
@@ -252,5 +252,5 @@ bool text_case(run *r, const text *s, case_change how, value *out) {
         after = cased;
         i += length;
     }
-    return take(r, start, out);
+    return take_text(r, start, out);
 }

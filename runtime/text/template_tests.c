@@ -123,7 +123,7 @@ static bool test_lower(ARGS) {
     return true;
 }
 
-const builtin tests[] = {
+const builtin template_tests[] = {
     {"defined", test_defined, ""},
     {"undefined", test_undefined, ""},
     {"none", test_none, ""},
@@ -257,10 +257,10 @@ static bool strftime_now(ARGS) {
     if (arg[0].type != V_STRING) return run_error(r, LEAT_E_TEMPLATE, "strftime_now() needs a format");
     if (r->now.year == 0)
         return run_error(r, LEAT_E_TEMPLATE, "strftime_now() is asked, but the time was not given");
-    return put_time(r, arg[0].s, &r->now) && take(r, from, out);
+    return put_time(r, arg[0].s, &r->now) && take_text(r, from, out);
 }
 
-const builtin globals[] = {
+const builtin template_globals[] = {
     {"range", range, "start stop step"},
     {"dict", dict_function, NULL},
     {"namespace", namespace_function, NULL},
@@ -286,9 +286,9 @@ const builtin *find_filter(const char *p, size_t n) {
 }
 
 const builtin *find_test(const char *p, size_t n) {
-    return builtin_in(tests, p, n);
+    return builtin_in(template_tests, p, n);
 }
 
 const builtin *find_global(const char *p, size_t n) {
-    return builtin_in(globals, p, n);
+    return builtin_in(template_globals, p, n);
 }

@@ -40,7 +40,7 @@ static bool title(ARGS) {
     for (size_t i = 0; i <= s->n;) {
         uint32_t cp = ' ';
         size_t length = i < s->n ? utf8_decode(s->p + i, s->n - i, &cp) : 1;
-        if (is_space(cp) || (cp < 0x80 && cp && strchr("-({[<", (int)cp))) {
+        if (text_is_space(cp) || (cp < 0x80 && cp && strchr("-({[<", (int)cp))) {
             value word, changed;
             if (!v_slice(r, s, start, i - start, &word) || !text_case(r, word.s, CASE_CAPITALIZE, &changed) ||
                 !put_text(r, changed.s) || (i < s->n && !put_range(r, s, i, length)))
@@ -49,7 +49,7 @@ static bool title(ARGS) {
         }
         i += length;
     }
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 static bool trim(ARGS) {
@@ -114,13 +114,14 @@ static bool indent(ARGS) {
             i += utf8_decode(s->p + i, s->n - i, &cp);
             continue;
         }
-        if (lines && (!put(r, "\n", 1, false) || ((i > start || blank) && !put_text(r, pad)))) return false;
+        if (lines && (!put_bytes(r, "\n", 1, false) || ((i > start || blank) && !put_text(r, pad))))
+            return false;
         if (!put_range(r, s, start, i - start)) return false;
         lines++;
         i += end;
         start = i;
     }
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 static bool truncate(ARGS) {
@@ -145,7 +146,7 @@ static bool truncate(ARGS) {
         if (!text_split(r, kept.s, &space, 1, true, &parts)) return false;
         kept = parts.l->v[0];
     }
-    return put_text(r, kept.s) && put_text(r, end) && take(r, from, out);
+    return put_text(r, kept.s) && put_text(r, end) && take_text(r, from, out);
 }
 
 static bool wordcount(ARGS) {
@@ -176,11 +177,11 @@ static bool center(ARGS) {
         return run_error(r, LEAT_E_TEMPLATE, "center() needs a whole number");
     int64_t n = (int64_t)text_length(s), pad = width > n ? width - n : 0, left = pad / 2 + (pad & width & 1);
     for (int64_t i = 0; i < left; i++)
-        if (!put(r, " ", 1, false)) return false;
+        if (!put_bytes(r, " ", 1, false)) return false;
     if (!put_text(r, s)) return false;
     for (int64_t i = left; i < pad; i++)
-        if (!put(r, " ", 1, false)) return false;
-    return take(r, from, out);
+        if (!put_bytes(r, " ", 1, false)) return false;
+    return take_text(r, from, out);
 }
 
 static bool escape(ARGS) {
@@ -196,9 +197,9 @@ static bool escape(ARGS) {
                              : s->p[i] == '\'' ? "&#39;"
                                                : NULL;
         bool content = s->marks ? s->marks[i] : s->content;
-        if (!(entity ? put(r, entity, strlen(entity), content) : put_range(r, s, i, 1))) return false;
+        if (!(entity ? put_bytes(r, entity, strlen(entity), content) : put_range(r, s, i, 1))) return false;
     }
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 static bool striptags(ARGS) {
@@ -215,16 +216,16 @@ static bool striptags(ARGS) {
             continue;
         }
         size_t n = utf8_decode(s->p + i, s->n - i, &cp);
-        if (is_space(cp)) {
+        if (text_is_space(cp)) {
             space = true;
         } else {
-            if (space && r->n_out > from && !put(r, " ", 1, false)) return false;
+            if (space && r->n_out > from && !put_bytes(r, " ", 1, false)) return false;
             space = false;
             if (!put_range(r, s, i, n)) return false;
         }
         i += n;
     }
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 static bool urlencode(ARGS) {
@@ -238,10 +239,10 @@ static bool urlencode(ARGS) {
         char code[3] = {'%', hex[b >> 4], hex[b & 15]};
         bool plain =
             (b >= '0' && b <= '9') || ((b | 32) >= 'a' && (b | 32) <= 'z') || (b && strchr("_.-~/", b));
-        if (!(plain ? put_range(r, s, i, 1) : put(r, code, 3, s->marks ? s->marks[i] : s->content)))
+        if (!(plain ? put_range(r, s, i, 1) : put_bytes(r, code, 3, s->marks ? s->marks[i] : s->content)))
             return false;
     }
-    return take(r, from, out);
+    return take_text(r, from, out);
 }
 
 static bool format(ARGS) {

@@ -324,7 +324,7 @@ static bool make_room(run *r, size_t n) {
     return true;
 }
 
-bool put(run *r, const char *p, size_t n, bool content) {
+bool put_bytes(run *r, const char *p, size_t n, bool content) {
     if (!make_room(r, n) || !run_step(r, n)) return false;
     if (n == 0) return true;
     memcpy(r->out + r->n_out, p, n);
@@ -334,7 +334,7 @@ bool put(run *r, const char *p, size_t n, bool content) {
 }
 
 bool put_range(run *r, const text *s, size_t from, size_t n) {
-    if (!put(r, s->p + from, n, s->content)) return false;
+    if (!put_bytes(r, s->p + from, n, s->content)) return false;
     if (s->marks && n) memcpy(r->marks + r->n_out - n, s->marks + from, n);
     return true;
 }
@@ -345,7 +345,7 @@ bool put_text(run *r, const text *s) {
 
 bool put_code_point(run *r, uint32_t cp, bool content) {
     char bytes[4];
-    return put(r, bytes, utf8_encode(cp, bytes), content);
+    return put_bytes(r, bytes, utf8_encode(cp, bytes), content);
 }
 
 bool put_format(run *r, const char *format, ...) {
@@ -354,7 +354,7 @@ bool put_format(run *r, const char *format, ...) {
     va_start(args, format);
     int n = vsnprintf(made, sizeof made, format, args);
     va_end(args);
-    return put(r, made, n < 0 ? 0 : (size_t)n < sizeof made ? (size_t)n : sizeof made - 1, false);
+    return put_bytes(r, made, n < 0 ? 0 : (size_t)n < sizeof made ? (size_t)n : sizeof made - 1, false);
 }
 
 /* Uniform strings, the usual ones, need no marks. */
@@ -368,7 +368,7 @@ static bool keep_marks(run *r, const uint8_t *marks, size_t n, text *s) {
     return true;
 }
 
-bool take(run *r, size_t from, value *out) {
+bool take_text(run *r, size_t from, value *out) {
     text s = {.n = r->n_out - from};
     char *copy = arena_alloc(&r->a, s.n + 1);
     if (!copy) return run_no_memory(r);
@@ -403,7 +403,7 @@ bool text_concat(run *r, const text *a, const text *b, value *out) {
     if (a->n + b->n > r->out_max) return run_error(r, LEAT_E_LIMIT, "the template makes too long a text");
     if (a->n + b->n < SHORT) {
         size_t from = r->n_out;
-        return put_text(r, a) && put_text(r, b) && take(r, from, out);
+        return put_text(r, a) && put_text(r, b) && take_text(r, from, out);
     }
     if (!room || a->p != room->p || a->n != room->used || b->n > room->capacity - room->used) {
         if (!(room = run_alloc(r, 1, sizeof *room)) || !run_step(r, a->n)) return false;

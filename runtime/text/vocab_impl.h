@@ -153,6 +153,7 @@ typedef struct tokenization {
     const vocab *v;
     int32_t *tokens;
     size_t capacity, count;
+    const uint8_t *marks; /* of vocab_tokenize_marked, or NULL */
     merger m;
 } tokenization;
 
