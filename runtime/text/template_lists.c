@@ -109,13 +109,26 @@ static bool fold_case(run *r, value v, bool case_sensitive, value *out) {
     return case_sensitive || v.type != V_STRING || text_case(r, v.s, CASE_LOWER, out);
 }
 
+/* One key of an element, or a list of them for attributes separated by commas. */
+static bool get_key(run *r, value v, value path, bool case_sensitive, value *out) {
+    value names, part;
+    text comma = {.p = ",", .n = 1};
+    if (path.type != V_STRING || !memchr(path.s->p, ',', path.s->n))
+        return get_path(r, v, path, v_missing, &part) && fold_case(r, part, case_sensitive, out);
+    if (!text_split(r, path.s, &comma, -1, false, &names) || !v_list(r, LIST, names.l->n, out)) return false;
+    for (size_t i = 0; i < names.l->n; i++)
+        if (!get_path(r, v, names.l->v[i], v_missing, &part) ||
+            !fold_case(r, part, case_sensitive, &out->l->v[i]))
+            return false;
+    return true;
+}
+
 /* The keys by which elements are sorted or told apart. */
 static bool make_keys(run *r, const value *v, size_t n, value path, bool case_sensitive, value **out) {
     value *keys = run_alloc(r, n, sizeof *keys);
     if (!keys) return false;
     for (size_t i = 0; i < n; i++)
-        if (!get_path(r, v[i], path, v_missing, &keys[i]) || !fold_case(r, keys[i], case_sensitive, &keys[i]))
-            return false;
+        if (!get_key(r, v[i], path, case_sensitive, &keys[i])) return false;
     *out = keys;
     return true;
 }

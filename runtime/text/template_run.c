@@ -1,6 +1,7 @@
 /* Statements of a template, carried out by walking the tree: output, conditions, loops, assignments, macros.
  * A scope is a list of variables with a parent; the outermost are run.globals. break and continue travel
  * upwards as run.jump. Called by template.c; calls template_eval.c. */
+#include <stdio.h>
 #include <string.h>
 
 #include "template_impl.h"
@@ -188,7 +189,11 @@ static bool bind_parameters(run *r, const macro *m, const call *c, bool *used) {
         } else if (p->a) {
             if (!eval_node(r, p->a, &v)) return false;
         } else {
-            if (!v_undefined(r, "a parameter of the macro was not provided", &v)) return false;
+            char hint[100];
+            snprintf(hint, sizeof hint, "parameter '%.60s' was not provided", p->name->text.p);
+            const char *kept = arena_copy(&r->a, hint, strlen(hint));
+            if (!kept) return run_no_memory(r);
+            if (!v_undefined(r, kept, &v)) return false;
         }
         if (!scope_set(r, r->top, p->name, v)) return false;
     }
@@ -206,19 +211,17 @@ static bool bind_parameters(run *r, const macro *m, const call *c, bool *used) {
                              m->def->name->text.p, i);
         if (!v_list(r, TUPLE, c->n - i, &rest) || !scope_set(r, r->top, r->t->varargs, rest)) return false;
         memcpy(rest.l->v, c->v + i, (c->n - i) * sizeof *c->v);
-    } else {
+    } else if (mentions(m->def->list, r->t->varargs, 0)) {
         value rest;
         if (!v_list(r, TUPLE, 0, &rest) || !scope_set(r, r->top, r->t->varargs, rest)) return false;
     }
     return true;
 }
 
+/* The keywords that no parameter took. */
 static bool bind_keywords(run *r, const macro *m, const call *c, const bool *used) {
     value rest, key;
-    bool wanted = false, any = false;
-    for (size_t i = 0; i < c->n_kw; i++) any = any || !used[i];
-    if (!any) return true;
-    wanted = mentions(m->def->list, r->t->kwargs, 0);
+    bool wanted = mentions(m->def->list, r->t->kwargs, 0);
     if (!v_dict(r, V_DICT, &rest)) return false;
     for (size_t i = 0; i < c->n_kw; i++) {
         if (used[i]) continue;
@@ -228,7 +231,7 @@ static bool bind_keywords(run *r, const macro *m, const call *c, const bool *use
                              m->def->name->text.p, (int)(s.n < 60 ? s.n : 60), s.p);
         if (!v_copy(r, s.p, s.n, false, &key) || !dict_set(r, rest.o, key, c->kw[i].v)) return false;
     }
-    return scope_set(r, r->top, r->t->kwargs, rest);
+    return !wanted || scope_set(r, r->top, r->t->kwargs, rest);
 }
 
 bool run_macro(run *r, const macro *m, const call *c, value *out) {

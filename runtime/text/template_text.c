@@ -41,9 +41,13 @@ static bool title(ARGS) {
         uint32_t cp = ' ';
         size_t length = i < s->n ? utf8_decode(s->p + i, s->n - i, &cp) : 1;
         if (text_is_space(cp) || (cp < 0x80 && cp && strchr("-({[<", (int)cp))) {
-            value word, changed;
-            if (!v_slice(r, s, start, i - start, &word) || !text_case(r, word.s, CASE_CAPITALIZE, &changed) ||
-                !put_text(r, changed.s) || (i < s->n && !put_range(r, s, i, length)))
+            text word = {.p = s->p + start, .n = i - start};
+            size_t letter = text_offset(&word, 1);
+            value one, rest;
+            if (!v_slice(r, s, start, letter, &one) || !text_case(r, one.s, CASE_UPPER, &one) ||
+                !v_slice(r, s, start + letter, word.n - letter, &rest) ||
+                !text_case(r, rest.s, CASE_LOWER, &rest) || !put_text(r, one.s) || !put_text(r, rest.s) ||
+                (i < s->n && !put_range(r, s, i, length)))
                 return false;
             start = i + length;
         }
