@@ -315,6 +315,9 @@ static bool call_node(run *r, const node *n, value caller, value *out) {
 static bool filter_node(run *r, const node *n, value *out) {
     value self;
     call c;
+    if (!n->fn)
+        return run_error(r, LEAT_E_TEMPLATE, "there is no %s called %.60s",
+                         n->kind == E_TEST ? "test" : "filter", n->name->text.p);
     if (!eval_node(r, n->a, &self) || !eval_arguments(r, n, v_missing, &c)) return false;
     r->at = n->at;
     return builtin_call(r, n->fn, self, &c, out);
