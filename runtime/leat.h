@@ -384,6 +384,85 @@ LEAT_API leat_status leat_rendering_tokenize(const leat_rendering *r, const leat
                                              leat_token *tokens, size_t capacity, size_t *count,
                                              leat_error *e);
 
+/* ---- conversations ---- */
+
+/* A conversation over a session: messages in, replies out, with the model's chat template. Of each turn only
+ * what the session does not hold already is evaluated. Uses its session and sampler alone while it is open;
+ * one thread at a time. */
+typedef struct leat_chat leat_chat;
+
+typedef struct leat_chat_params {
+    const leat_template *chat_template; /* NULL: the model's; must outlive the chat */
+    const char *tools;                  /* a JSON array of tools, or NULL */
+    const char *variables;              /* a JSON object of more variables for the template, like
+                                           {"enable_thinking": false}, or NULL */
+    const char *const *stop;            /* n_stop texts that end a reply and are not part of it */
+    size_t n_stop;
+    bool context_shift; /* when the context is full, leave out the oldest turns, but not the system prompt */
+    leat_template_params *params; /* the clock for the template, or NULL */
+} leat_chat_params;
+LEAT_API void leat_chat_params_default(leat_chat_params *p);
+
+LEAT_API leat_status leat_chat_open(leat_session *session, leat_sampler *sampler,
+                                    const leat_chat_params *params, leat_chat **out, leat_error *e);
+LEAT_API void leat_chat_close(leat_chat *chat);
+/* Without a template, as for base models, messages are put one after the other and the model goes on from
+ * there. */
+LEAT_API bool leat_chat_has_template(const leat_chat *chat);
+/* Does the template know of reasoning, as with <think>? */
+LEAT_API bool leat_chat_can_reason(const leat_chat *chat);
+
+/* Appends a message: role "system", "user", "assistant" or "tool" with a text; or a whole message as JSON, an
+ * object with role, content, tool_calls, reasoning_content, ... */
+LEAT_API leat_status leat_chat_add(leat_chat *chat, const char *role, const char *text, size_t n,
+                                   leat_error *e);
+LEAT_API leat_status leat_chat_add_json(leat_chat *chat, const char *message, size_t n, leat_error *e);
+LEAT_API size_t leat_chat_count(const leat_chat *chat);
+/* The i-th message as JSON, valid until the chat changes; {NULL, 0} past the end. */
+LEAT_API leat_str leat_chat_message(const leat_chat *chat, size_t i);
+/* Forgets messages from the i-th on: to say something else, to have the last reply again. */
+LEAT_API void leat_chat_truncate(leat_chat *chat, size_t i);
+/* New variables for the template, as in the params; NULL: none. */
+LEAT_API leat_status leat_chat_set_variables(leat_chat *chat, const char *variables, leat_error *e);
+
+typedef enum leat_piece_kind {
+    LEAT_PIECE_CONTENT,
+    LEAT_PIECE_REASONING, /* what the model thinks, not what it says */
+    LEAT_PIECE_TOOL_CALL  /* one whole call: {"name": "...", "arguments": {...}} */
+} leat_piece_kind;
+/* Gets a reply as it comes, in whole characters. False ends the reply there. */
+typedef bool leat_piece_fn(void *user, leat_piece_kind kind, leat_str text);
+
+typedef enum leat_chat_end {
+    LEAT_CHAT_DONE,   /* the model ended its turn */
+    LEAT_CHAT_STOP,   /* a stop text */
+    LEAT_CHAT_LENGTH, /* max_tokens */
+    LEAT_CHAT_FULL,   /* the context is full */
+    LEAT_CHAT_ENDED   /* the caller: its function said so, or leat_session_cancel */
+} leat_chat_end;
+
+typedef struct leat_reply_params {
+    int64_t max_tokens; /* < 0: no limit but the context */
+    leat_piece_fn *piece;
+    leat_progress_fn *progress; /* of evaluating the prompt, in tokens */
+    void *user;                 /* of both */
+} leat_reply_params;
+
+typedef struct leat_reply_result {
+    leat_chat_end end;
+    size_t n_prompt; /* tokens of the prompt, and how many of them the session held already */
+    size_t n_cached;
+    size_t n_generated;
+    size_t n_tool_calls;
+    size_t n_dropped; /* messages left out to make room, in all */
+} leat_reply_result;
+
+/* Has the model answer, and appends its answer as a message: content, reasoning_content and tool_calls. What
+ * was said before an interruption is kept. LEAT_E_CONTEXT: the conversation does not fit; nothing was
+ * evaluated or forgotten. LEAT_E_TEMPLATE: the template refused the messages. */
+LEAT_API leat_status leat_chat_reply(leat_chat *chat, const leat_reply_params *params,
+                                     leat_reply_result *result, leat_error *e);
+
 /* ---- quantizing ---- */
 
 typedef struct leat_quantize_params {

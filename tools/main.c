@@ -18,6 +18,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
+    {"chat", command_chat, "have a conversation"},
     {"run", command_run, "complete a text"},
     {"bench", command_bench, "measure how fast models run, and how near to the memory's speed"},
     {"info", command_info, "show what is in a model file"},

@@ -195,6 +195,7 @@ static leat_status add_value(parser *s, json_value *parent, json_value **out) {
     if (!v) return no_memory(s);
     if (parent && parent->type == JSON_OBJECT && (status = member_name(s, v))) return status;
     if ((status = begin_value(s, v))) return status;
+    v->end = s->at; /* of an array or object, until it is closed */
     v->parent = parent;
     if (parent) {
         if (parent->last)
@@ -233,6 +234,7 @@ static leat_status after_value(parser *s, json_value **v, size_t *depth, bool fr
             return LEAT_OK;
         }
         s->at++;
+        open->end = s->at;
         --*depth;
         empty = false;
     }

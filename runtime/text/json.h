@@ -33,7 +33,7 @@ typedef struct json_value {
     size_t count;    /* elements of an array, members of an object, also those with the same name */
     struct json_value *first, *next, *last; /* children; the next of the same parent */
     struct json_value *parent;
-    size_t at; /* byte of the source where it starts */
+    size_t at, end; /* bytes of the source: it is p[at..end) */
 } json_value;
 
 /* Parses the n bytes at p, all of which must be one value with white space around. The tree lives in `a`. On

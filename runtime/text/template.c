@@ -101,6 +101,10 @@ void template_free(leat_template *t) {
     mem_free(t);
 }
 
+str template_source(const leat_template *t) {
+    return (str){t->source, t->n};
+}
+
 leat_status template_default(leat_template *t, const char *word, str s, leat_error *e) {
     struct template_default *d = arena_alloc(&t->a, sizeof *d);
     const name *n = template_intern(t, word, strlen(word));

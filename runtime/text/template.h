@@ -36,6 +36,9 @@ leat_status template_compile(const char *source, size_t n, const char *what, lea
                              leat_error *e);
 void template_free(leat_template *t);
 
+/* As it was given, but for its newlines. */
+str template_source(const leat_template *t);
+
 /* A string variable for contexts that don't set it, like bos_token. Only before the first rendering. */
 leat_status template_default(leat_template *t, const char *name, str text, leat_error *e);
 
