@@ -245,6 +245,7 @@ leat_status chat_reply(leat_chat *c, const leat_reply_params *params, leat_reply
     leat_token *prompt = NULL;
     size_t n = 0;
     bool thinking = false, evaluated = false;
+    if (c->n_messages == 0) return error_set(e, LEAT_E_STATE, "there is no message to reply to");
     leat_status status = fitting_prompt(&a, &prompt, &n, &thinking, e);
     if (status) goto done;
     if ((status = leat_decoder_open(leat_session_model(c->session), false, &decoder, e))) goto done;
