@@ -83,7 +83,7 @@ static leat_status push_text(answer *a, const char *p, size_t n, bool end, leat_
     }
     size_t give = a->tail.n - keep;
     leat_status status = reply_push(a->parts, a->tail.p, give, e);
-    memmove(a->tail.p, a->tail.p + give, keep);
+    if (keep) memmove(a->tail.p, a->tail.p + give, keep);
     a->tail.n = keep;
     return status;
 }

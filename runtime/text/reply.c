@@ -136,6 +136,7 @@ static void give(reply *r, size_t n) {
 
 static void drop(reply *r, size_t n) {
     r->searched = 0;
+    if (n == 0) return;
     memmove(r->held, r->held + n, r->n - n);
     r->n -= n;
 }

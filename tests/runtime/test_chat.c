@@ -65,7 +65,7 @@ static leat_status reply_to(talk *k, const char *text, int64_t max_tokens, leat_
 static void turns(test *t) {
     talk k, fresh;
     leat_error e;
-    char first[2000];
+    char first[sizeof k.said];
     if (!open_talk(t, &k, 512, NULL)) return;
     CHECK(t, leat_chat_has_template(k.chat) && !leat_chat_can_reason(k.chat));
     CHECK_EQ(t, reply_to(&k, "Tell me a story about a fox.", 30, &e), LEAT_OK);
@@ -106,7 +106,7 @@ static void ends(test *t) {
     leat_chat_params params;
     talk k;
     leat_error e;
-    char whole[2000];
+    char whole[sizeof k.said];
     if (!open_talk(t, &k, 1024, NULL)) return;
     CHECK_EQ(t, reply_to(&k, "Hello!", -1, &e), LEAT_OK);
     CHECK_EQ(t, k.result.end, LEAT_CHAT_DONE);

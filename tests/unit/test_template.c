@@ -117,6 +117,7 @@ static void errors(test *t) {
 static char *many(const char *before, const char *a, size_t n, const char *after) {
     size_t na = strlen(a);
     char *s = malloc(strlen(before) + n * na + strlen(after) + 1), *p = s;
+    if (!s) return NULL;
     p += sprintf(p, "%s", before);
     for (size_t i = 0; i < n; i++, p += na) memcpy(p, a, na);
     sprintf(p, "%s", after);
