@@ -370,6 +370,7 @@ static bool keep_marks(run *r, const uint8_t *marks, size_t n, text *s) {
 
 bool take_text(run *r, size_t from, value *out) {
     text s = {.n = r->n_out - from};
+    if (s.n == 0) return v_static(r, "", out);
     char *copy = arena_alloc(&r->a, s.n + 1);
     if (!copy) return run_no_memory(r);
     if (s.n) memcpy(copy, r->out + from, s.n);

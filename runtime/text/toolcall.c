@@ -11,6 +11,7 @@
 enum { NESTING_MAX = 32, NAME_MAX_BYTES = 256 };
 
 str str_from(str s, size_t at) {
+    if (!s.p || at == 0) return s;
     return at >= s.n ? (str){s.p + s.n, 0} : (str){s.p + at, s.n - at};
 }
 
