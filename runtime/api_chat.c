@@ -155,11 +155,12 @@ size_t leat_chat_count(const leat_chat *c) {
 }
 
 leat_str leat_chat_message(const leat_chat *c, size_t i) {
-    return i < leat_chat_count(c) ? (leat_str){c->messages[i].p, c->messages[i].n} : (leat_str){NULL, 0};
+    return i < leat_chat_count(c) ? (leat_str){c->messages[i].json.p, c->messages[i].json.n}
+                                  : (leat_str){NULL, 0};
 }
 
 void leat_chat_truncate(leat_chat *c, size_t i) {
-    while (c && c->n_messages > i) mem_free(c->messages[--c->n_messages].p);
+    while (c && c->n_messages > i) mem_free(c->messages[--c->n_messages].json.p);
     if (c && c->n_dropped >= c->n_messages) c->n_dropped = 0;
 }
 

@@ -18,6 +18,11 @@ bool chat_put(chat_text *t, const char *p, size_t n);
 bool chat_puts(chat_text *t, const char *s);
 bool chat_put_quoted(chat_text *t, const char *p, size_t n); /* as a JSON string */
 
+typedef struct chat_message {
+    chat_text json;
+    bool system, user; /* by its role; developer counts as system */
+} chat_message;
+
 struct leat_chat {
     leat_session *session;
     leat_sampler *sampler;
@@ -29,7 +34,7 @@ struct leat_chat {
     char *tools, *variables; /* JSON, or NULL */
     char **stop;
     size_t n_stop;
-    chat_text *messages; /* JSON, each */
+    chat_message *messages;
     size_t n_messages, messages_capacity;
     size_t n_dropped; /* messages at the front that are left out, a system prompt not counted */
     leat_token *held; /* (n_held) what the session holds */
@@ -39,8 +44,6 @@ struct leat_chat {
 /* chat_prompt.c: the messages as tokens, in an array of the caller's to free with mem_free; `thinking` says
  * whether the reply begins in a reasoning section. */
 leat_status chat_prompt(const leat_chat *c, leat_token **tokens, size_t *n, bool *thinking, leat_error *e);
-/* Is message i (of those that are kept) the system prompt? */
-bool chat_is_role(const chat_text *message, const char *role);
 /* Leaves the oldest turn out; false if there is none but the last. */
 bool chat_drop_turn(leat_chat *c);
 

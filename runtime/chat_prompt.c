@@ -42,29 +42,24 @@ bool chat_put_quoted(chat_text *t, const char *p, size_t n) {
     return ok;
 }
 
-/* The role or content of a message, "" if it has none that is a string. The arena holds it. */
-static str member(arena *a, const chat_text *message, const char *key) {
-    const json_value *root, *v = NULL;
-    if (!json_parse(a, "message", message->p, message->n, &root, NULL)) v = json_get(root, key);
-    return v && v->type == JSON_STRING ? v->text : (str){"", 0};
-}
-
-bool chat_is_role(const chat_text *message, const char *role) {
-    arena a;
-    arena_init(&a, CONTEXT_MEMORY_MAX);
-    bool is = str_eq(member(&a, message, "role"), role);
-    arena_free(&a);
-    return is;
+/* The text of a message, "" if its content is no string. The arena holds it; false when there is no memory.
+ */
+static bool content_of(arena *a, const chat_message *m, str *out) {
+    const json_value *root, *v;
+    *out = (str){"", 0};
+    if (json_parse(a, "message", m->json.p, m->json.n, &root, NULL))
+        return false; /* it did parse when it was added */
+    if ((v = json_get(root, "content")) && v->type == JSON_STRING) *out = v->text;
+    return true;
 }
 
 static size_t system_messages(const leat_chat *c) {
-    return c->n_messages > 0 &&
-           (chat_is_role(&c->messages[0], "system") || chat_is_role(&c->messages[0], "developer"));
+    return c->n_messages > 0 && c->messages[0].system;
 }
 
 bool chat_drop_turn(leat_chat *c) {
     size_t system = system_messages(c), i = system + c->n_dropped + 1;
-    while (i < c->n_messages && !chat_is_role(&c->messages[i], "user")) i++;
+    while (i < c->n_messages && !c->messages[i].user) i++;
     if (i >= c->n_messages) return false;
     c->n_dropped = i - system;
     return true;
@@ -77,8 +72,8 @@ static leat_status plain_prompt(const leat_chat *c, chat_text *out, leat_error *
         arena a;
         if (i >= system && i < system + c->n_dropped) continue;
         arena_init(&a, CONTEXT_MEMORY_MAX);
-        str s = member(&a, &c->messages[i], "content");
-        bool ok = chat_put(out, s.p, s.n);
+        str s;
+        bool ok = content_of(&a, &c->messages[i], &s) && chat_put(out, s.p, s.n);
         arena_free(&a);
         if (!ok) return error_set(e, LEAT_E_NOMEM, "out of memory for a prompt");
     }
@@ -96,14 +91,15 @@ static bool put_context(const leat_chat *c, bool merge, chat_text *out) {
         if ((i >= system && i < system + c->n_dropped) || (merge && i == 0)) continue;
         if (!first) ok = ok && chat_puts(out, ",");
         if (merge && first) {
-            str s = member(&a, &c->messages[0], "content"), user = member(&a, &c->messages[i], "content");
+            str s, user;
+            ok = ok && content_of(&a, &c->messages[0], &s) && content_of(&a, &c->messages[i], &user);
             chat_text both = {0};
             ok = ok && chat_put(&both, s.p, s.n) && chat_puts(&both, "\n\n") &&
                  chat_put(&both, user.p, user.n) && chat_puts(out, "{\"role\":\"user\",\"content\":") &&
                  chat_put_quoted(out, both.p, both.n) && chat_puts(out, "}");
             mem_free(both.p);
         } else {
-            ok = ok && chat_put(out, c->messages[i].p, c->messages[i].n);
+            ok = ok && chat_put(out, c->messages[i].json.p, c->messages[i].json.n);
         }
         first = false;
     }

@@ -20,24 +20,28 @@ typedef struct answer {
 
 leat_status chat_add(leat_chat *c, const char *json, size_t n, leat_error *e) {
     const json_value *root;
-    chat_text message = {0};
+    chat_message message = {0};
     arena a;
     arena_init(&a, 1 << 30);
     leat_status status = json_parse(&a, "message", json, n, &root, e);
     const json_value *role = status ? NULL : json_get(root, "role");
     if (!status && (!role || role->type != JSON_STRING))
         status = error_set(e, LEAT_E_VALUE, "a message needs a role");
+    if (!status) {
+        message.user = str_eq(role->text, "user");
+        message.system = str_eq(role->text, "system") || str_eq(role->text, "developer");
+    }
     arena_free(&a);
     if (status) return status;
     if (c->n_messages == c->messages_capacity) {
         size_t capacity = c->messages_capacity ? c->messages_capacity * 2 : 16;
-        chat_text *grown = mem_resize(c->messages, c->n_messages, capacity, sizeof *grown);
+        chat_message *grown = mem_resize(c->messages, c->n_messages, capacity, sizeof *grown);
         if (!grown) return error_set(e, LEAT_E_NOMEM, "out of memory for a message");
         c->messages = grown;
         c->messages_capacity = capacity;
     }
-    if (!chat_put(&message, json, n)) {
-        mem_free(message.p);
+    if (!chat_put(&message.json, json, n)) {
+        mem_free(message.json.p);
         return error_set(e, LEAT_E_NOMEM, "out of memory for a message");
     }
     c->messages[c->n_messages++] = message;
