@@ -18,7 +18,7 @@ static const char usual_context[] =
     "|> \\\"q\\\"\\n\"},"
     "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{"
     "\"a\":[1,2.5,true,\"" SIGN "\"]}}}]}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\","
-                                "\"parameters\":{}}}],\"add_generation_prompt\":true,"
+    "\"parameters\":{}}}],\"add_generation_prompt\":true,"
     "\"bos_token\":\"<s>\",\"x\":3,\"s\":\"a " SIGN " b\"}";
 
 static void fuzz_template(const char *source, size_t n, const char *json, size_t n_json) {
