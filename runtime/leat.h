@@ -69,7 +69,8 @@ typedef enum leat_status {
     LEAT_E_CANCELLED = 29,   /* leat_session_cancel was called */
     LEAT_E_BUSY = 30,        /* the session is in use by another thread */
     LEAT_E_THREAD = 31,      /* a thread could not be started */
-    LEAT_E_LIMIT = 32        /* a limit of this library is exceeded */
+    LEAT_E_LIMIT = 32,       /* a limit of this library is exceeded */
+    LEAT_E_TEMPLATE = 33     /* a chat template is wrong, or refuses what it was given */
 } leat_status;
 
 typedef struct leat_error {
@@ -335,6 +336,143 @@ LEAT_API void leat_sampler_accept(leat_sampler *sampler, leat_token token);
  */
 LEAT_API leat_status leat_sampler_next(leat_sampler *sampler, const leat_session *session, leat_token *out,
                                        leat_error *e);
+
+/* ---- chat templates ---- */
+
+/* A compiled chat template: the Jinja that models ship, as Hugging Face's transformers run it (trim_blocks,
+ * lstrip_blocks, loop controls, tojson with its options, raise_exception, strftime_now, {% generation %};
+ * lists and dicts can't be changed). Immutable: any threads may render it at the same time. */
+typedef struct leat_template leat_template;
+
+/* Compiles n bytes of source, at most 1 MiB. LEAT_E_TEMPLATE names line and column of what is wrong. */
+LEAT_API leat_status leat_template_open(const char *source, size_t n, leat_template **out, leat_error *e);
+/* The template of a model: its default one (name NULL), or one of its others, like "tool_use". Its bos_token,
+ * eos_token and so on are there for contexts that don't bring them. LEAT_E_MISSING if the model has none, as
+ * base models do. The template does not need the model afterwards. */
+LEAT_API leat_status leat_template_open_model(const leat_model *model, const char *name, leat_template **out,
+                                              leat_error *e);
+LEAT_API void leat_template_close(leat_template *t);
+
+/* How values that are no strings are printed. Python is what models are trained with; huggingface.js, a
+ * second implementation, prints true, null and {"a": 1} where Python prints True, None and {'a': 1}, and lets
+ * strings be added to numbers. AUTO: Python for a context with add_generation_prompt, which transformers
+ * always set, else JavaScript. */
+typedef enum leat_template_dialect {
+    LEAT_TEMPLATE_AUTO,
+    LEAT_TEMPLATE_PYTHON,
+    LEAT_TEMPLATE_JAVASCRIPT
+} leat_template_dialect;
+
+typedef struct leat_template_params {
+    leat_template_dialect dialect;
+    int year, month, day, hour, minute, second; /* the time for strftime_now; year 0: the clock, in UTC */
+} leat_template_params;
+LEAT_API void leat_template_params_default(leat_template_params *p);
+
+/* What a template made of a context: a text in stretches, each from the template itself ("control", where
+ * special tokens may be) or from the context ("content", where a person may have typed what looks like one).
+ */
+typedef struct leat_rendering leat_rendering;
+typedef struct leat_segment {
+    leat_str text;
+    bool content;
+} leat_segment;
+
+/* Renders with n bytes of JSON, an object: messages, tools, add_generation_prompt, ... Strings in it are
+ * content, but for the roles of messages and variables whose names end in _token. params may be NULL.
+ * LEAT_E_VALUE: bad JSON; LEAT_E_TEMPLATE: the template failed or raised an exception, whose message is in
+ * the sentence; LEAT_E_LIMIT: too many steps (about a second), too deep, or more than 16 MiB of text. */
+LEAT_API leat_status leat_template_render(const leat_template *t, const char *context, size_t n,
+                                          const leat_template_params *params, leat_rendering **out,
+                                          leat_error *e);
+LEAT_API void leat_rendering_close(leat_rendering *r);
+LEAT_API leat_str leat_rendering_text(const leat_rendering *r); /* valid until it is closed */
+LEAT_API size_t leat_rendering_segments(const leat_rendering *r);
+LEAT_API leat_segment leat_rendering_segment(const leat_rendering *r, size_t i);
+/* As leat_tokenize, with special tokens in control segments only. BOS comes first if the model wants it, and
+ * never twice. */
+LEAT_API leat_status leat_rendering_tokenize(const leat_rendering *r, const leat_model *model,
+                                             leat_token *tokens, size_t capacity, size_t *count,
+                                             leat_error *e);
+
+/* ---- conversations ---- */
+
+/* A conversation over a session: messages in, replies out, with the model's chat template. Of each turn only
+ * what the session does not hold already is evaluated. Uses its session and sampler alone while it is open;
+ * one thread at a time. */
+typedef struct leat_chat leat_chat;
+
+typedef struct leat_chat_params {
+    const leat_template *chat_template; /* NULL: the model's; must outlive the chat */
+    const char *tools;                  /* a JSON array of tools, or NULL */
+    const char *variables;              /* a JSON object of more variables for the template, like
+                                           {"enable_thinking": false}, or NULL */
+    const char *const *stop;            /* n_stop texts that end a reply and are not part of it */
+    size_t n_stop;
+    bool context_shift; /* when the context is full, leave out the oldest turns, but not the system prompt */
+    leat_template_params *params; /* the clock for the template, or NULL */
+} leat_chat_params;
+LEAT_API void leat_chat_params_default(leat_chat_params *p);
+
+LEAT_API leat_status leat_chat_open(leat_session *session, leat_sampler *sampler,
+                                    const leat_chat_params *params, leat_chat **out, leat_error *e);
+LEAT_API void leat_chat_close(leat_chat *chat);
+/* Without a template, as for base models, messages are put one after the other and the model goes on from
+ * there. */
+LEAT_API bool leat_chat_has_template(const leat_chat *chat);
+/* Does the template know of reasoning, as with <think>? */
+LEAT_API bool leat_chat_can_reason(const leat_chat *chat);
+
+/* Appends a message: role "system", "user", "assistant" or "tool" with a text; or a whole message as JSON, an
+ * object with role, content, tool_calls, reasoning_content, ... */
+LEAT_API leat_status leat_chat_add(leat_chat *chat, const char *role, const char *text, size_t n,
+                                   leat_error *e);
+LEAT_API leat_status leat_chat_add_json(leat_chat *chat, const char *message, size_t n, leat_error *e);
+LEAT_API size_t leat_chat_count(const leat_chat *chat);
+/* The i-th message as JSON, valid until the chat changes; {NULL, 0} past the end. */
+LEAT_API leat_str leat_chat_message(const leat_chat *chat, size_t i);
+/* Forgets messages from the i-th on: to say something else, to have the last reply again. */
+LEAT_API void leat_chat_truncate(leat_chat *chat, size_t i);
+/* New variables for the template, as in the params; NULL: none. */
+LEAT_API leat_status leat_chat_set_variables(leat_chat *chat, const char *variables, leat_error *e);
+
+typedef enum leat_piece_kind {
+    LEAT_PIECE_CONTENT,
+    LEAT_PIECE_REASONING, /* what the model thinks, not what it says */
+    LEAT_PIECE_TOOL_CALL  /* one whole call: {"name": "...", "arguments": {...}} */
+} leat_piece_kind;
+/* Gets a reply as it comes, in whole characters. False ends the reply there. */
+typedef bool leat_piece_fn(void *user, leat_piece_kind kind, leat_str text);
+
+typedef enum leat_chat_end {
+    LEAT_CHAT_DONE,   /* the model ended its turn */
+    LEAT_CHAT_STOP,   /* a stop text */
+    LEAT_CHAT_LENGTH, /* max_tokens */
+    LEAT_CHAT_FULL,   /* the context is full */
+    LEAT_CHAT_ENDED   /* the caller: its function said so, or leat_session_cancel */
+} leat_chat_end;
+
+typedef struct leat_reply_params {
+    int64_t max_tokens; /* < 0: no limit but the context */
+    leat_piece_fn *piece;
+    leat_progress_fn *progress; /* of evaluating the prompt, in tokens */
+    void *user;                 /* of both */
+} leat_reply_params;
+
+typedef struct leat_reply_result {
+    leat_chat_end end;
+    size_t n_prompt; /* tokens of the prompt, and how many of them the session held already */
+    size_t n_cached;
+    size_t n_generated;
+    size_t n_tool_calls;
+    size_t n_dropped; /* messages left out to make room, in all */
+} leat_reply_result;
+
+/* Has the model answer, and appends its answer as a message: content, reasoning_content and tool_calls. What
+ * was said before an interruption is kept. LEAT_E_CONTEXT: the conversation does not fit; nothing was
+ * evaluated or forgotten. LEAT_E_TEMPLATE: the template refused the messages. */
+LEAT_API leat_status leat_chat_reply(leat_chat *chat, const leat_reply_params *params,
+                                     leat_reply_result *result, leat_error *e);
 
 /* ---- quantizing ---- */
 

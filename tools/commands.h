@@ -4,11 +4,13 @@
 #define LEAT_TOOLS_COMMANDS_H
 
 int command_run(int argc, char **argv);
+int command_chat(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
 int command_detokenize(int argc, char **argv);
 int command_logits(int argc, char **argv);
 int command_quantize(int argc, char **argv);
+int command_template(int argc, char **argv);
 
 #endif

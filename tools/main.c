@@ -18,6 +18,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
+    {"chat", command_chat, "have a conversation"},
     {"run", command_run, "complete a text"},
     {"bench", command_bench, "measure how fast models run, and how near to the memory's speed"},
     {"info", command_info, "show what is in a model file"},
@@ -25,6 +26,7 @@ static const struct {
     {"detokenize", command_detokenize, "turn token ids into text"},
     {"logits", command_logits, "write the scores of every next token to a file"},
     {"quantize", command_quantize, "write a smaller copy of a model"},
+    {"template", command_template, "render a conversation with a chat template"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -129,6 +129,17 @@ static bool is_space(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* May special tokens start at byte i, and how far may they reach? */
+static bool special_allowed(const tokenization *t, size_t i, size_t n, bool all, size_t *reach) {
+    *reach = n - i;
+    if (!t->marks) return all;
+    if (t->marks[i]) return false;
+    size_t length = 0;
+    while (length < VOCAB_SPECIAL_TEXT_MAX && i + length < n && !t->marks[i + length]) length++;
+    *reach = length;
+    return true;
+}
+
 leat_status tokenization_run(tokenization *t, const char *text, size_t n, unsigned flags, leat_error *e) {
     const vocab *v = t->v;
     bool all = flags & VOCAB_SPECIAL, bos = (flags & VOCAB_BOS) && v->bos >= 0;
@@ -137,7 +148,11 @@ leat_status tokenization_run(tokenization *t, const char *text, size_t n, unsign
     if (bos) emit(t, (uint32_t)v->bos);
     for (size_t i = 0; i < n && !s;) {
         uint32_t token = VOCAB_NONE;
-        if (v->special_starts[all][(unsigned char)text[i]]) token = special_match(v, text + i, n - i, all);
+        if (v->special_starts[all || t->marks][(unsigned char)text[i]]) {
+            size_t reach;
+            bool allowed = special_allowed(t, i, n, all, &reach);
+            token = special_match(v, text + i, reach, allowed);
+        }
         if (token == VOCAB_NONE) {
             i++;
             continue;
@@ -162,14 +177,14 @@ void tokenization_close(tokenization *t) {
     mem_free(t->best);
 }
 
-leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned flags, int32_t *tokens,
-                           size_t capacity, size_t *count, leat_error *e) {
+static leat_status tokenize(const vocab *v, const char *text, const uint8_t *marks, size_t n, unsigned flags,
+                            int32_t *tokens, size_t capacity, size_t *count, leat_error *e) {
     *count = 0;
     if (n > SIZE_MAX / 8) return error_set(e, LEAT_E_LIMIT, "a text of %zu bytes is too long to tokenize", n);
     if ((!text && n > 0) || (!tokens && capacity > 0))
         return error_set(e, LEAT_E_ARG, "the %s is NULL", !text && n > 0 ? "text" : "array of tokens");
     if (!text) text = "";
-    tokenization t = {.v = v, .tokens = tokens, .capacity = capacity};
+    tokenization t = {.v = v, .tokens = tokens, .capacity = capacity, .marks = marks};
     leat_status s = tokenization_run(&t, text, n, flags, e);
     tokenization_close(&t);
     if (s) return s;
@@ -178,4 +193,16 @@ leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned 
         return error_set(e, LEAT_E_LIMIT, "the text has %zu tokens, but there is room for %zu", t.count,
                          capacity);
     return LEAT_OK;
+}
+
+leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned flags, int32_t *tokens,
+                           size_t capacity, size_t *count, leat_error *e) {
+    return tokenize(v, text, NULL, n, flags, tokens, capacity, count, e);
+}
+
+leat_status vocab_tokenize_marked(const vocab *v, const char *text, const uint8_t *marks, size_t n,
+                                  unsigned flags, int32_t *tokens, size_t capacity, size_t *count,
+                                  leat_error *e) {
+    flags &= VOCAB_BOS | VOCAB_EOS;
+    return tokenize(v, text, n ? marks : NULL, n, flags, tokens, capacity, count, e);
 }

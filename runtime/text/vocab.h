@@ -25,6 +25,11 @@ enum { VOCAB_BOS = 1, VOCAB_SPECIAL = 2, VOCAB_EOS = 4 }; /* as LEAT_TOKENIZE_* 
 /* As leat_tokenize. */
 leat_status vocab_tokenize(const vocab *v, const char *text, size_t n, unsigned flags, int32_t *tokens,
                            size_t capacity, size_t *count, leat_error *e);
+/* The same for a text of which marks[i] says whether byte i is content, that is, from a person: special
+ * tokens are only where all of their bytes are not. Flags: VOCAB_BOS, VOCAB_EOS. */
+leat_status vocab_tokenize_marked(const vocab *v, const char *text, const uint8_t *marks, size_t n,
+                                  unsigned flags, int32_t *tokens, size_t capacity, size_t *count,
+                                  leat_error *e);
 size_t vocab_bound(const vocab *v, size_t n);
 
 /* Bytes of a token; special (control, unknown) tokens only when asked. */

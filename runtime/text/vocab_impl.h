@@ -186,6 +186,7 @@ typedef struct tokenization {
     const vocab *v;
     int32_t *tokens;
     size_t capacity, count;
+    const uint8_t *marks; /* of vocab_tokenize_marked, or NULL */
     merger m;
     double *best; /* (n_best): scores of a lattice, see unigram.c and plamo2.c */
     size_t n_best;

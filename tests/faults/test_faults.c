@@ -97,6 +97,60 @@ static leat_status quantize(scene *s, leat_error *e) {
     return leat_quantize(s->model.path, s->out, &p, e);
 }
 
+static leat_status render(scene *s, leat_error *e) {
+    static const char source[] =
+        "{% macro f(a, b=1) %}{{ a }}{{ caller(b) }}{% endmacro %}{% set ns = namespace(x=[]) %}"
+        "{% for m in messages if m.role != 'x' %}{% set ns.x = ns.x + [m.content.split(' "
+        "')|map('upper')|list] %}"
+        "{% call(z) f(m.content) %}{{ z }}{% endcall %}{{ loop.last }}{% else %}none{% endfor %}"
+        "{{ ns.x|tojson(indent=2) }}{{ ns.x|sort|join(',') }}{{ '%s %d' % ('a', 5) }}{{ '{:>5}'.format(1.5) "
+        "}}"
+        "{{ messages|groupby('role')|list }}{{ messages }}{{ 'abc' * 500 }}{{ x is defined }}{{ "
+        "'xay'.replace('a', bos_token) }}";
+    static const char context[] =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"a b c\"},{\"role\":\"assistant\","
+        "\"content\":\"d\",\"tool_calls\":[{\"a\":1.5}]}],\"bos_token\":\"<s>\"}";
+    leat_template *template = NULL;
+    leat_rendering *r = NULL;
+    (void)s;
+    leat_status st = leat_template_open(source, sizeof source - 1, &template, e);
+    if (!st) st = leat_template_render(template, context, sizeof context - 1, NULL, &r, e);
+    leat_rendering_close(r);
+    leat_template_close(template);
+    return st;
+}
+
+static leat_status converse(scene *s, leat_error *e) {
+    static const char source[] =
+        "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}<think></think>";
+    static const char *const stops[] = {"zebra"};
+    leat_model *m = NULL;
+    leat_session *session = NULL;
+    leat_sampler *sampler = NULL;
+    leat_template *template = NULL;
+    leat_chat *chat = NULL;
+    leat_session_params sp;
+    leat_reply_params rp = {.max_tokens = 4};
+    leat_session_params_default(&sp);
+    sp.n_threads = 1;
+    leat_status st = leat_model_open(s->model.path, NULL, &m, e);
+    if (!st) st = leat_session_open(m, &sp, &session, e);
+    if (!st) st = leat_sampler_open(m, NULL, &sampler, e);
+    if (!st) st = leat_template_open(source, sizeof source - 1, &template, e);
+    leat_chat_params cp = {
+        .chat_template = template, .tools = "[]", .variables = "{\"a\":1}", .stop = stops, .n_stop = 1};
+    if (!st) st = leat_chat_open(session, sampler, &cp, &chat, e);
+    if (!st) st = leat_chat_add(chat, "system", "w1 w2", 5, e);
+    if (!st) st = leat_chat_add(chat, "user", "w3 w4", 5, e);
+    if (!st) st = leat_chat_reply(chat, &rp, NULL, e);
+    leat_chat_close(chat);
+    leat_template_close(template);
+    leat_sampler_close(sampler);
+    leat_session_close(session);
+    leat_model_close(m);
+    return st;
+}
+
 typedef leat_status deed(scene *s, leat_error *e);
 
 /* Nothing but the model and a finished result may be in the folder. */
@@ -142,10 +196,8 @@ static void memory_runs_out(test *t) {
     static const struct {
         const char *name;
         deed *d;
-    } deeds[] = {{"reading a file", read_file},
-                 {"tokenizing", tokenize},
-                 {"generating", generate},
-                 {"quantizing", quantize}};
+    } deeds[] = {{"reading a file", read_file}, {"tokenizing", tokenize}, {"generating", generate},
+                 {"rendering", render},         {"conversing", converse}, {"quantizing", quantize}};
     scene s;
     REQUIRE(t, scene_open(&s, t, FORMAT_F32));
     for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++) {
