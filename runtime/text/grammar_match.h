@@ -11,9 +11,9 @@ enum {
     DEPTH_MAX = 10000,    /* rules within rules */
     FRAMES_MAX = 1 << 26,
     FRAME_BUCKET_BITS = 12,
-    CACHE_BYTES_MAX = 128 << 20, /* kept sets; beyond it all are dropped and collected anew */
-    CACHE_BOTTOM = UINT32_MAX    /* stands for the end of a stack */
+    CACHE_BYTES_MAX = 128 << 20 /* kept sets; beyond it all are dropped and collected anew */
 };
+#define CACHE_BOTTOM UINT32_MAX /* stands for the end of a stack */
 
 typedef struct frame {
     uint32_t state, parent; /* to return to; frame below, 0: none */

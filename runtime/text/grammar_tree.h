@@ -18,9 +18,9 @@ enum {
     GRAMMAR_TEXT_MAX = 16 << 20, /* bytes of a grammar */
     GRAMMAR_DEPTH_MAX = 120,     /* of groups in groups, of schemas in schemas */
     GRAMMAR_REPEAT_MAX = 100000, /* {m,n}; what it unfolds to counts against GRAMMAR_STATES_MAX */
-    GRAMMAR_STATES_MAX = 1 << 18,
-    GRAMMAR_FOREVER = UINT32_MAX
+    GRAMMAR_STATES_MAX = 1 << 18
 };
+#define GRAMMAR_FOREVER UINT32_MAX
 
 typedef enum grammar_kind {
     NODE_EMPTY,

@@ -36,11 +36,11 @@ typedef struct entry {
     uint32_t id;
 } entry;
 
-typedef struct list {
+typedef struct candidates {
     entry *e;
     size_t n;
     double close; /* how near the nearest decision was to going the other way, relative */
-} list;
+} candidates;
 
 static int by_logit(const void *a, const void *b) {
     const entry *x = a, *y = b;
@@ -53,25 +53,25 @@ static int by_score(const void *a, const void *b) {
     return (x->score > y->score) - (x->score < y->score);
 }
 
-static void softmax(list *l) {
+static void softmax(candidates *l) {
     double max = -INFINITY, sum = 0;
     for (size_t i = 0; i < l->n; i++) max = fmax(max, l->e[i].logit);
     for (size_t i = 0; i < l->n; i++) sum += l->e[i].p = exp(l->e[i].logit - max);
     for (size_t i = 0; i < l->n; i++) l->e[i].p /= sum;
 }
-static void sort(list *l) {
+static void sort(candidates *l) {
     qsort(l->e, l->n, sizeof *l->e, by_logit);
 }
-static void near(list *l, double a, double b) {
+static void near(candidates *l, double a, double b) {
     l->close = fmin(l->close, fabs(a - b) / fmax(1e-12, fmax(fabs(a), fabs(b))));
 }
-static double entropy(const list *l) {
+static double entropy(const candidates *l) {
     double h = 0;
     for (size_t i = 0; i < l->n; i++) h -= l->e[i].p > 0 ? l->e[i].p * log(l->e[i].p) : 0;
     return h;
 }
 
-static void def_penalties(list *l, const leat_sampler_params *p, const int32_t *past, size_t n_past) {
+static void def_penalties(candidates *l, const leat_sampler_params *p, const int32_t *past, size_t n_past) {
     size_t window =
         p->repeat_last_n < 0 || (size_t)p->repeat_last_n > n_past ? n_past : (size_t)p->repeat_last_n;
     for (size_t i = 0; i < l->n; i++) {
@@ -85,7 +85,7 @@ static void def_penalties(list *l, const leat_sampler_params *p, const int32_t *
 }
 
 /* For each token: the longest suffix of the window that also stands right before an earlier place of it. */
-static void def_dry(list *l, const leat_sampler_params *p, const int32_t *past, size_t n_past) {
+static void def_dry(candidates *l, const leat_sampler_params *p, const int32_t *past, size_t n_past) {
     size_t n = p->dry_last_n < 0 || (size_t)p->dry_last_n > n_past ? n_past : (size_t)p->dry_last_n;
     const int32_t *w = past + n_past - n;
     if (!(p->dry_multiplier > 0) || n <= (size_t)p->dry_allowed_length) return;
@@ -105,7 +105,7 @@ static void def_dry(list *l, const leat_sampler_params *p, const int32_t *past, 
     }
 }
 
-static void def_top_n_sigma(list *l, const leat_sampler_params *p) {
+static void def_top_n_sigma(candidates *l, const leat_sampler_params *p) {
     if (!(p->top_n_sigma > 0) || l->n <= 1) return;
     double max = -INFINITY, mean = 0, variance = 0;
     size_t kept = 0;
@@ -120,7 +120,7 @@ static void def_top_n_sigma(list *l, const leat_sampler_params *p) {
     l->n = kept;
 }
 
-static void def_typ_p(list *l, const leat_sampler_params *p) {
+static void def_typ_p(candidates *l, const leat_sampler_params *p) {
     if (p->typ_p >= 1) return;
     softmax(l);
     double h = entropy(l), mass = 0;
@@ -138,7 +138,7 @@ static void def_typ_p(list *l, const leat_sampler_params *p) {
     }
 }
 
-static void def_top_p(list *l, const leat_sampler_params *p) {
+static void def_top_p(candidates *l, const leat_sampler_params *p) {
     double mass = 0;
     if (p->top_p >= 1) return;
     sort(l);
@@ -150,7 +150,7 @@ static void def_top_p(list *l, const leat_sampler_params *p) {
     }
 }
 
-static void def_min_p(list *l, const leat_sampler_params *p) {
+static void def_min_p(candidates *l, const leat_sampler_params *p) {
     size_t n = 0;
     if (!(p->min_p > 0)) return;
     sort(l);
@@ -163,7 +163,7 @@ static void def_min_p(list *l, const leat_sampler_params *p) {
 }
 
 /* Only with a chance of 0 or 1. */
-static void def_xtc(list *l, const leat_sampler_params *p) {
+static void def_xtc(candidates *l, const leat_sampler_params *p) {
     if (p->xtc_probability < 1 || p->xtc_threshold > 0.5f || l->n < 2) return;
     sort(l);
     softmax(l);
@@ -177,7 +177,7 @@ static void def_xtc(list *l, const leat_sampler_params *p) {
     memmove(l->e, l->e + above - 1, l->n * sizeof *l->e);
 }
 
-static void def_temperature(list *l, const leat_sampler_params *p) {
+static void def_temperature(candidates *l, const leat_sampler_params *p) {
     double temp = (double)p->temp;
     if (p->dynatemp_range > 0) {
         if (l->n <= 1) return;
@@ -192,7 +192,7 @@ static void def_temperature(list *l, const leat_sampler_params *p) {
     for (size_t i = 0; i < l->n && temp > 0; i++) l->e[i].logit /= temp;
 }
 
-static void define(list *l, const leat_sampler_params *p, const int32_t *past, size_t n_past) {
+static void define(candidates *l, const leat_sampler_params *p, const int32_t *past, size_t n_past) {
     for (size_t i = 0; i < sizeof p->order && p->order[i]; i++) {
         switch (p->order[i]) {
         case LEAT_STEP_PENALTIES: def_penalties(l, p, past, n_past); break;
@@ -222,7 +222,7 @@ static void compare(test *t, const float *logits, size_t n_vocab, const leat_sam
                     const int32_t *past, size_t n_past, const char *what) {
     static entry entries[VOCAB_MAX];
     static double got[VOCAB_MAX];
-    list l = {entries, n_vocab, 1};
+    candidates l = {entries, n_vocab, 1};
     leat_sampler *s = NULL;
     leat_error e;
     const sampler_candidate *c;
@@ -407,7 +407,7 @@ static void mirostat_versions(test *t) {
         state = 23;
         for (int step = 0; step < STEPS; step++) {
             fill(logits, N);
-            list l = {entries, N, 1};
+            candidates l = {entries, N, 1};
             for (int i = 0; i < N; i++)
                 entries[i] = (entry){.logit = (double)logits[i] / 0.9, .id = (uint32_t)i};
             sort(&l);
@@ -467,7 +467,7 @@ static void adaptive_p(test *t) {
         static entry entries[N];
         static double original[N];
         fill(logits, N);
-        list l = {entries, N, 1};
+        candidates l = {entries, N, 1};
         for (int i = 0; i < N; i++) entries[i] = (entry){.logit = (double)logits[i], .id = (uint32_t)i};
         def_min_p(&l, &p);
         softmax(&l);
@@ -531,7 +531,7 @@ static void probabilities(test *t) {
     state = 25;
     for (int trial = 0; trial < 20; trial++) {
         static entry entries[N];
-        list l = {entries, N, 1};
+        candidates l = {entries, N, 1};
         leat_sampler_params p = neutral();
         leat_sampler *s;
         int32_t token;
