@@ -117,6 +117,13 @@ static int set_option(const command_line *line, const option *o, const char *nam
     case OPTION_FLAG: *(bool *)o->value = true; break;
     case OPTION_FLAG_OFF: *(bool *)o->value = false; break;
     case OPTION_TEXT: *(const char **)o->value = text; break;
+    case OPTION_EACH: {
+        text_list *list = o->value;
+        if (list->n == TEXT_LIST_MAX)
+            return usage_error(line->name, "%.*s may be given %d times at most", n, name, TEXT_LIST_MAX);
+        list->items[list->n++] = text;
+        break;
+    }
     case OPTION_INT:
         if (!parse_int(text, INT64_MIN, INT64_MAX, (int64_t *)o->value))
             return usage_error(line->name, "%.*s needs a whole number, not \"%s\"", n, name, text);

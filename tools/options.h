@@ -17,8 +17,16 @@ typedef enum option_kind {
     OPTION_TEXT,     /* const char **: points into argv */
     OPTION_INT,      /* int64_t *: within min..max */
     OPTION_REAL,     /* float *: finite, within min..max */
-    OPTION_CHOICE    /* const char **: one of the words of `choices`, separated by '|' */
+    OPTION_CHOICE,   /* const char **: one of the words of `choices`, separated by '|' */
+    OPTION_EACH      /* text_list *: may be given several times */
 } option_kind;
+
+enum { TEXT_LIST_MAX = 64 };
+
+typedef struct text_list {
+    const char *items[TEXT_LIST_MAX]; /* point into argv */
+    size_t n;
+} text_list;
 
 typedef struct option {
     const char *names; /* separated by blanks: "-n --predict" */
