@@ -253,7 +253,8 @@ static leat_status prepare(leat_sampler *s, const float *logits, leat_error *e) 
     float *l = s->logits;
     uint32_t n = s->n_vocab;
     for (uint32_t i = 0; i < n; i++) l[i] = logits[i] >= -INFINITY ? logits[i] + 0.0f : -INFINITY;
-    if (!(sample_max(l, n) > -INFINITY))
+    float max = sample_max(l, n);
+    if (!(max > -INFINITY))
         return error_set(e, LEAT_E_NUMERIC, "none of the %u logits is a number: the weights are damaged",
                          (unsigned)n);
     if (s->matcher) {
@@ -266,7 +267,7 @@ static leat_status prepare(leat_sampler *s, const float *logits, leat_error *e) 
         float *at = &l[s->bias[i].token], sum = *at + s->bias[i].bias;
         *at = sum >= -INFINITY ? sum + 0.0f : -INFINITY;
     }
-    float max = sample_max(l, n);
+    if (s->matcher || s->params.n_logit_bias) max = sample_max(l, n);
     if (s->n_ends) {
         for (size_t i = 0; i < s->n_ends; i++) l[s->ends[i]] = -INFINITY;
         float others = sample_max(l, n);

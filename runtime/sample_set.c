@@ -3,7 +3,7 @@
  * can't survive is never sorted. Called by the steps of the chain; allocates nothing. */
 #include "sample_impl.h"
 
-enum { LANES = 16, SHORT_SORT = 48, CHUNK = 256, BINNED_MIN = 1024 };
+enum { LANES = 32, SHORT_SORT = 48, CHUNK = 256, BINNED_MIN = 1024 };
 
 float sample_max(const float *l, uint32_t n) {
     /* lanes, because a single running maximum is a chain that the compiler may not reorder */
@@ -221,12 +221,45 @@ static void drop_far(leat_sampler *s, sampler_set *set, float max, double center
     set->n = m;
 }
 
+/* The dense form to a list that holds all that a cut by mass of the likeliest can keep. Returns the total
+ * mass. */
+static double drop_unlikely(leat_sampler *s, sampler_set *set, float max, double p, size_t min_keep) {
+    memset(s->count, 0, sizeof s->count);
+    memset(s->mass, 0, sizeof s->mass);
+    for (uint32_t i = 0; i < s->n_vocab; i += CHUNK) {
+        uint32_t m = s->n_vocab - i < CHUNK ? s->n_vocab - i : CHUNK, bin[CHUNK];
+        float d[CHUNK], w[CHUNK];
+        for (uint32_t j = 0; j < m; j++) d[j] = max - s->logits[i + j];
+        for (uint32_t j = 0; j < m; j++) {
+            float at = d[j] * SAMPLE_BINS_PER_UNIT;
+            bin[j] = (uint32_t)(int32_t)(at < SAMPLE_BINS - 1 ? at : SAMPLE_BINS - 1);
+        }
+        for (uint32_t j = 0; j < m; j++) w[j] = sample_exp(-d[j]);
+        for (uint32_t j = 0; j < m; j++) {
+            s->count[bin[j]]++;
+            s->mass[bin[j]] += (double)w[j];
+        }
+    }
+    double total = 0, mass = 0;
+    for (uint32_t i = 0; i < SAMPLE_BINS; i++) total += s->mass[i];
+    uint32_t last = 0;
+    for (size_t tokens = 0; last < SAMPLE_BINS - 1; last++) {
+        tokens += s->count[last];
+        mass += s->mass[last];
+        if (tokens >= min_keep && mass >= p * total * (1 + 1e-12)) break;
+    }
+    double least = (double)max - (double)(last + 1) / SAMPLE_BINS_PER_UNIT;
+    set_floor(s, set, last < SAMPLE_BINS - 1 ? least : -(double)INFINITY);
+    return total;
+}
+
 void set_mass(leat_sampler *s, sampler_set *set, float max, double center, double p, bool reach,
               size_t min_keep) {
-    set_list(s, set);
-    double target = p * set_total(s, set, max), mass = 0;
     bool by_logit = !(center > 0); /* then the score is the distance to the largest */
-    if (set->n > BINNED_MIN && !(by_logit && set->sorted))
+    bool dense = set->dense && by_logit;
+    double target = p * (dense ? drop_unlikely(s, set, max, p, min_keep) : set_total(s, set, max)), mass = 0;
+    set_list(s, set);
+    if (!dense && set->n > BINNED_MIN && !(by_logit && set->sorted))
         drop_far(s, set, max, center, target, reach, min_keep);
     if (by_logit) {
         set_sort(s, set);
