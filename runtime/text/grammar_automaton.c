@@ -8,7 +8,7 @@
 
 #include "loader/alloc.h"
 
-enum { SLOTS = 2 * GRAMMAR_STATES_MAX, ITEMS_MAX = 1 << 24 };
+enum { SLOTS_MAX = 2 * GRAMMAR_STATES_MAX, ITEMS_MAX = 1 << 24 };
 
 typedef struct vector {
     uint32_t *p;
@@ -27,7 +27,8 @@ typedef struct determinize {
     vector closure, targets;
     struct slot {
         uint32_t stamp, state;
-    } * slots;
+    } * slots; /* a power of two, at least twice as many as a rule may have states */
+    size_t n_slots;
     uint32_t stamp; /* of this attempt at this rule: older slots are free */
     uint32_t *mark; /* (f->n_states) mark_stamp: is in the closure */
     uint32_t mark_stamp;
@@ -84,8 +85,8 @@ static uint32_t state_of_targets(determinize *d) {
     if (d->status) return 0;
     uint64_t hash = d->targets.n;
     for (size_t i = 0; i < d->targets.n; i++) hash = (hash ^ d->targets.p[i]) * UINT64_C(0x9E3779B97F4A7C15);
-    size_t at = (size_t)(hash >> 32) % SLOTS;
-    for (; d->slots[at].stamp == d->stamp; at = (at + 1) % SLOTS) {
+    size_t at = (size_t)(hash >> 32) & (d->n_slots - 1);
+    for (; d->slots[at].stamp == d->stamp; at = (at + 1) & (d->n_slots - 1)) {
         const subset *s = &d->subsets[d->slots[at].state];
         if (s->n == d->targets.n && !memcmp(d->items.p + s->first, d->targets.p, s->n * sizeof *d->items.p))
             return d->slots[at].state;
@@ -249,7 +250,8 @@ static bool build_rule(determinize *d, size_t rule, bool merged, size_t most) {
 
 static leat_status determinize_all(automaton *a, const nfa *f, leat_error *e) {
     determinize d = {.f = f, .a = a, .e = e};
-    d.slots = mem_alloc(SLOTS, sizeof *d.slots);
+    for (d.n_slots = 8192; d.n_slots < 10 * f->n_states && d.n_slots < SLOTS_MAX;) d.n_slots *= 2;
+    d.slots = mem_alloc(d.n_slots, sizeof *d.slots);
     d.mark = mem_alloc(f->n_states, sizeof *d.mark);
     if (!d.slots || !d.mark) d.status = error_set(e, LEAT_E_NOMEM, "out of memory for a grammar");
     for (size_t rule = 0; rule < f->n_rules && !d.status; rule++) {

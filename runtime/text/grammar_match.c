@@ -133,10 +133,10 @@ static void step_byte(grammar_matcher *m, const stack_list *list, size_t from, s
     for (size_t i = from; i < from + n && !m->status; i++) {
         stack s = list->p[i]; /* a copy: `out` may be the same list, and move */
         const automaton_state *st = &a->states[s.state];
-        const byte_edge *edges = a->bytes + st->bytes;
-        for (uint32_t k = 0; k < st->n_bytes; k++)
-            if (edges[k].low <= byte && byte <= edges[k].high)
-                settle(m, (stack){edges[k].target, s.parent}, out);
+        for (uint32_t k = 0; k < st->n_bytes; k++) {
+            const byte_edge *x = &a->bytes[st->bytes + k];
+            if (x->low <= byte && byte <= x->high) settle(m, (stack){x->target, s.parent}, out);
+        }
     }
 }
 
