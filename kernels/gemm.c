@@ -9,7 +9,7 @@
 
 void gemm_panels(const kernels *k, uint32_t format, const void *w, size_t row_bytes, size_t n_rows,
                  size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p, float *c) {
-    panel_kind kind = kernels_traits(format).panel;
+    panel_kind kind = (panel_kind)k->panel[format];
     size_t rows = k->panel_rows[kind], tokens_max = k->panel_tokens[kind];
     size_t n_panels = (n_rows + rows - 1) / rows;
     /* as few tiles as the micro-kernel allows, their sizes differing by one at most: it is slowest on small

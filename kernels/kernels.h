@@ -42,6 +42,19 @@ typedef void quantize_q8_256_fn(const float *x, size_t k, void *row);
 /* y[i] = x[i] / sqrt(mean(x^2) + eps) * w[i]; y may be x. */
 typedef void rms_norm_fn(float *y, const float *x, const float *w, size_t n, float eps);
 
+/* y[i] = (x[i] - mean) / sqrt(variance + eps) * w[i] + b[i], the variance that of a whole population; b may
+ * be NULL; y may be x. */
+typedef void layer_norm_fn(float *y, const float *x, const float *w, const float *b, size_t n, float eps);
+
+/* x[i] = silu(x[i]), x[i] = gelu(x[i]); g[i] = gelu(g[i]) * u[i].
+ * gelu(x) = x / (1 + exp(-2 z)), z = sqrt(2 / pi) * (x + 0.044715 x^3), which is x / 2 * (1 + tanh z). */
+typedef void silu_fn(float *x, size_t n);
+typedef void gelu_fn(float *x, size_t n);
+typedef void gelu_mul_fn(float *g, const float *u, size_t n);
+
+/* x[i] = cap * tanh(x[i] / cap), cap > 0. */
+typedef void softcap_fn(float *x, size_t n, float cap);
+
 /* g[i] = silu(g[i]) * u[i], silu(x) = x / (1 + exp(-x)). */
 typedef void silu_mul_fn(float *g, const float *u, size_t n);
 
@@ -52,7 +65,8 @@ typedef void rope_halves_fn(float *x, const float *cs, size_t n_dims);
 
 /* Causal attention of one KV head, flash style: no buffer grows with n_keys. For token t < n_tokens and query
  * head h < n_heads: out[t][h] = softmax(scale * q[t][h] . K) V over keys 0 .. n_keys + t - 1 (token 0 sees
- * n_keys keys, each following token one more). The keys of all n_tokens are already in K and V. */
+ * n_keys keys, each following token one more), or the last `window` of these. The keys of all n_tokens are
+ * already in K and V. With a softcap, s = scale * q . k becomes softcap * tanh(s / softcap). */
 typedef struct attend_args {
     const float *q; /* (n_tokens, n_heads, head_dim_k), token stride q_stride floats, heads adjacent */
     float *out;     /* (n_tokens, n_heads, head_dim_v), token stride out_stride floats, heads adjacent */
@@ -60,9 +74,11 @@ typedef struct attend_args {
     const void *v;  /* (n_keys + n_tokens - 1, head_dim_v), key stride v_stride bytes, type v_format */
     size_t q_stride, out_stride, k_stride, v_stride;
     size_t n_tokens, n_heads, n_keys;
+    size_t window;                 /* 0: none */
     size_t head_dim_k, head_dim_v; /* 1 .. ATTEND_HEAD_DIM_MAX */
     uint32_t k_format, v_format;   /* E types of kernels.def; head sizes are multiples of their block */
     float scale;
+    float softcap; /* 0: none */
     void *scratch; /* ATTEND_SCRATCH bytes, 64-byte aligned, private to the caller's thread */
 } attend_args;
 enum {
@@ -86,6 +102,8 @@ typedef struct kernels {
     unpack_fn *unpack[FORMAT_COUNT];
     /* by panel kind */
     panel_mul_fn *panel_mul[PANEL_COUNT];
+    uint8_t
+        panel[FORMAT_COUNT]; /* by type: the kind that its unpack makes; kernels_traits has the usual one */
     uint8_t panel_rows[PANEL_COUNT];   /* rows of a panel, <= PANEL_ROWS_MAX */
     uint8_t panel_tokens[PANEL_COUNT]; /* tokens per call of panel_mul, at most */
 #define O(name) name##_fn *name;

@@ -33,7 +33,12 @@ int sys_unlink(const char *path) {
 
 void *sys_map(int fd, size_t n) {
     void *base = mmap(NULL, n, PROT_READ, MAP_SHARED, fd, 0);
-    return base == MAP_FAILED ? NULL : base;
+    if (base == MAP_FAILED) return NULL;
+#ifdef MADV_HUGEPAGE
+    /* What comes from the disk from now on may come in huge pages, where the file system has them. */
+    madvise(base, n, MADV_HUGEPAGE);
+#endif
+    return base;
 }
 
 void sys_unmap(void *base, size_t n) {

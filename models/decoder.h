@@ -1,5 +1,6 @@
-/* The plain pre-norm decoder: embedding, layers of attention and gated feed-forward, final norm, output.
- * Several architectures are exactly this under different names. */
+/* The decoder that most architectures are under different names: embedding, layers of attention and
+ * feed-forward, final norm, output. What differs is in decoder_options (blocks.h) and in the numbers that an
+ * architecture's own read_hparams takes from the metadata. */
 #ifndef LEAT_MODELS_DECODER_H
 #define LEAT_MODELS_DECODER_H
 
@@ -10,7 +11,22 @@ typedef struct decoder_layer {
     ffn_block ffn;
 } decoder_layer;
 
+/* Reads what all have, and refuses what none of them does. */
+leat_status decoder_hparams(arch_loader *l, hparams *hp);
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers);
 void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const void *layers);
+
+/* Windowed layers rotate on rope.freq_base_swa, if the model has that, and otherwise like all. */
+leat_status decoder_window_base(arch_loader *l, hparams *hp);
+/* The model's rotations on another base and without any scaling. */
+rope_hparams decoder_unscaled_rope(const hparams *hp, float base);
+
+/* The entry of an architecture that is this decoder: its read_hparams, then its options. */
+#define DECODER(name_, read, ...)                                                                            \
+    {                                                                                                        \
+        .name = name_, .weights_bytes = sizeof(ends_block), .layer_bytes = sizeof(decoder_layer),            \
+        .read_hparams = read, .bind = decoder_bind, .build = decoder_build,                                  \
+        .options = &(const decoder_options){__VA_ARGS__},                                                    \
+    }
 
 #endif

@@ -11,7 +11,7 @@
 
 enum { KEY_MAX = 160, NAME_MAX_BYTES = 128 };
 enum {
-    N_LAYER_MAX = 1024,
+    N_LAYER_MAX = ARCH_LAYERS_MAX,
     N_HEAD_MAX = 1024,
     N_EMBD_MAX = 1 << 20,
     N_FF_MAX = 1 << 22,
@@ -74,6 +74,20 @@ leat_status arch_f32(arch_loader *l, const char *key, float min, float max, cons
     return as_hparam(l, s);
 }
 
+bool arch_has_key(arch_loader *l, const char *key) {
+    char name[KEY_MAX];
+    return key_name(l, key, name) && gguf_find(l->g, name);
+}
+
+leat_status arch_bool(arch_loader *l, const char *key, const bool *fallback, bool *out) {
+    char name[KEY_MAX];
+    bool found = false;
+    if (!key_name(l, key, name)) return error_set(l->e, LEAT_E_HPARAM, "the key for %s is too long", key);
+    leat_status s = meta_bool(l->g, name, out, fallback ? &found : NULL, l->e);
+    if (!s && fallback && !found) *out = *fallback;
+    return as_hparam(l, s);
+}
+
 leat_status arch_error(arch_loader *l, leat_status code, const char *sentence) {
     return error_set(l->e, code, "%s: %s", l->arch_name, sentence);
 }
@@ -87,14 +101,13 @@ leat_status arch_refuse(arch_loader *l, const char *key, const char *what) {
     return s;
 }
 
-leat_status arch_read_common(arch_loader *l, hparams *hp) {
+leat_status arch_read_sizes(arch_loader *l, hparams *hp) {
     leat_status s = arch_u32(l, "context_length", 1, N_CTX_MAX, NULL, &hp->n_ctx_train);
     if (!s) s = arch_u32(l, "embedding_length", 1, N_EMBD_MAX, NULL, &hp->n_embd);
     if (!s) s = arch_u32(l, "block_count", 1, N_LAYER_MAX, NULL, &hp->n_layer);
     if (!s) s = arch_u32(l, "feed_forward_length", 1, N_FF_MAX, NULL, &hp->n_ff);
     if (!s) s = arch_u32(l, "attention.head_count", 1, N_HEAD_MAX, NULL, &hp->n_head);
     if (!s) s = arch_u32(l, "attention.head_count_kv", 1, N_HEAD_MAX, &hp->n_head, &hp->n_head_kv);
-    if (!s) s = arch_f32(l, "attention.layer_norm_rms_epsilon", FLT_MIN, 1.0f, NULL, &hp->norm_eps);
     if (s) return s;
     if (hp->n_head % hp->n_head_kv || hp->n_head / hp->n_head_kv > ATTEND_ROWS_MAX)
         return error_set(l->e, LEAT_E_HPARAM,
@@ -111,6 +124,49 @@ leat_status arch_read_common(arch_loader *l, hparams *hp) {
                          "%s.embedding_length %u does not divide into head_count %u heads of at most %u, and "
                          "attention.key_length and value_length do not say otherwise",
                          l->arch_name, hp->n_embd, hp->n_head, (unsigned)ATTEND_HEAD_DIM_MAX);
+    return s;
+}
+
+leat_status arch_read_common(arch_loader *l, hparams *hp) {
+    leat_status s = arch_read_sizes(l, hp);
+    if (!s) s = arch_f32(l, "attention.layer_norm_rms_epsilon", FLT_MIN, 1.0f, NULL, &hp->norm_eps);
+    return s;
+}
+
+static void set_windowed(hparams *hp, uint32_t layer) {
+    hp->windowed[layer / 64] |= (uint64_t)1 << layer % 64;
+}
+
+void hparams_set_windows(hparams *hp, uint32_t window, uint32_t period) {
+    hp->window = window;
+    memset(hp->windowed, 0, sizeof hp->windowed);
+    for (uint32_t i = 0; i < hp->n_layer; i++)
+        if (!period || i % period < period - 1) set_windowed(hp, i);
+}
+
+/* A value for each layer: not 0 where it is windowed. */
+static leat_status windows_per_layer(arch_loader *l, hparams *hp, const gguf_kv *kv, const char *name) {
+    bool is_signed = kv->elem_type == GGUF_I32;
+    if (kv->elem_type != GGUF_BOOL && kv->elem_type != GGUF_U32 && !is_signed)
+        return error_set(l->e, LEAT_E_TYPE, "%s is an array of something else than truth values", name);
+    if (kv->count < hp->n_layer)
+        return error_set(l->e, LEAT_E_HPARAM, "%s has %llu values for %u layers", name,
+                         (unsigned long long)kv->count, hp->n_layer);
+    memset(hp->windowed, 0, sizeof hp->windowed);
+    for (uint32_t i = 0; i < hp->n_layer; i++)
+        if (is_signed ? gguf_kv_i64(kv, i) != 0 : gguf_kv_u64(kv, i) != 0) set_windowed(hp, i);
+    return LEAT_OK;
+}
+
+leat_status arch_read_windows(arch_loader *l, hparams *hp, uint32_t window, uint32_t period) {
+    char name[KEY_MAX];
+    leat_status s =
+        arch_u32(l, "attention.sliding_window", 0, N_CTX_MAX, window ? &window : NULL, &hp->window);
+    if (s) return s;
+    const gguf_kv *kv = key_name(l, "attention.sliding_window_pattern", name) ? gguf_find(l->g, name) : NULL;
+    if (kv && kv->type == GGUF_ARRAY) return windows_per_layer(l, hp, kv, name);
+    s = arch_u32(l, "attention.sliding_window_pattern", 0, N_LAYER_MAX, &period, &period);
+    if (!s) hparams_set_windows(hp, hp->window, period);
     return s;
 }
 
@@ -135,7 +191,7 @@ static leat_status rope_scaling_read(arch_loader *l, rope_scaling *out) {
 
 leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout) {
     rope_hparams *r = &hp->rope;
-    const float one = 1.0f, base = 10000.0f, fast = 32.0f, slow = 1.0f;
+    const float zero = 0.0f, one = 1.0f, base = 10000.0f, fast = 32.0f, slow = 1.0f;
     float linear = 1.0f;
     *r = (rope_hparams){.layout = layout};
     leat_status s = arch_u32(l, "rope.dimension_count", 2, hp->head_dim_k, &hp->head_dim_k, &r->n_dims);
@@ -149,6 +205,7 @@ leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout) {
         s = arch_u32(l, "rope.scaling.original_context_length", 1, N_CTX_MAX, &hp->n_ctx_train, &r->orig_ctx);
     if (!s) s = arch_f32(l, "rope.scaling.attn_factor", 1e-6f, 1e6f, &one, &r->attn_factor);
     if (!s) s = arch_f32(l, "rope.scaling.yarn_ext_factor", 0.0f, 1e6f, &one, &r->ext_factor);
+    if (!s) s = arch_f32(l, "rope.scaling.yarn_log_multiplier", 0.0f, 1e6f, &zero, &r->log_mul);
     if (!s) s = arch_f32(l, "rope.scaling.yarn_beta_fast", 1e-6f, 1e6f, &fast, &r->beta_fast);
     if (!s) s = arch_f32(l, "rope.scaling.yarn_beta_slow", 1e-6f, 1e6f, &slow, &r->beta_slow);
     if (s) return s;
@@ -178,27 +235,53 @@ static leat_status shape_error(arch_loader *l, const gguf_tensor *t, size_t rows
                      found, wanted);
 }
 
+weight weight_part(const weight *w, size_t first, size_t n) {
+    weight part = *w;
+    if (!w->data) return part;
+    if (w->n_rows == 1) {
+        part.data = (const float *)w->data + first;
+        part.n_cols = n;
+    } else {
+        part.data = (const char *)w->data + first * w->row_bytes;
+        part.n_rows = n;
+    }
+    return part;
+}
+
+static const gguf_tensor *find(const arch_loader *l, const char *name, uint32_t layer,
+                               char full[NAME_MAX_BYTES]) {
+    const char *hole = strstr(name, "%u");
+    if (hole)
+        snprintf(full, NAME_MAX_BYTES, "%.*s%u%s", (int)(hole - name), name, layer, hole + 2);
+    else
+        snprintf(full, NAME_MAX_BYTES, "%s", name);
+    return gguf_find_tensor(l->g, full);
+}
+
+bool arch_has(arch_loader *l, const char *name, uint32_t layer) {
+    char full[NAME_MAX_BYTES];
+    return find(l, name, layer, full);
+}
+
 leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,
                       unsigned flags) {
     char full[NAME_MAX_BYTES];
-    const char *hole = strstr(name, "%u");
     *out = (weight){0};
-    if (hole)
-        snprintf(full, sizeof full, "%.*s%u%s", (int)(hole - name), name, layer, hole + 2);
-    else
-        snprintf(full, sizeof full, "%s", name);
-    const gguf_tensor *t = gguf_find_tensor(l->g, full);
+    const gguf_tensor *t = find(l, name, layer, full);
     if (!t) {
         if (flags & BIND_OPTIONAL) return LEAT_OK;
         return error_set(l->e, LEAT_E_TENSOR, "tensor %s is missing", full);
     }
-    bool vector = rows == 1;
+    bool vector = rows == 1, plain = vector || flags & BIND_F32;
     if (t->n_dims > (vector ? 1u : 2u) || t->ne[0] != cols || t->ne[1] != rows)
         return shape_error(l, t, rows, cols);
-    if (vector ? t->format != FORMAT_F32 : kernels_traits(t->format).act == ACT_COUNT)
-        return error_set(l->e, vector ? LEAT_E_TENSOR : LEAT_E_UNSUPPORTED, "tensor %s has type %s, %s", full,
+    if (plain ? t->format != FORMAT_F32 : kernels_traits(t->format).act == ACT_COUNT)
+        return error_set(l->e, plain ? LEAT_E_TENSOR : LEAT_E_UNSUPPORTED, "tensor %s has type %s, %s", full,
                          format_get(t->format)->name,
-                         vector ? "not F32" : "which can't be computed with yet");
+                         plain ? "not F32"
+                         : format_get(t->format)->block_elems == 1
+                             ? "a type of plain integers, which weights don't have"
+                             : "which weights can't be computed with");
     *out = (weight){
         .data = t->data, .format = t->format, .row_bytes = t->row_bytes, .n_rows = rows, .n_cols = cols};
     l->used[t - l->g->tensors] = 1;

@@ -42,9 +42,12 @@ typedef struct rope_hparams {
     uint32_t orig_ctx;                      /* context length before the extension */
     float attn_factor;                      /* multiplies the rotation's magnitude */
     float beta_fast, beta_slow, ext_factor; /* YaRN */
+    float log_mul;                  /* YaRN: mscale_all_dim, by whose magnitude the usual one is divided */
     weight freqs;                   /* float32 (n_dims / 2) divisors of the frequencies; may be absent */
     weight freqs_long, freqs_short; /* LongRoPE's pair of them */
 } rope_hparams;
+
+enum { ARCH_LAYERS_MAX = 1024 };
 
 typedef struct hparams {
     uint32_t n_vocab; /* from the vocabulary */
@@ -52,8 +55,27 @@ typedef struct hparams {
     uint32_t n_head, n_head_kv; /* n_head % n_head_kv == 0 */
     uint32_t head_dim_k, head_dim_v;
     float norm_eps;
-    rope_hparams rope;
+    rope_hparams rope,
+        rope_swa;        /* of all layers; of windowed layers where these have rotations of their own */
+    const void *options; /* of the architecture's entry below */
+
+    /* What only some architectures have. 0 where a model has none of it. */
+    uint32_t window;                         /* keys that a token of a windowed layer sees, itself included */
+    uint64_t windowed[ARCH_LAYERS_MAX / 64]; /* a bit for each layer; see hparams_windowed */
+    uint32_t temperature_length;             /* positions per step of the attention's temperature (Llama 4) */
+    float temperature_scale;
+    float embed_scale, residual_scale, logit_scale; /* factors; 0 stands for 1 */
+    float attention_scale;                          /* of q . k; 0 stands for 1 / sqrt(head_dim_k) */
+    float attention_softcap, logit_softcap;         /* x -> cap * tanh(x / cap) */
+    bool parallel_residual;
 } hparams;
+
+/* True for a layer whose tokens see the last `window` keys only. */
+static inline bool hparams_windowed(const hparams *hp, uint32_t layer) {
+    return hp->window && hp->windowed[layer / 64] >> layer % 64 & 1;
+}
+/* Of each `period` layers all but the last are windowed; with a period of 0 all layers are, with 1 none. */
+void hparams_set_windows(hparams *hp, uint32_t window, uint32_t period);
 
 typedef struct plan_builder plan_builder;
 typedef struct arch_loader arch_loader;
@@ -66,6 +88,7 @@ typedef struct arch {
     leat_status (*bind)(arch_loader *l, const hparams *hp, void *weights, void *layers);
     /* Appends the steps of one forward pass; can't fail: the builder remembers an error. */
     void (*build)(plan_builder *b, const hparams *hp, const void *weights, const void *layers);
+    const void *options; /* what its functions find in hparams.options: for functions that several share */
 } arch;
 
 /* Every architecture, in alphabetical order, ended by NULL. Defined in models/archs.c from archs.def. */
@@ -81,8 +104,17 @@ leat_status arch_u32(arch_loader *l, const char *key, uint32_t min, uint32_t max
 leat_status arch_f32(arch_loader *l, const char *key, float min, float max, const float *fallback,
                      float *out);
 
-/* What nearly every decoder has: sizes, heads, RMS epsilon. n_vocab is already set. */
+leat_status arch_bool(arch_loader *l, const char *key, const bool *fallback, bool *out);
+/* True if the model says anything under "<architecture>.<key>". */
+bool arch_has_key(arch_loader *l, const char *key);
+
+/* What nearly every decoder has: sizes and heads, then the epsilon of its norms, RMS in arch_read_common.
+ * n_vocab is already set. */
+leat_status arch_read_sizes(arch_loader *l, hparams *hp);
 leat_status arch_read_common(arch_loader *l, hparams *hp);
+/* attention.sliding_window (else `window`; 0: required), attention.sliding_window_pattern (a period, else
+ * `period`, or a value for each layer). A window of 0 in the file: none. */
+leat_status arch_read_windows(arch_loader *l, hparams *hp, uint32_t window, uint32_t period);
 /* rope.*: dimensions, base, scaling; needs head_dim_k and n_ctx_train. */
 leat_status arch_read_rope(arch_loader *l, hparams *hp, rope_layout layout);
 /* Refuses a model that sets an integer key of its architecture above 0 (a feature that this architecture file
@@ -93,10 +125,15 @@ leat_status arch_error(arch_loader *l, leat_status code, const char *sentence);
 
 /* ---- for bind ---- */
 
-enum { BIND_OPTIONAL = 1 };
+enum { BIND_OPTIONAL = 1, BIND_F32 = 2 /* a matrix of float32, such as norms that differ between heads */ };
+/* True if the file has the tensor. */
+bool arch_has(arch_loader *l, const char *name, uint32_t layer);
 /* Looks up a tensor; `name` may hold one %u for the layer. Its shape must be exactly (rows, cols); a vector
  * has rows == 1, is float32, and one-dimensional in the file. Absent and optional: out->data is NULL. */
 leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,
                       unsigned flags);
+/* The rows first .. first + n of a matrix or the values of a vector, as a tensor of their own: for tensors
+ * that are several in one. Absent stays absent. */
+weight weight_part(const weight *w, size_t first, size_t n);
 
 #endif

@@ -1,35 +1,63 @@
-/* The key/value cache of a session: for each layer and KV head the keys and the values of all positions, each
- * head's positions adjacent, so that attention streams. Memory is reserved for the whole context and becomes
- * real as positions are written. Rewinding needs no work here: positions beyond the session's length are
- * simply overwritten. */
+/* The key/value cache of a session: for each layer and KV head the keys and the values of the positions it
+ * keeps, adjacent, so that attention streams. A plain layer keeps the whole context. A windowed layer keeps
+ * the last positions only: rows move to the front of their buffer when it is full (kv_advance), seldom enough
+ * to cost next to nothing. Memory is reserved at once and becomes real as positions are written. Rewinding
+ * needs no work here while what the window needs is still there (kv_rewind): positions beyond the session's
+ * length are simply overwritten. Owned by a session; changed only between passes. */
 #ifndef LEAT_RUNTIME_KV_H
 #define LEAT_RUNTIME_KV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "loader/error.h"
 
+/* What a layer asks of the cache. n_head == 0: the layer has no attention. */
+typedef struct kv_shape {
+    size_t n_head, dim_k, dim_v;
+    size_t window; /* positions that a token sees, itself included; 0: all before it */
+} kv_shape;
+
+typedef struct kv_layer {
+    size_t n_head, window;
+    size_t k_row, v_row; /* bytes of one head's key or value at one position */
+    size_t room;         /* positions that fit */
+    size_t base;         /* the first position that is kept; 0 but for windowed layers */
+    char *k, *v;         /* (n_head, room, row) */
+} kv_layer;
+
 typedef struct kv_cache {
-    size_t n_ctx, n_layer, n_head;
+    size_t n_ctx, n_layer;
     uint32_t k_format, v_format; /* any that encode writes; heads are whole blocks */
-    size_t k_row, v_row;         /* bytes of one head's key or value at one position */
-    char *k, *v;                 /* (n_layer, n_head, n_ctx, row) */
-    size_t bytes;                /* reserved for both */
+    kv_layer *layer;             /* (n_layer) */
+    char *memory;
+    size_t bytes; /* reserved */
 } kv_cache;
 
-/* Bytes that a cache of this shape reserves; 0 if the product does not fit a size_t. */
-size_t kv_bytes(size_t n_ctx, size_t n_layer, size_t n_head, size_t k_row, size_t v_row);
+/* Bytes that a cache for passes of up to n_batch tokens reserves; 0 if the sum does not fit a size_t. */
+size_t kv_bytes(const kv_shape *shapes, size_t n_layer, size_t n_ctx, size_t n_batch, uint32_t k_format,
+                uint32_t v_format);
 
-leat_status kv_open(kv_cache *c, size_t n_ctx, size_t n_layer, size_t n_head, size_t dim_k, size_t dim_v,
+leat_status kv_open(kv_cache *c, const kv_shape *shapes, size_t n_layer, size_t n_ctx, size_t n_batch,
                     uint32_t k_format, uint32_t v_format, leat_error *e);
 void kv_close(kv_cache *c);
 
+/* Makes room for n positions from `length` on, n <= n_batch. Before each pass. */
+void kv_advance(kv_cache *c, size_t length, size_t n);
+/* The session goes back to `length` tokens. False, nothing changed, when a windowed layer has given up
+ * positions that the next token would see. Going back to 0 is always possible. */
+bool kv_rewind(kv_cache *c, size_t length);
+/* The smallest length above 0 that a session of `length` tokens can go back to; 0 if any will do. */
+size_t kv_rewind_floor(const kv_cache *c, size_t length);
+
 static inline void *kv_key(const kv_cache *c, size_t layer, size_t head, size_t position) {
-    return c->k + ((layer * c->n_head + head) * c->n_ctx + position) * c->k_row;
+    const kv_layer *l = &c->layer[layer];
+    return l->k + (head * l->room + (position - l->base)) * l->k_row;
 }
 static inline void *kv_value(const kv_cache *c, size_t layer, size_t head, size_t position) {
-    return c->v + ((layer * c->n_head + head) * c->n_ctx + position) * c->v_row;
+    const kv_layer *l = &c->layer[layer];
+    return l->v + (head * l->room + (position - l->base)) * l->v_row;
 }
 
 #endif

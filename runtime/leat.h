@@ -279,8 +279,12 @@ LEAT_API leat_status leat_session_eval(leat_session *session, const leat_token *
                                        leat_error *e);
 LEAT_API leat_status leat_session_eval_progress(leat_session *session, const leat_token *tokens, size_t n,
                                                 leat_progress_fn *progress, void *user, leat_error *e);
-/* Forgets all tokens from position `length` on; cheap. LEAT_E_ARG if it holds fewer. */
+/* Forgets all tokens from position `length` on; cheap. LEAT_E_ARG if it holds fewer. A model with windowed
+ * attention keeps only the last tokens of these layers: LEAT_E_STATE, and nothing changed, if `length` is not
+ * 0 and below leat_session_rewind_floor. */
 LEAT_API leat_status leat_session_rewind(leat_session *session, size_t length);
+/* The smallest length other than 0 to which the session can go back now; 0 if it can to any. */
+LEAT_API size_t leat_session_rewind_floor(const leat_session *session);
 LEAT_API size_t leat_session_length(const leat_session *session);
 LEAT_API uint32_t leat_session_n_ctx(const leat_session *session);
 LEAT_API uint32_t leat_session_threads(const leat_session *session);

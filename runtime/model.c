@@ -13,12 +13,18 @@ static const arch *arch_find(const char *name) {
     return NULL;
 }
 
+/* The list, as far as a message holds it: leat_architecture has it all. */
 static leat_status unknown_arch(const char *name, leat_error *e) {
-    char known[160] = "";
-    size_t n = 0;
-    for (const arch *const *a = arch_list; *a && n < sizeof known - 32; a++)
-        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", (*a)->name);
-    return error_set(e, LEAT_E_ARCH, "architecture \"%s\" is not known; known are: %s", name, known);
+    char known[192] = "", more[40] = "";
+    size_t n = 0, left = 0, room = sizeof known - strlen(name);
+    for (const arch *const *a = arch_list; *a; a++) {
+        if (left || n + strlen((*a)->name) + 4 > room)
+            left++;
+        else
+            n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", (*a)->name);
+    }
+    if (left) snprintf(more, sizeof more, " and %zu more", left);
+    return error_set(e, LEAT_E_ARCH, "architecture \"%s\" is not known; known are: %s%s", name, known, more);
 }
 
 static leat_status read_arch_name(leat_model *m, bool required, leat_error *e) {
@@ -65,6 +71,7 @@ static leat_status bind_weights(leat_model *m, leat_error *e) {
     if (!used) return error_set(e, LEAT_E_NOMEM, "out of memory for %zu tensors", g->n_tensors);
     arch_loader l = {.g = g, .arch_name = m->arch_name, .used = used, .e = e};
     m->hp.n_vocab = vocab_size(m->vocab);
+    m->hp.options = m->arch->options;
     leat_status s = m->arch->read_hparams(&l, &m->hp);
     if (!s) {
         m->weights = mem_alloc(1, m->arch->weights_bytes);

@@ -23,15 +23,21 @@ static double yarn_keep(const rope_hparams *hp, size_t i) {
     return (1.0 - fmin(1.0, fmax(0.0, ramp))) * hp->ext_factor;
 }
 
+static double yarn_magnitude(double factor, double mul) {
+    return 1.0 + 0.1 * mul * log(factor);
+}
+
 leat_status rope_init(rope_table *r, const rope_hparams *hp, size_t n_ctx, leat_error *e) {
     const weight *divisors = &hp->freqs;
     if (hp->freqs_long.data) divisors = n_ctx > hp->orig_ctx ? &hp->freqs_long : &hp->freqs_short;
     const float *divisor = divisors->data;
     r->n_dims = hp->n_dims;
+    r->layout = hp->layout;
     r->magnitude = hp->attn_factor;
+    if (!hp->n_dims) return LEAT_OK;
     /* YaRN's temperature on the attention logits, folded into the rotation of q and k alike */
     if (hp->scaling == ROPE_SCALING_YARN && hp->ext_factor > 0.0f && hp->factor > 1.0f)
-        r->magnitude *= 1.0 + 0.1 * log((double)hp->factor);
+        r->magnitude *= yarn_magnitude(hp->factor, 1.0) / yarn_magnitude(hp->factor, hp->log_mul);
     r->frequency = mem_alloc(hp->n_dims / 2, sizeof *r->frequency);
     if (!r->frequency)
         return error_set(e, LEAT_E_NOMEM, "out of memory for %u rotary frequencies", hp->n_dims / 2);

@@ -6,8 +6,12 @@
 
 #include "arch.h"
 
+/* Tables of a session: hparams.rope, and hparams.rope_swa, which may have no dimensions. */
+enum { ROPE_SETS = 2 };
+
 typedef struct rope {
-    size_t n_dims;
+    rope_layout layout;
+    size_t n_dims;     /* 0: nothing is rotated */
     double *frequency; /* (n_dims / 2) radians per position; owned */
     double magnitude;  /* scales cos and sin */
 } rope_table;

@@ -153,7 +153,7 @@ static void *carve(arena *a, size_t count, size_t size) {
     return p;
 }
 
-static void lay_out(runner *r, const plan *p, arena *a, size_t n_dims, size_t n_batch, size_t n_out_max) {
+static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n_out_max) {
     r->run.buf = carve(a, p->n_bufs, sizeof *r->run.buf);
     for (size_t i = 0; i < p->n_bufs; i++) {
         float *buf = carve(a, n_batch, buf_stride(p->buf_width[i]) * sizeof(float));
@@ -162,7 +162,9 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_dims, size_t n_
     for (int kind = 0; kind < ACT_COUNT; kind++)
         if (p->max_act_cols[kind] && n_batch > 1)
             r->run.act[kind] = carve(a, n_batch, act_row_bytes((act_kind)kind, p->max_act_cols[kind]));
-    r->run.cs = carve(a, n_batch, n_dims * sizeof(float));
+    r->run.cs[PLAN_ROPE] = carve(a, n_batch, p->hp->rope.n_dims * sizeof(float));
+    r->run.cs[PLAN_ROPE_SWA] = carve(a, n_batch, p->hp->rope_swa.n_dims * sizeof(float));
+    r->run.temperature = carve(a, n_batch, sizeof(float));
     r->run.logits = carve(a, n_out_max, p->hp->n_vocab * sizeof(float));
     r->stages_max = p->n_one > p->n_many ? p->n_one : p->n_many;
     r->ranges = carve(a, r->stages_max, r->n_workers * sizeof *r->ranges);
@@ -184,11 +186,10 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_dims, size_t n_
     }
 }
 
-size_t runner_size(const plan *p, const rope_table *rope, size_t n_batch, size_t n_out_max,
-                   uint32_t n_threads) {
+size_t runner_size(const plan *p, size_t n_batch, size_t n_out_max, uint32_t n_threads) {
     runner r = {.n_workers = n_threads};
     arena a = {0};
-    lay_out(&r, p, &a, rope->n_dims, n_batch, n_out_max);
+    lay_out(&r, p, &a, n_batch, n_out_max);
     return a.overflow ? SIZE_MAX : a.used;
 }
 
@@ -202,7 +203,7 @@ leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope,
     if (s) goto fail;
     r->n_workers = pool_size(r->pool);
     r->run.n_workers = r->n_workers;
-    r->bytes = runner_size(p, rope, n_batch, n_out_max, r->n_workers);
+    r->bytes = runner_size(p, n_batch, n_out_max, r->n_workers);
     r->memory = r->bytes == SIZE_MAX ? NULL : mem_alloc(r->bytes, 1);
     if (!r->memory) {
         s = error_set(e, LEAT_E_NOMEM, "out of memory for the activations of batches of %zu tokens (%zu MiB)",
@@ -210,7 +211,7 @@ leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope,
         goto fail;
     }
     arena a = {.base = r->memory};
-    lay_out(r, p, &a, rope->n_dims, n_batch, n_out_max);
+    lay_out(r, p, &a, n_batch, n_out_max);
     *out = r;
     return LEAT_OK;
 fail:

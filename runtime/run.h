@@ -9,8 +9,8 @@
 
 typedef struct runner runner;
 
-/* For passes of up to n_batch tokens that keep up to n_out_max rows of logits. plan, kernels, rope and kv
- * stay the caller's and must outlive the runner. */
+/* For passes of up to n_batch tokens that keep up to n_out_max rows of logits. plan, kernels, rope
+ * (ROPE_SETS) and kv stay the caller's and must outlive the runner. */
 leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope, const kv_cache *kv,
                         size_t n_batch, size_t n_out_max, uint32_t n_threads, runner **out, leat_error *e);
 void runner_close(runner *r); /* NULL is fine */
@@ -27,7 +27,6 @@ uint32_t runner_threads(const runner *r);
 size_t runner_bytes(const runner *r);
 
 /* What runner_open would allocate, for a look before the leap; SIZE_MAX if it does not fit a size_t. */
-size_t runner_size(const plan *p, const rope_table *rope, size_t n_batch, size_t n_out_max,
-                   uint32_t n_threads);
+size_t runner_size(const plan *p, size_t n_batch, size_t n_out_max, uint32_t n_threads);
 
 #endif

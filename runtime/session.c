@@ -11,7 +11,7 @@
 struct leat_session {
     leat_model *model;
     plan plan;
-    rope_table rope;
+    rope_table rope[ROPE_SETS];
     kv_cache kv;
     runner *runner;
     size_t n_batch;
@@ -74,22 +74,36 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
     return st;
 }
 
+/* The largest context that fits into `available` bytes beside `fixed` ones; 0 if none does. */
+static uint32_t largest_context(const leat_session *s, const leat_session_params *p, uint64_t fixed,
+                                uint64_t available) {
+    uint32_t low = 0, high = p->n_ctx;
+    while (fixed < available && low + 1 < high) {
+        uint32_t n = low + (high - low) / 2;
+        size_t kv = kv_bytes(s->plan.kv, s->model->hp.n_layer, n, p->n_batch, kv_format(p->k_type),
+                             kv_format(p->v_type));
+        if (kv && kv <= available - fixed)
+            low = n;
+        else
+            high = n;
+    }
+    return low;
+}
+
 /* Refuses what can't fit, and says what would. The weights count too: they are mapped, but a machine that
  * can't hold them reads them from the disk for every token. */
-static leat_status check_memory(const leat_model *m, const leat_session_params *p, size_t runner_need,
+static leat_status check_memory(const leat_session *s, const leat_session_params *p, size_t runner_need,
                                 leat_error *e) {
-    const hparams *hp = &m->hp;
+    const leat_model *m = s->model;
     uint64_t available = os_available_memory(), file = file_bytes(m->file);
-    size_t k = format_row_bytes(kv_format(p->k_type), hp->head_dim_k),
-           v = format_row_bytes(kv_format(p->v_type), hp->head_dim_v);
-    size_t kv = kv_bytes(p->n_ctx, hp->n_layer, hp->n_head_kv, k, v),
-           token = kv_bytes(1, hp->n_layer, hp->n_head_kv, k, v);
+    size_t kv =
+        kv_bytes(s->plan.kv, m->hp.n_layer, p->n_ctx, p->n_batch, kv_format(p->k_type), kv_format(p->v_type));
     if (kv && runner_need != SIZE_MAX &&
         (available == UINT64_MAX ||
          (runner_need <= available && kv <= available - runner_need && file <= available - runner_need - kv)))
         return LEAT_OK;
     uint64_t fixed = runner_need == SIZE_MAX ? UINT64_MAX : runner_need + file;
-    unsigned long long mib = 1 << 20, fit = fixed < available && token ? (available - fixed) / token : 0;
+    unsigned long long mib = 1 << 20, fit = largest_context(s, p, fixed, available);
     if (fit)
         return error_set(e, LEAT_E_NOMEM,
                          "a context of %u tokens needs %llu MiB for its cache beside %llu MiB of weights and "
@@ -100,6 +114,14 @@ static leat_status check_memory(const leat_model *m, const leat_session_params *
     return error_set(e, LEAT_E_NOMEM,
                      "the model needs %llu MiB for weights and activations, and %llu MiB are available",
                      (unsigned long long)fixed / mib, (unsigned long long)available / mib);
+}
+
+/* Positions that the model has learned end somewhere; those that are rotated do not. */
+static leat_status check_positions(const leat_session *s, const leat_session_params *p, leat_error *e) {
+    if (!s->plan.n_positions || p->n_ctx <= s->plan.n_positions) return LEAT_OK;
+    return error_set(e, LEAT_E_ARG,
+                     "a context of %u tokens is more than the %zu positions that the model knows", p->n_ctx,
+                     s->plan.n_positions);
 }
 
 leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out,
@@ -118,14 +140,16 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     s->logits_all = p.logits_all;
     size_t n_out = p.logits_all ? p.n_batch : 1;
     st = plan_compile(m->arch, hp, m->weights, m->layers, &s->plan, e);
-    if (!st) st = rope_init(&s->rope, &hp->rope, p.n_ctx, e);
-    if (!st) st = check_memory(m, &p, runner_size(&s->plan, &s->rope, p.n_batch, n_out, p.n_threads), e);
+    if (!st) st = check_positions(s, &p, e);
+    if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
+    if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);
+    if (!st) st = check_memory(s, &p, runner_size(&s->plan, p.n_batch, n_out, p.n_threads), e);
     if (!st)
-        st = kv_open(&s->kv, p.n_ctx, hp->n_layer, hp->n_head_kv, hp->head_dim_k, hp->head_dim_v,
-                     kv_format(p.k_type), kv_format(p.v_type), e);
+        st = kv_open(&s->kv, s->plan.kv, hp->n_layer, p.n_ctx, p.n_batch, kv_format(p.k_type),
+                     kv_format(p.v_type), e);
     if (!st)
-        st = runner_open(&s->plan, &m->kernels, &s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner,
-                         e);
+        st =
+            runner_open(&s->plan, &m->kernels, s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner, e);
     if (st) {
         session_close(s);
         return st;
@@ -138,7 +162,7 @@ void session_close(leat_session *s) {
     if (!s) return;
     runner_close(s->runner);
     kv_close(&s->kv);
-    rope_free(&s->rope);
+    for (size_t i = 0; i < ROPE_SETS; i++) rope_free(&s->rope[i]);
     plan_free(&s->plan);
     model_release(s->model);
     mem_free(s);
@@ -163,6 +187,7 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
         bool last = done + batch == n;
         size_t n_out = s->logits_all ? batch : last;
         s->n_logits = 0;
+        kv_advance(&s->kv, s->length, batch);
         leat_status st = runner_pass(s->runner, tokens + done, batch, s->length, n_out, &s->cancel, e);
         if (file_lost(s->model->file))
             return error_set(e, LEAT_E_IO,
@@ -195,12 +220,17 @@ leat_status leat_session_rewind(leat_session *s, size_t length) {
     if (!s) return LEAT_E_ARG;
     if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire)) return LEAT_E_BUSY;
     leat_status st = length <= s->length ? LEAT_OK : LEAT_E_ARG;
+    if (!st && length < s->length && !kv_rewind(&s->kv, length)) st = LEAT_E_STATE;
     if (!st && length < s->length) {
         s->length = length;
         s->n_logits = 0; /* they belong to a token that is gone */
     }
     atomic_store_explicit(&s->busy, false, memory_order_release);
     return st;
+}
+
+size_t leat_session_rewind_floor(const leat_session *s) {
+    return s ? kv_rewind_floor(&s->kv, s->length) : 0;
 }
 
 size_t leat_session_length(const leat_session *s) {

@@ -24,19 +24,28 @@ typedef struct stage_part {
     plan_buf out;
 } stage_part;
 
+typedef struct stage_norm {
+    const float *w, *bias; /* (width) or NULL; no w: no norm */
+    float eps;
+    norm_kind kind;
+    size_t stride; /* of heads: from the gain of one to that of the next; 0: they share one */
+} stage_norm;
+
 struct stage {
     stage_tiles_fn *tiles; /* how many there are in this run; 0: nothing to do */
     stage_tile_fn *tile;
     /* linear, gated, output: out = parts . norm(in) */
     plan_buf in;
-    const float *norm; /* (width) or NULL */
-    float eps;
-    size_t width;       /* of in */
-    unsigned act_kinds; /* bit 1 << act_kind for each form of the input that the parts need */
+    stage_norm norm, k_norm; /* of in; of q and k in attention */
+    size_t width;            /* of in */
+    unsigned act_kinds;      /* bit 1 << act_kind for each form of the input that the parts need */
     uint32_t n_parts;
     stage_part part[PLAN_PARTS_MAX];
+    activation activation;
     bool add;
     bool output; /* writes logits, for the last n_out tokens only */
+    float scale; /* of what is added, of logits, of embeddings */
+    float softcap;
     size_t tile_rows;
     plan_attention_step attention;
 };
@@ -48,6 +57,8 @@ typedef struct plan {
     size_t n_bufs;
     size_t max_width;               /* of what a norm or a quantization reads */
     size_t max_act_cols[ACT_COUNT]; /* widest row in each form; 0: never needed */
+    kv_shape *kv;                   /* (n_layer) */
+    size_t n_positions;             /* learned ones; 0: the context may have any length */
     const hparams *hp;
 } plan;
 
@@ -67,7 +78,7 @@ struct scratch {
 struct run {
     const plan *plan;
     const kernels *k;
-    const rope_table *rope;
+    const rope_table *rope; /* (ROPE_SETS) */
     const kv_cache *kv;
     const int32_t *tokens; /* (n_tokens) */
     size_t n_tokens, pos;  /* pos: position of the first */
@@ -75,7 +86,8 @@ struct run {
     size_t n_out;         /* logits are wanted for the last n_out tokens */
     float **buf;          /* (n_bufs) each (n_batch, buf_stride) */
     char *act[ACT_COUNT]; /* (n_batch, act_row_bytes) of the present stage's input, many tokens */
-    float *cs;            /* (n_batch, n_dims / 2, 2) */
+    float *cs[ROPE_SETS]; /* (n_batch, n_dims / 2, 2), by plan_rope */
+    float *temperature;   /* (n_batch) */
     float *logits;        /* (n_out, n_vocab) */
 };
 
@@ -94,19 +106,27 @@ enum {
 
 /* stage_one.c: the input of a stage is normed and quantized by every worker for itself (a microsecond, no
  * hand-off). */
-stage_tiles_fn embed_tiles, linear_one_tiles, gated_one_tiles, attention_one_tiles;
-stage_tile_fn embed_tile, linear_one_tile, gated_one_tile, attention_one_tile;
+stage_tiles_fn embed_tiles, linear_one_tiles, gated_one_tiles, normalize_tiles, attention_one_tiles;
+stage_tile_fn embed_tile, linear_one_tile, gated_one_tile, normalize_tile, attention_one_tile;
 
 /* stage_many.c: the input is prepared once, in a stage of its own. */
 stage_tiles_fn prepare_tiles, linear_many_tiles, gated_many_tiles, append_tiles, attention_many_tiles;
 stage_tile_fn prepare_tile, linear_many_tile, gated_many_tile, append_tile, attention_many_tile;
 
-/* Shared by both: rotates and stores the key, stores the value of one KV head of one token; rotates one query
- * head. */
+/* stage_attention.c, shared by both: norms, rotates and stores the key, stores the value of one KV head of
+ * one token; norms and rotates one query head. */
 void attention_append(const stage *s, const run *r, size_t token, size_t kv_head);
-void attention_rotate(const run *r, float *head, size_t token);
+void attention_query(const stage *s, const run *r, size_t token, size_t head);
 /* Attention of the query heads that share a KV head, for tokens token .. token + n of the pass. */
 void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t token, size_t n);
+/* y = norm(x), y may be x; without a gain, y = x. */
+void stage_normalize(const run *r, const stage_norm *n, const float *x, size_t width, float *y);
+/* x = activation(x) */
+void stage_activate(const run *r, activation f, float *x, size_t n);
+/* g = activation(g) * u */
+void stage_gate(const run *r, activation f, float *g, const float *u, size_t n);
+/* Logits as the model means them: scaled, capped. */
+void stage_finish_logits(const stage *s, const run *r, float *y, size_t n);
 /* Tokens that a linear stage works on: all, or only those whose logits are wanted. */
 static inline size_t stage_first(const stage *s, const run *r) {
     return s->output ? r->n_tokens - r->n_out : 0;

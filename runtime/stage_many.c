@@ -6,10 +6,8 @@
 #include "stage.h"
 
 enum {
-    PREPARE_TOKENS = 4, /* tokens of a prepare tile: enough to be worth taking, few enough to share out */
-    APPEND_TOKENS = 8,
-    ATTENTION_TOKENS = 64
-};
+    PREPARE_TOKENS = 4
+}; /* tokens of a prepare tile: enough to be worth taking, few enough to share out */
 
 static size_t tiles_of(size_t n, size_t each) {
     return (n + each - 1) / each;
@@ -24,8 +22,8 @@ void prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     size_t first = stage_first(s, r), n = stage_count(s, r), end = (tile + 1) * PREPARE_TOKENS;
     for (size_t t = tile * PREPARE_TOKENS; t < n && t < end; t++) {
         const float *x = buf_row(r, s->in, first + t);
-        if (s->norm) {
-            r->k->rms_norm(w->row, x, s->norm, s->width, s->eps);
+        if (s->norm.w) {
+            stage_normalize(r, &s->norm, x, s->width, w->row);
             x = w->row;
         }
         for (int kind = 0; kind < ACT_COUNT; kind++) {
@@ -42,7 +40,7 @@ void prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
 }
 
 static size_t panel_rows(const run *r, const weight *w) {
-    return r->k->panel_rows[kernels_traits(w->format).panel];
+    return r->k->panel_rows[r->k->panel[w->format]];
 }
 
 /* Rows of a tile: a few panels, unless that left some workers without any. Only who does what depends on it:
@@ -70,18 +68,23 @@ size_t linear_many_tiles(const stage *s, const run *r) {
     return tiles;
 }
 
+/* Adds each row's bias to products of panels. */
+static void add_bias(float *c, const float *bias, size_t first, size_t end, size_t height, size_t n) {
+    for (size_t row = first; bias && row < end; row += height)
+        for (size_t t = 0; t < n; t++, c += height)
+            for (size_t i = 0; i < height && row + i < end; i++) c[i] += bias[row + i];
+}
+
 /* One token's part of one panel: product c to the buffer or the logits. False if a logit is not finite. */
-static bool deliver(const stage *s, const stage_part *part, const float *c, size_t row, size_t n,
-                    float *out) {
+static bool deliver(const stage *s, const run *r, const float *c, size_t n, float *out) {
     float check = 0.0f;
-    if (part->bias)
-        for (size_t i = 0; i < n; i++) out[i] = (s->add ? out[i] : 0.0f) + (c[i] + part->bias[row + i]);
-    else if (s->add)
-        for (size_t i = 0; i < n; i++) out[i] += c[i];
+    if (s->add)
+        for (size_t i = 0; i < n; i++) out[i] += s->scale * c[i];
     else
         memcpy(out, c, n * sizeof *out);
-    if (s->output)
-        for (size_t i = 0; i < n; i++) check += c[i] - c[i]; /* NaN unless all are finite */
+    if (!s->output) return true;
+    for (size_t i = 0; i < n; i++) check += c[i] - c[i]; /* NaN unless all are finite */
+    stage_finish_logits(s, r, out, n);
     return check == 0.0f;
 }
 
@@ -99,12 +102,13 @@ void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
         size_t n = n_tokens - t0 < PASS_TOKENS ? n_tokens - t0 : PASS_TOKENS;
         const float *c = w->c;
         multiply(r, w, &part->w, first, end - first, t0, n, w->c);
+        add_bias(w->c, part->bias, first, end, height, n);
+        if (s->activation) stage_activate(r, s->activation, w->c, tiles_of(end - first, height) * height * n);
         for (size_t row = first; row < end; row += height)
             for (size_t t = t0; t < t0 + n; t++, c += height) {
                 float *out =
                     s->output ? r->logits + t * part->w.n_rows + row : buf_row(r, part->out, t) + row;
-                if (!deliver(s, part, c, row, end - row < height ? end - row : height, out))
-                    w->non_finite = true;
+                if (!deliver(s, r, c, end - row < height ? end - row : height, out)) w->non_finite = true;
             }
     }
 }
@@ -130,49 +134,18 @@ void gated_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
         size_t n = r->n_tokens - t0 < PASS_TOKENS ? r->n_tokens - t0 : PASS_TOKENS;
         multiply(r, w, gate, first, end - first, t0, n, w->c);
         multiply(r, w, up, first, end - first, t0, n, w->c2);
+        add_bias(w->c, s->part[0].bias, first, end, height, n);
+        add_bias(w->c2, s->part[1].bias, first, end, up_height, n);
         if (height == up_height) {
-            r->k->silu_mul(w->c, w->c2, tiles_of(end - first, height) * height * n);
+            stage_gate(r, s->activation, w->c, w->c2, tiles_of(end - first, height) * height * n);
             scatter(r, s->part[0].out, w->c, first, end, height, t0, n);
         } else { /* two types whose panels differ in height: meet in the output buffer */
             scatter(r, s->part[0].out, w->c, first, end, height, t0, n);
             for (size_t row = first; row < end; row += up_height)
                 for (size_t t = 0; t < n; t++)
-                    r->k->silu_mul(buf_row(r, s->part[0].out, t0 + t) + row,
-                                   w->c2 + ((row - first) / up_height * n + t) * up_height,
-                                   end - row < up_height ? end - row : up_height);
+                    stage_gate(r, s->activation, buf_row(r, s->part[0].out, t0 + t) + row,
+                               w->c2 + ((row - first) / up_height * n + t) * up_height,
+                               end - row < up_height ? end - row : up_height);
         }
     }
-}
-
-size_t append_tiles(const stage *s, const run *r) {
-    (void)s;
-    return tiles_of(r->n_tokens, APPEND_TOKENS);
-}
-
-void append_tile(const stage *s, const run *r, scratch *w, size_t tile) {
-    const hparams *hp = r->plan->hp;
-    (void)w;
-    for (size_t t = tile * APPEND_TOKENS; t < r->n_tokens && t < (tile + 1) * APPEND_TOKENS; t++) {
-        float *q = buf_row(r, s->attention.q, t);
-        for (size_t h = 0; h < hp->n_head_kv; h++) attention_append(s, r, t, h);
-        for (size_t h = 0; h < hp->n_head; h++) attention_rotate(r, q + h * hp->head_dim_k, t);
-    }
-}
-
-/* Tokens of an attention tile: the heads that share a KV head are worked on together, ATTEND_ROWS_MAX rows at
- * most. */
-static size_t attention_tokens(const hparams *hp) {
-    size_t n = ATTEND_ROWS_MAX / (hp->n_head / hp->n_head_kv);
-    return n < ATTENTION_TOKENS ? n : ATTENTION_TOKENS;
-}
-
-size_t attention_many_tiles(const stage *s, const run *r) {
-    (void)s;
-    return r->plan->hp->n_head_kv * tiles_of(r->n_tokens, attention_tokens(r->plan->hp));
-}
-
-void attention_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
-    size_t each = attention_tokens(r->plan->hp), blocks = tiles_of(r->n_tokens, each);
-    size_t kv_head = tile / blocks, t = tile % blocks * each, n = r->n_tokens - t;
-    attention_attend(s, r, w, kv_head, t, n < each ? n : each);
 }

@@ -1,6 +1,7 @@
 /* The stages of one token: a race against memory. Weight rows are read once, straight from the mapping, in
  * runs that are adjacent for each worker; everything else is small enough that each worker does it again for
  * itself. */
+#include <math.h>
 #include <string.h>
 
 #include "stage.h"
@@ -10,8 +11,8 @@ static void prepare_one(const stage *s, const run *r, scratch *w, size_t token) 
     if (w->prepared == s) return;
     w->prepared = s;
     const float *x = buf_row(r, s->in, token);
-    if (s->norm) {
-        r->k->rms_norm(w->row, x, s->norm, s->width, s->eps);
+    if (s->norm.w) {
+        stage_normalize(r, &s->norm, x, s->width, w->row);
         x = w->row;
     }
     if (s->act_kinds & 1u << ACT_F32) memcpy(w->act[ACT_F32], x, s->width * sizeof *x);
@@ -40,13 +41,26 @@ size_t embed_tiles(const stage *s, const run *r) {
     return r->n_tokens;
 }
 
+static void decode_row(const run *r, const weight *w, size_t row, float *out) {
+    r->k->decode[w->format]((const char *)w->data + row * w->row_bytes, out, w->n_cols);
+}
+
 void embed_tile(const stage *s, const run *r, scratch *w, size_t t) {
-    (void)w;
-    const weight *table = &s->part[0].w;
-    size_t dims = r->rope->n_dims;
-    r->k->decode[table->format]((const char *)table->data + (size_t)r->tokens[t] * table->row_bytes,
-                                buf_row(r, s->part[0].out, t), table->n_cols);
-    rope_pairs_at(r->rope, r->pos + t, r->cs + t * dims);
+    const weight *table = &s->part[0].w, *positions = s->n_parts > 1 ? &s->part[1].w : NULL;
+    const hparams *hp = r->plan->hp;
+    float *x = buf_row(r, s->part[0].out, t);
+    decode_row(r, table, (size_t)r->tokens[t], x);
+    for (size_t i = 0; s->scale != 1.0f && i < table->n_cols; i++) x[i] *= s->scale;
+    if (positions) {
+        decode_row(r, positions, r->pos + t, w->row);
+        for (size_t i = 0; i < table->n_cols; i++) x[i] += w->row[i];
+    }
+    for (size_t i = 0; i < ROPE_SETS; i++)
+        if (r->rope[i].n_dims) rope_pairs_at(&r->rope[i], r->pos + t, r->cs[i] + t * r->rope[i].n_dims);
+    if (hp->temperature_length) {
+        double steps = floor((double)(r->pos + t) / hp->temperature_length);
+        r->temperature[t] = (float)(1.0 + (double)hp->temperature_scale * log(1.0 + steps));
+    }
 }
 
 size_t linear_one_tiles(const stage *s, const run *r) {
@@ -70,8 +84,11 @@ void linear_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     if (part->bias)
         for (size_t i = 0; i < n; i++) y[i] += part->bias[row + i];
     if (s->add)
-        for (size_t i = 0; i < n; i++) out[i] += y[i];
-    if (s->output && not_finite(y, n)) w->non_finite = true;
+        for (size_t i = 0; i < n; i++) out[i] += s->scale * y[i];
+    if (s->activation) stage_activate(r, s->activation, y, n);
+    if (!s->output) return;
+    if (not_finite(y, n)) w->non_finite = true;
+    stage_finish_logits(s, r, y, n);
 }
 
 size_t gated_one_tiles(const stage *s, const run *r) {
@@ -87,61 +104,8 @@ void gated_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     float *out = buf_row(r, s->part[0].out, 0) + row;
     multiply(r, w, gate, row, n, out);
     multiply(r, w, up, row, n, w->tile);
-    r->k->silu_mul(out, w->tile, n);
-}
-
-void attention_rotate(const run *r, float *head, size_t token) {
-    size_t dims = r->rope->n_dims;
-    const float *cs = r->cs + token * dims;
-    if (r->plan->hp->rope.layout == ROPE_PAIRS)
-        r->k->rope_pairs(head, cs, dims);
-    else
-        r->k->rope_halves(head, cs, dims);
-}
-
-void attention_append(const stage *s, const run *r, size_t token, size_t kv_head) {
-    const plan_attention_step *a = &s->attention;
-    const hparams *hp = r->plan->hp;
-    float *k = buf_row(r, a->k, token) + kv_head * hp->head_dim_k;
-    const float *v = buf_row(r, a->v, token) + kv_head * hp->head_dim_v;
-    attention_rotate(r, k, token);
-    r->k->encode[r->kv->k_format](k, kv_key(r->kv, a->layer, kv_head, r->pos + token), hp->head_dim_k);
-    r->k->encode[r->kv->v_format](v, kv_value(r->kv, a->layer, kv_head, r->pos + token), hp->head_dim_v);
-}
-
-size_t attention_one_tiles(const stage *s, const run *r) {
-    (void)s;
-    return r->plan->hp->n_head_kv;
-}
-
-void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t token, size_t n) {
-    const plan_attention_step *a = &s->attention;
-    const hparams *hp = r->plan->hp;
-    size_t heads = hp->n_head / hp->n_head_kv;
-    r->k->attend(&(attend_args){.q = buf_row(r, a->q, token) + kv_head * heads * hp->head_dim_k,
-                                .out = buf_row(r, a->out, token) + kv_head * heads * hp->head_dim_v,
-                                .k = kv_key(r->kv, a->layer, kv_head, 0),
-                                .v = kv_value(r->kv, a->layer, kv_head, 0),
-                                .q_stride = buf_stride(r->plan->buf_width[a->q]),
-                                .out_stride = buf_stride(r->plan->buf_width[a->out]),
-                                .k_stride = r->kv->k_row,
-                                .v_stride = r->kv->v_row,
-                                .n_tokens = n,
-                                .n_heads = heads,
-                                .n_keys = r->pos + token + 1,
-                                .head_dim_k = hp->head_dim_k,
-                                .head_dim_v = hp->head_dim_v,
-                                .k_format = r->kv->k_format,
-                                .v_format = r->kv->v_format,
-                                .scale = a->scale,
-                                .scratch = w->attend});
-}
-
-void attention_one_tile(const stage *s, const run *r, scratch *w, size_t kv_head) {
-    const hparams *hp = r->plan->hp;
-    size_t heads = hp->n_head / hp->n_head_kv;
-    float *q = buf_row(r, s->attention.q, 0) + kv_head * heads * hp->head_dim_k;
-    attention_append(s, r, 0, kv_head);
-    for (size_t h = 0; h < heads; h++) attention_rotate(r, q + h * hp->head_dim_k, 0);
-    attention_attend(s, r, w, kv_head, 0, 1);
+    const float *gate_bias = s->part[0].bias, *up_bias = s->part[1].bias;
+    for (size_t i = 0; gate_bias && i < n; i++) out[i] += gate_bias[row + i];
+    for (size_t i = 0; up_bias && i < n; i++) w->tile[i] += up_bias[row + i];
+    stage_gate(r, s->activation, out, w->tile, n);
 }

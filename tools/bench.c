@@ -138,10 +138,13 @@ static leat_token next_token(uint64_t *state, uint32_t n_vocab) { /* xorshift64*
     return (leat_token)((*state * 0x2545F4914F6CDD1Du >> 33) % n_vocab);
 }
 
-/* Evaluates tokens[0..n) at position `depth`, at once or one by one, and says how long it took. */
-static leat_status evaluate(leat_session *session, const leat_token *tokens, uint32_t depth, uint32_t n,
-                            bool one_by_one, double *seconds, leat_error *e) {
+/* Evaluates tokens[0..n) behind before[0..depth), at once or one by one, and says how long it took. The
+ * session has evaluated `before`; a model with windows may have to do that again. */
+static leat_status evaluate(leat_session *session, const leat_token *tokens, const leat_token *before,
+                            uint32_t depth, uint32_t n, bool one_by_one, double *seconds, leat_error *e) {
     leat_status status = leat_session_rewind(session, depth);
+    if (status == LEAT_E_STATE && !(status = leat_session_rewind(session, 0)))
+        status = leat_session_eval(session, before, depth, e);
     double start = term_seconds();
     if (!one_by_one && !status) status = leat_session_eval(session, tokens, n, e);
     for (uint32_t i = 0; one_by_one && i < n && !status; i++)
@@ -152,18 +155,19 @@ static leat_status evaluate(leat_session *session, const leat_token *tokens, uin
 
 /* Runs one test: once to warm up (a single token when generating), then for the record. */
 static int run_test(bench *b, bench_row *row, leat_session *session, const leat_token *tokens,
-                    const bench_options *o) {
+                    const leat_token *before, const bench_options *o) {
     bool generate = row->n_gen > 0;
     uint32_t n = generate ? row->n_gen : row->n_prompt;
     leat_error error;
     double seconds, sum = 0, squares = 0;
     busy start, elapsed;
     progress bar;
-    leat_status status = evaluate(session, tokens, row->depth, generate ? 1 : n, generate, &seconds, &error);
+    leat_status status =
+        evaluate(session, tokens, before, row->depth, generate ? 1 : n, generate, &seconds, &error);
     progress_start(&bar, row->test, "repetitions");
     busy_now(&start);
     for (int64_t i = 0; i < o->repetitions && !status; i++) {
-        status = evaluate(session, tokens, row->depth, n, generate, &seconds, &error);
+        status = evaluate(session, tokens, before, row->depth, n, generate, &seconds, &error);
         if (status) break;
         double speed = n / seconds;
         b->samples[row->first_sample + row->n_samples++] = speed;
@@ -227,7 +231,7 @@ static int run_session(bench *b, bench_model *model, setup s, const bench_option
         leat_session_open(model->model, &params, &session, &error) ? fail("%s", error.message) : EXIT_DONE;
     if (!status) model->load_seconds = model->open_seconds + term_seconds() - start;
     atomic_store(&running, session);
-    if (!status && s.depth && evaluate(session, tokens + most, 0, s.depth, false, &filling, &error))
+    if (!status && s.depth && evaluate(session, tokens + most, NULL, 0, s.depth, false, &filling, &error))
         status = term_interrupted() ? 128 + term_interrupted() : fail("%s", error.message);
     for (size_t i = 0; i < o->p.n + o->n.n && !status; i++) {
         bool generate = i >= o->p.n;
@@ -246,7 +250,7 @@ static int run_session(bench *b, bench_model *model, setup s, const bench_option
         if (generate)
             row->bytes_per_token =
                 (double)model->weight_bytes + model->cache_bytes * (s.depth + (n + 1) / 2.0);
-        status = run_test(b, row, session, tokens, o);
+        status = run_test(b, row, session, tokens, tokens + most, o);
         if (!status) b->n_rows++;
     }
     atomic_store(&running, NULL);

@@ -122,6 +122,41 @@ static void label(const char *name) {
     printf("  %-*s", LABEL, name);
 }
 
+static bool find_number(const leat_file *file, const summary *s, const char *suffix, double *out) {
+    leat_meta meta;
+    leat_value value;
+    if (!s->architecture[0] || !find_value(file, s->architecture, suffix, &meta, &value)) return false;
+    *out = value.f64;
+    return meta.type == LEAT_META_F32 || meta.type == LEAT_META_F64;
+}
+
+/* What a token sees and how it knows where it is, as far as the file says it. */
+static void print_positions(const leat_file *file, const summary *s) {
+    uint64_t v;
+    double base, factor;
+    leat_str scaling;
+    leat_meta meta;
+    leat_value value;
+    if (find_integer(file, s, "attention.sliding_window", &v) && v) {
+        label("window");
+        printf("%" PRIu64 " tokens in windowed layers\n", v);
+    }
+    if (!find_number(file, s, "rope.freq_base", &base)) return;
+    label("rotation");
+    printf("base %g", base);
+    if (find_integer(file, s, "rope.dimension_count", &v)) printf(", %" PRIu64 " values of a head", v);
+    if (find_value(file, s->architecture, "rope.scaling.type", &meta, &value) &&
+        meta.type == LEAT_META_STRING) {
+        scaling = value.str;
+        printf(", scaled: ");
+        term_put_clean(stdout, scaling.data, scaling.size, SHOWN_STRING);
+    }
+    if (find_number(file, s, "rope.scaling.factor", &factor)) printf(" by %g", factor);
+    if (find_integer(file, s, "rope.scaling.original_context_length", &v))
+        printf(" from %" PRIu64 " tokens", v);
+    putchar('\n');
+}
+
 static void print_summary(const leat_file *file, const summary *s, const char *path) {
     leat_str text;
     uint64_t v, heads;
@@ -166,8 +201,10 @@ static void print_summary(const leat_file *file, const summary *s, const char *p
         printf("%" PRIu64, heads);
         if (find_integer(file, s, "attention.head_count_kv", &v))
             printf(", %" PRIu64 " for keys and values", v);
+        if (find_integer(file, s, "attention.key_length", &v)) printf(", %" PRIu64 " values each", v);
         putchar('\n');
     }
+    print_positions(file, s);
     leat_meta meta;
     leat_value value;
     if (find_value(file, NULL, "tokenizer.ggml.tokens", &meta, &value) && meta.type == LEAT_META_ARRAY) {

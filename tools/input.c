@@ -64,6 +64,15 @@ static int check_isa(const char *name) {
     return fail("this machine has no instruction set \"%s\"; it has %s", name, list);
 }
 
+/* The whole list, which an error message may have no room for. */
+static void name_architectures(void) {
+    char list[4096] = "";
+    size_t n = 0;
+    for (size_t i = 0; leat_architecture(i) && n < sizeof list - 80; i++)
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", leat_architecture(i));
+    fail("this version runs the architectures %s", list);
+}
+
 int open_model(const char *path, bool vocab_only, const char *isa, leat_model **out) {
     char default_path[PATH_MAX];
     leat_model_params params;
@@ -82,8 +91,10 @@ int open_model(const char *path, bool vocab_only, const char *isa, leat_model **
         if (status) return status;
         params.isa = isa;
     }
-    if (leat_model_open(path, &params, out, &error)) return fail("%s", error.message);
-    return EXIT_DONE;
+    leat_status status = leat_model_open(path, &params, out, &error);
+    if (status) fail("%s", error.message);
+    if (status == LEAT_E_ARCH) name_architectures();
+    return status ? EXIT_FAILED : EXIT_DONE;
 }
 
 int read_text(const char *path, char **text, size_t *n) {

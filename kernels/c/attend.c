@@ -17,14 +17,15 @@ static float score(const attend_args *a, const float *q, size_t key) {
     float k[ATTEND_HEAD_DIM_MAX], sum = 0;
     decoders[a->k_format]((const char *)a->k + key * a->k_stride, k, a->head_dim_k);
     for (size_t i = 0; i < a->head_dim_k; i++) sum += q[i] * k[i];
-    return sum * a->scale;
+    sum *= a->scale;
+    return a->softcap > 0 ? a->softcap * tanhf(sum / a->softcap) : sum;
 }
 
-/* out (head_dim_v) = softmax over keys 0 .. n_keys - 1 of one query row q (head_dim_k). */
+/* out (head_dim_v) = softmax over the last keys of 0 .. n_keys - 1 of one query row q (head_dim_k). */
 static void attend_row(const attend_args *a, const float *q, size_t n_keys, float *out) {
     float maximum = -INFINITY, total = 0;
     for (size_t i = 0; i < a->head_dim_v; i++) out[i] = 0;
-    for (size_t key = 0; key < n_keys; key++) {
+    for (size_t key = a->window && n_keys > a->window ? n_keys - a->window : 0; key < n_keys; key++) {
         float v[ATTEND_HEAD_DIM_MAX], s = score(a, q, key);
         if (s > maximum) {
             float shrink = expf(maximum - s);

@@ -19,6 +19,18 @@ void decode_bf16_c(const void *w, float *y, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = bf16_to_f32(b[i].v);
 }
 
+/* Plain numbers that ggml stores but never as weights of a product (F64 aside): rounded once. */
+#define DECODE_PLAIN(name)                                                                                   \
+    void decode_##name##_c(const void *w, float *y, size_t n) {                                              \
+        const block_##name *b = w;                                                                           \
+        for (size_t i = 0; i < n; i++) y[i] = (float)b[i].v;                                                 \
+    }
+DECODE_PLAIN(f64)
+DECODE_PLAIN(i8)
+DECODE_PLAIN(i16)
+DECODE_PLAIN(i32)
+DECODE_PLAIN(i64)
+
 /* d * q */
 #define DECODE_32(name)                                                                                      \
     void decode_##name##_c(const void *w, float *y, size_t n) {                                              \
@@ -33,7 +45,6 @@ void decode_bf16_c(const void *w, float *y, size_t n) {
 DECODE_32(q4_0)
 DECODE_32(q5_0)
 DECODE_32(q8_0)
-DECODE_32(iq4_nl)
 
 /* d * q + m */
 #define DECODE_32_MIN(name)                                                                                  \

@@ -16,5 +16,6 @@
         }                                                                                                    \
     }
 MATVEC_FLOAT(f32, )
+MATVEC_FLOAT(f64, (float))
 MATVEC_FLOAT(f16, f16_to_f32)
 MATVEC_FLOAT(bf16, bf16_to_f32)

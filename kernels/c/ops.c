@@ -89,6 +89,38 @@ void rms_norm_c(float *y, const float *x, const float *w, size_t n, float eps) {
     for (size_t i = 0; i < n; i++) y[i] = x[i] * scale * w[i];
 }
 
+/* In double for the same reason; the mean is taken away before squaring, so that a large one costs nothing.
+ */
+void layer_norm_c(float *y, const float *x, const float *w, const float *b, size_t n, float eps) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i];
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    double scale = 1 / sqrt(squares / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++) y[i] = (float)(((double)x[i] - mean) * scale) * w[i] + (b ? b[i] : 0);
+}
+
+void silu_c(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = x[i] / (1 + expf(-x[i]));
+}
+
+static float gelu(float x) {
+    const float twice_root = 1.5957691216f; /* 2 * sqrt(2 / pi) */
+    return x / (1 + expf(-twice_root * (x + 0.044715f * x * x * x)));
+}
+
+void gelu_c(float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = gelu(x[i]);
+}
+
+void gelu_mul_c(float *g, const float *u, size_t n) {
+    for (size_t i = 0; i < n; i++) g[i] = gelu(g[i]) * u[i];
+}
+
+void softcap_c(float *x, size_t n, float cap) {
+    for (size_t i = 0; i < n; i++) x[i] = cap * tanhf(x[i] / cap);
+}
+
 void silu_mul_c(float *g, const float *u, size_t n) {
     for (size_t i = 0; i < n; i++) g[i] = g[i] / (1 + expf(-g[i])) * u[i];
 }

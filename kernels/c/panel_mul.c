@@ -50,3 +50,8 @@ PANEL_MUL(q8_32, 32, 32, act_z32(row, k)[at], 0)
 PANEL_MUL(q8_32_min, 32, 32, 0, MINUS_MIN)
 PANEL_MUL(q8_256_min, 32, 256, 0, MINUS_MIN)
 PANEL_MUL(q8_256_16, 16, 256, act_z16(row, k)[at], 0)
+PANEL_MUL(q8_32_16, 16, 32, act_z16(row, k)[at], 0)
+PANEL_MUL(q8_256_16_min, 16, 256, 0,
+          -p->min[f * ROWS + r] * (act_d(row, k)[at / 16] * (float)act_s16(row, k)[at]))
+PANEL_MUL(q7_256_min, 32, 256, 0, MINUS_MIN)
+PANEL_MUL(q7_256_16, 16, 256, act_z16(row, k)[at], 0)

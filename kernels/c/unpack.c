@@ -11,19 +11,6 @@ static void clear_missing_rows_f32(panel *p, size_t n_rows, size_t kc) {
         for (size_t r = n_rows; r < ROWS; r++) p->f[col * ROWS + r] = 0;
 }
 
-static void clear_missing_rows(panel *p, size_t n_rows, size_t kc, size_t fold) {
-    for (size_t r = n_rows; r < ROWS; r++) {
-        for (size_t f = 0; f < kc / fold; f++) p->scale[f * ROWS + r] = p->min[f * ROWS + r] = 0;
-        for (size_t col = 0; col < kc; col++) p->w[(col / 4 * ROWS + r) * 4 + col % 4] = 0;
-    }
-}
-
-/* n codes into the panel from column col on, as unsigned bytes with this zero point. */
-static void put_codes(panel *p, size_t r, size_t col, const int8_t *q, size_t n, int zero_point) {
-    for (size_t i = 0; i < n; i++, col++)
-        p->w[(col / 4 * ROWS + r) * 4 + col % 4] = (uint8_t)(q[i] + zero_point);
-}
-
 #define UNPACK_FLOAT(name, to_float)                                                                         \
     void unpack_##name##_c(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p) { \
         for (size_t r = 0; r < n_rows; r++) {                                                                \
@@ -33,6 +20,7 @@ static void put_codes(panel *p, size_t r, size_t col, const int8_t *q, size_t n,
         clear_missing_rows_f32(p, n_rows, kc);                                                               \
     }
 UNPACK_FLOAT(f32, )
+UNPACK_FLOAT(f64, (float))
 UNPACK_FLOAT(f16, f16_to_f32)
 UNPACK_FLOAT(bf16, bf16_to_f32)
 

@@ -34,7 +34,7 @@ static void fill(build *b) {
     for (size_t i = 0; i < sizeof q8; i++) ((uint8_t *)q8)[i] = (uint8_t)(i % 100);
     build_tensor(b, "floats", FORMAT_F32, 3, 2, row_of_floats);
     build_tensor(b, "blocks", FORMAT_Q8_0, 64, 2, q8);
-    build_tensor(b, "ids", FORMAT_I32, 8, 0, NULL);
+    build_tensor(b, "sums", FORMAT_Q8_1, 32, 0, NULL);
     build_tensor_nd(b, "deep", FORMAT_F16, 4, (const uint64_t[]){2, 3, 4, 5}, NULL);
 }
 
@@ -161,7 +161,7 @@ static void tensors(test *t) {
         bool decodable;
     } rows[] = {{"floats", "F32", 2, {3, 2, 1, 1}, 6, 24, true},
                 {"blocks", "Q8_0", 2, {64, 2, 1, 1}, 128, 136, true},
-                {"ids", "I32", 1, {8, 1, 1, 1}, 8, 32, false},
+                {"sums", "Q8_1", 1, {32, 1, 1, 1}, 32, 36, false},
                 {"deep", "F16", 4, {2, 3, 4, 5}, 120, 240, true}};
     CHECK_EQ(t, leat_file_tensor_count(file), 4);
     for (size_t i = 0; i < 4; i++) {
@@ -199,7 +199,7 @@ static void exports(test *t) {
         leat_status status = leat_tensor_export(file, i, folder_file(&f, "out.f32"), &e);
         CHECK_EQ(t, status, info.decodable ? LEAT_OK : LEAT_E_UNSUPPORTED);
         if (status) {
-            CHECK(t, strstr(e.message, "\"ids\" is of type I32"));
+            CHECK(t, strstr(e.message, "\"sums\" is of type Q8_1"));
             continue;
         }
         size_t n;

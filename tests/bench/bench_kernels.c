@@ -66,6 +66,11 @@ static void fill(char *w, size_t bytes) {
     }
 }
 
+/* MXFP4's scale is no half: exponents that such a word would give could make denormal numbers. */
+static void fill_mxfp4(char *w, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 17) w[i] = 120;
+}
+
 /* GB/s of reading `bytes` in order: whole words, which the compiler turns into plain vector loads, and
  * prefetches far enough ahead that the memory, not its latency, sets the pace. */
 static double read_bandwidth(const char *p, size_t bytes, volatile uint64_t *sink) {
@@ -102,7 +107,7 @@ static void bench_matvec(const kernels *k, const struct type *type, const option
 static void bench_gemm(const kernels *k, const struct type *type, const options *o, buffers *b) {
     size_t row_bytes = format_row_bytes(type->format, K), passes = 0;
     weight_traits traits = kernels_traits(type->format);
-    size_t stride = act_row_bytes(traits.act, K), rows = k->panel_rows[traits.panel];
+    size_t stride = act_row_bytes(traits.act, K), rows = k->panel_rows[k->panel[type->format]];
     double best = 0, end = now() + o->seconds;
     do {
         size_t row = passes * rows % GEMM_ROWS;
@@ -161,16 +166,16 @@ int main(int argc, char **argv) {
     buffers b = {.w_bytes = o.bytes};
     b.w = allocate(b.w_bytes);
     b.act = allocate(TOKENS * act_row_bytes(ACT_F32, K));
-    b.y = allocate(b.w_bytes / 512); /* four bytes per row; rows of 4096 values have 2,304 bytes at least */
+    b.y = allocate(b.w_bytes / 128); /* four bytes per row; rows of 4096 values have 576 bytes at least */
     b.c = allocate(sizeof(float) * TOKENS * PANEL_ROWS_MAX);
     b.p = allocate(sizeof *b.p);
-    fill(b.w, b.w_bytes);
-
     for (size_t i = 0; kernels_isa(i); i++) {
         kernels k;
         if (!kernels_init(&k, kernels_isa(i)) || (o.isa && strcmp(o.isa, k.isa) != 0)) continue;
         for (size_t s = 0; s < sizeof types / sizeof *types; s++) {
             if (o.type && strcmp(o.type, types[s].name) != 0) continue;
+            fill(b.w, b.w_bytes);
+            if (types[s].format == FORMAT_MXFP4) fill_mxfp4(b.w, b.w_bytes);
             make_activations(&k, types[s].format, b.act);
             if (!o.only || !strcmp(o.only, "matvec")) bench_matvec(&k, &types[s], &o, &b);
             if (!o.only || !strcmp(o.only, "gemm")) bench_gemm(&k, &types[s], &o, &b);

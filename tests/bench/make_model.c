@@ -9,7 +9,8 @@
  * output_type, embed_type, biased.
  *
  * Where rows do not divide into the blocks of 256 of a K type (135m: 576 wide), matrices take the type that
- * llama.cpp falls back to: Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K. Here that is ffn_down too, which
+ * llama.cpp falls back to: Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K, IQ4_NL or Q4_0
+ * for what is smaller. Here that is ffn_down too, which
  * llama.cpp would leave a K type when the feed-forward width allows. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +88,11 @@ static uint32_t fitting(uint32_t format, uint32_t columns) {
     case FORMAT_Q4_K: return FORMAT_Q5_0;
     case FORMAT_Q5_K: return FORMAT_Q5_1;
     case FORMAT_Q6_K: return FORMAT_Q8_0;
+    case FORMAT_Q2_K:
+    case FORMAT_Q3_K:
+    case FORMAT_IQ4_XS: return FORMAT_IQ4_NL;
+    case FORMAT_TQ1_0:
+    case FORMAT_TQ2_0: return FORMAT_Q4_0;
     default: return format; /* refused when it is written */
     }
 }

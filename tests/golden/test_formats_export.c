@@ -55,9 +55,15 @@ static void exports_equal_ggml(test *t) {
     static const struct {
         const char *name;
         uint32_t format;
-    } rows[] = {{"f16", FORMAT_F16},   {"bf16", FORMAT_BF16}, {"q8_0", FORMAT_Q8_0},    {"q4_0", FORMAT_Q4_0},
-                {"q4_1", FORMAT_Q4_1}, {"q5_0", FORMAT_Q5_0}, {"q5_1", FORMAT_Q5_1},    {"q4_K", FORMAT_Q4_K},
-                {"q5_K", FORMAT_Q5_K}, {"q6_K", FORMAT_Q6_K}, {"iq4_nl", FORMAT_IQ4_NL}};
+    } rows[] = {{"f16", FORMAT_F16},     {"bf16", FORMAT_BF16},       {"q8_0", FORMAT_Q8_0},
+                {"q4_0", FORMAT_Q4_0},   {"q4_1", FORMAT_Q4_1},       {"q5_0", FORMAT_Q5_0},
+                {"q5_1", FORMAT_Q5_1},   {"q4_K", FORMAT_Q4_K},       {"q5_K", FORMAT_Q5_K},
+                {"q6_K", FORMAT_Q6_K},   {"iq4_nl", FORMAT_IQ4_NL},   {"q2_K", FORMAT_Q2_K},
+                {"q3_K", FORMAT_Q3_K},   {"iq4_xs", FORMAT_IQ4_XS},   {"mxfp4", FORMAT_MXFP4},
+                {"nvfp4", FORMAT_NVFP4}, {"q1_0", FORMAT_Q1_0},       {"q2_0", FORMAT_Q2_0},
+                {"tq1_0", FORMAT_TQ1_0}, {"tq2_0", FORMAT_TQ2_0},     {"iq1_s", FORMAT_IQ1_S},
+                {"iq1_m", FORMAT_IQ1_M}, {"iq2_xxs", FORMAT_IQ2_XXS}, {"iq2_xs", FORMAT_IQ2_XS},
+                {"iq2_s", FORMAT_IQ2_S}, {"iq3_xxs", FORMAT_IQ3_XXS}, {"iq3_s", FORMAT_IQ3_S}};
     size_t compared = 0;
     if (access(GOLDEN "source.f32", R_OK)) SKIP(t, "no golden data beside the project (../shared/formats)");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -79,7 +85,7 @@ static void exports_equal_ggml(test *t) {
             free(blocks);
             free(want);
         }
-    CHECK(t, compared >= 18);
+    CHECK(t, compared >= 36);
     size_t n;
     uint8_t *source = file_get(GOLDEN "source.f32", &n);
     REQUIRE(t, source && n == ROWS * COLS * sizeof(float));

@@ -16,8 +16,9 @@ typedef struct maker {
     const random_model *m;
     file_writer *w;
     uint64_t state;
-    uint64_t n_tensors, offset; /* of the next tensor's data */
-    bool counting, data;        /* three walks over the tensors: count, describe, fill */
+    uint64_t n_tensors, n_keys;
+    uint64_t offset;     /* of the next tensor's data */
+    bool counting, data; /* three walks over the tensors: count, describe, fill */
     leat_status status;
     leat_error *e;
 } maker;
@@ -36,7 +37,7 @@ static float uniform(maker *k) {
 }
 
 static void put(maker *k, const void *p, size_t n) {
-    if (!k->status) k->status = writer_put(k->w, p, n, k->e);
+    if (!k->status && !k->counting) k->status = writer_put(k->w, p, n, k->e);
 }
 static void put_u32(maker *k, uint32_t v) {
     put(k, &v, sizeof v);
@@ -50,6 +51,7 @@ static void put_str(maker *k, const char *s) {
 }
 static void key(maker *k, const char *name, uint32_t type) {
     char full[128];
+    k->n_keys += k->counting;
     if (strchr(name, '.') && (!strncmp(name, "general.", 8) || !strncmp(name, "tokenizer.", 10)))
         snprintf(full, sizeof full, "%s", name);
     else
@@ -108,7 +110,48 @@ static void fill_blocks(maker *k, uint32_t format, unsigned char *p, size_t bloc
             SET(offsetof(block_q5_k, d), jitter * sigma / 9.2f / 37.0f);
             SET(offsetof(block_q5_k, dmin), jitter * sigma / 9.2f / 37.0f * 15.5f);
             break;
+        /* random six-bit scales around a zero of 32, or four-bit ones and minima, have a mean square of 18 or
+         * 9; random codes that of their values */
+        case FORMAT_Q2_K:
+            SET(offsetof(block_q2_k, d), jitter * sigma / 1.1f / 9.0f);
+            SET(offsetof(block_q2_k, dmin), jitter * sigma / 1.1f / 9.0f * 1.5f);
+            break;
+        case FORMAT_Q3_K: SET(offsetof(block_q3_k, d), jitter * sigma / 2.3f / 18.5f); break;
+        case FORMAT_IQ4_NL: SET(offsetof(block_iq4_nl, d), jitter * sigma / 69.0f); break;
+        case FORMAT_IQ4_XS: SET(offsetof(block_iq4_xs, d), jitter * sigma / 69.0f / 18.5f); break;
+        case FORMAT_TQ1_0: SET(offsetof(block_tq1_0, d), jitter * sigma / 0.8f); break;
+        case FORMAT_TQ2_0: SET(offsetof(block_tq2_0, d), jitter * sigma / 1.2f); break;
+        case FORMAT_Q1_0: SET(offsetof(block_q1_0, d), jitter * sigma); break;
+        case FORMAT_Q2_0: SET(offsetof(block_q2_0, d), jitter * sigma / 1.2f); break;
+        case FORMAT_MXFP4: /* the power of two nearest to sigma over the mean square of FP4, 2.9 */
+            p[0] = (uint8_t)(127 + lroundf(log2f(sigma / 2.9f)));
+            break;
+        case FORMAT_NVFP4: /* 2^-7 of that is the smallest normal scale */
+            for (int g = 0; g < 4; g++) {
+                long exponent = 7 + lroundf(log2f(sigma / 2.9f));
+                p[g] = (uint8_t)((exponent < 0 ? 0 : exponent) << 3 | (next(k) & 7));
+            }
+            break;
+        case FORMAT_F64: {
+            double v = (double)uniform(k) * 1.7 * (double)sigma;
+            memcpy(p, &v, 8);
+            break;
+        }
         case FORMAT_Q6_K: SET(offsetof(block_q6_k, d), jitter * sigma / 18.5f / 74.0f); break;
+        /* scale bits s stand for 2 * s + 1: 18.5 (four bits) or 9.2 (three) in the mean square */
+        case FORMAT_IQ2_XXS:
+        case FORMAT_IQ2_XS:
+        case FORMAT_IQ2_S: SET(0, jitter * sigma / 18.5f / 23.0f * 8.0f); break;
+        case FORMAT_IQ3_XXS: SET(0, jitter * sigma / 18.5f / 14.0f * 2.0f); break;
+        case FORMAT_IQ3_S: SET(0, jitter * sigma / 18.5f / 7.0f); break;
+        case FORMAT_IQ1_S: SET(0, jitter * sigma / 9.2f / 0.75f); break;
+        case FORMAT_IQ1_M: /* a quarter of d in the top of each word of scales */
+            d = f16_from_f32(jitter * sigma / 9.2f / 0.75f);
+            for (size_t j = 0; j < 4; j++) {
+                unsigned char *top = p + offsetof(block_iq1_m, scales) + 2 * j + 1;
+                *top = (unsigned char)((*top & 15) | (d >> 4 * j & 15) << 4);
+            }
+            break;
         default:
             k->status =
                 error_set(k->e, LEAT_E_UNSUPPORTED, "no random weights of type %s", format_get(format)->name);
@@ -164,30 +207,89 @@ static void tensor(maker *k, const char *name, uint32_t layer, uint32_t format, 
     }
 }
 
+static const arch_spec *spec_of(const random_model *m) {
+    static const arch_spec plain = {0};
+    return m->spec ? m->spec : &plain;
+}
+
+static void vector(maker *k, const char *name, uint32_t layer, uint64_t n, float around) {
+    tensor(k, name, layer, FORMAT_F32, 1, n, around);
+}
+
+/* The gain of a norm and its bias; `name` with one %u, without its ending. */
+static void norm(maker *k, const char *name, uint32_t layer, uint64_t n) {
+    char full[80];
+    snprintf(full, sizeof full, "%.60s.weight", name);
+    vector(k, full, layer, n, 1.0f);
+    snprintf(full, sizeof full, "%.60s.bias", name);
+    if (spec_of(k->m)->norm_bias) vector(k, full, layer, n, 0.0f);
+}
+
+static void attention(maker *k, uint32_t i) {
+    const random_model *m = k->m;
+    const arch_spec *s = spec_of(m);
+    uint64_t d = m->head_dim, q = m->n_head * d, kv = m->n_head_kv * d, n = m->n_embd;
+    if (!s->no_pre_norm) norm(k, "blk.%u.attn_norm", i, n);
+    if (s->fused_qkv) {
+        tensor(k, "blk.%u.attn_qkv.weight", i, m->format, q + 2 * kv, n, 0.0f);
+        if (s->bias_qkv) vector(k, "blk.%u.attn_qkv.bias", i, q + 2 * kv, 0.0f);
+    } else {
+        tensor(k, "blk.%u.attn_q.weight", i, m->format, q, n, 0.0f);
+        tensor(k, "blk.%u.attn_k.weight", i, m->format, kv, n, 0.0f);
+        tensor(k, "blk.%u.attn_v.weight", i, m->value_format, kv, n, 0.0f);
+    }
+    if (!s->fused_qkv && (s->bias_qkv || m->biased)) {
+        vector(k, "blk.%u.attn_q.bias", i, q, 0.0f);
+        vector(k, "blk.%u.attn_k.bias", i, kv, 0.0f);
+        vector(k, "blk.%u.attn_v.bias", i, kv, 0.0f);
+    }
+    if (s->heads == HEADS_EACH) {
+        tensor(k, "blk.%u.attn_q_norm.weight", i, FORMAT_F32, m->n_head, d, 0.0f);
+        tensor(k, "blk.%u.attn_k_norm.weight", i, FORMAT_F32, m->n_head_kv, d, 0.0f);
+    } else if (s->heads) {
+        vector(k, "blk.%u.attn_q_norm.weight", i, s->heads == HEADS_ROW ? q : d, 1.0f);
+        vector(k, "blk.%u.attn_k_norm.weight", i, s->heads == HEADS_ROW ? kv : d, 1.0f);
+    }
+    tensor(k, "blk.%u.attn_output.weight", i, m->format, n, q, 0.0f);
+    if (s->bias_out || m->biased) vector(k, "blk.%u.attn_output.bias", i, n, 0.0f);
+    if (s->post_norm) vector(k, "blk.%u.post_attention_norm.weight", i, n, 1.0f);
+}
+
+static void feed_forward(maker *k, uint32_t i) {
+    const random_model *m = k->m;
+    const arch_spec *s = spec_of(m);
+    uint64_t n = m->n_embd, ff = m->n_ff, up = s->fused_gate ? 2 * ff : ff;
+    char name[64];
+    snprintf(name, sizeof name, "blk.%%u.%s", s->ffn_norm ? s->ffn_norm : "ffn_norm");
+    if (!s->no_pre_norm && !s->no_ffn_norm) norm(k, name, i, n);
+    if (!s->plain_ffn && !s->fused_gate) tensor(k, "blk.%u.ffn_gate.weight", i, m->format, ff, n, 0.0f);
+    tensor(k, "blk.%u.ffn_up.weight", i, m->format, up, n, 0.0f);
+    tensor(k, "blk.%u.ffn_down.weight", i, m->value_format, n, ff, 0.0f);
+    if (s->bias_ffn) {
+        if (!s->plain_ffn && !s->fused_gate) vector(k, "blk.%u.ffn_gate.bias", i, ff, 0.0f);
+        vector(k, "blk.%u.ffn_up.bias", i, up, 0.0f);
+        vector(k, "blk.%u.ffn_down.bias", i, n, 0.0f);
+    }
+    if (s->post_norm) vector(k, "blk.%u.post_ffw_norm.weight", i, n, 1.0f);
+}
+
 static void tensors(maker *k) {
     const random_model *m = k->m;
-    uint64_t q = (uint64_t)m->n_head * m->head_dim, kv = (uint64_t)m->n_head_kv * m->head_dim;
-    tensor(k, "token_embd.weight", 0, m->tied ? m->output_format : m->embed_format, m->n_vocab, m->n_embd,
-           0.0f);
-    for (uint32_t i = 0; i < m->n_layer; i++) {
-        tensor(k, "blk.%u.attn_norm.weight", i, FORMAT_F32, 1, m->n_embd, 1.0f);
-        tensor(k, "blk.%u.attn_q.weight", i, m->format, q, m->n_embd, 0.0f);
-        tensor(k, "blk.%u.attn_k.weight", i, m->format, kv, m->n_embd, 0.0f);
-        tensor(k, "blk.%u.attn_v.weight", i, m->value_format, kv, m->n_embd, 0.0f);
-        tensor(k, "blk.%u.attn_output.weight", i, m->format, m->n_embd, q, 0.0f);
-        if (m->biased) {
-            tensor(k, "blk.%u.attn_q.bias", i, FORMAT_F32, 1, q, 0.0f);
-            tensor(k, "blk.%u.attn_k.bias", i, FORMAT_F32, 1, kv, 0.0f);
-            tensor(k, "blk.%u.attn_v.bias", i, FORMAT_F32, 1, kv, 0.0f);
-            tensor(k, "blk.%u.attn_output.bias", i, FORMAT_F32, 1, m->n_embd, 0.0f);
-        }
-        tensor(k, "blk.%u.ffn_norm.weight", i, FORMAT_F32, 1, m->n_embd, 1.0f);
-        tensor(k, "blk.%u.ffn_gate.weight", i, m->format, m->n_ff, m->n_embd, 0.0f);
-        tensor(k, "blk.%u.ffn_up.weight", i, m->format, m->n_ff, m->n_embd, 0.0f);
-        tensor(k, "blk.%u.ffn_down.weight", i, m->value_format, m->n_embd, m->n_ff, 0.0f);
+    const arch_spec *s = spec_of(m);
+    bool tied = m->tied || s->tied;
+    tensor(k, "token_embd.weight", 0, tied ? m->output_format : m->embed_format, m->n_vocab, m->n_embd, 0.0f);
+    if (s->positions) tensor(k, "position_embd.weight", 0, FORMAT_F32, m->n_ctx, m->n_embd, 0.0f);
+    if (s->long_factors) {
+        vector(k, "rope_factors_long.weight", 0, m->head_dim / 2, 3.0f);
+        vector(k, "rope_factors_short.weight", 0, m->head_dim / 2, 1.5f);
     }
-    tensor(k, "output_norm.weight", 0, FORMAT_F32, 1, m->n_embd, 1.0f);
-    if (!m->tied) tensor(k, "output.weight", 0, m->output_format, m->n_vocab, m->n_embd, 0.0f);
+    for (uint32_t i = 0; i < m->n_layer; i++) {
+        attention(k, i);
+        feed_forward(k, i);
+    }
+    norm(k, "output_norm", 0, m->n_embd);
+    if (!tied) tensor(k, "output.weight", 0, m->output_format, m->n_vocab, m->n_embd, 0.0f);
+    if (s->bias_output) vector(k, "output.bias", 0, m->n_vocab, 0.0f);
 }
 
 static void vocabulary(maker *k) {
@@ -219,12 +321,28 @@ static void vocabulary(maker *k) {
     for (uint32_t i = 0; i < n; i++) put_u32(k, i == 0 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1);
 }
 
+static void spec_keys(maker *k, const spec_key *list) {
+    for (size_t i = 0; i < SPEC_KEYS_MAX && list[i].name; i++) {
+        unsigned char yes = list[i].f != 0.0f;
+        switch (list[i].kind) {
+        case 'f': key_f32(k, list[i].name, list[i].f); break;
+        case 'u': key_u32(k, list[i].name, (uint32_t)list[i].f); break;
+        case 'b':
+            key(k, list[i].name, GGUF_BOOL);
+            put(k, &yes, 1);
+            break;
+        default: key(k, list[i].name, GGUF_STRING); put_str(k, list[i].s);
+        }
+    }
+}
+
 static void header(maker *k) {
     const random_model *m = k->m;
+    const arch_spec *s = spec_of(m);
     put(k, "GGUF", 4);
     put_u32(k, 3);
     put_u64(k, k->n_tensors);
-    put_u64(k, 20);
+    put_u64(k, k->n_keys);
     key(k, "general.architecture", GGUF_STRING);
     put_str(k, m->arch);
     key(k, "general.name", GGUF_STRING);
@@ -237,15 +355,16 @@ static void header(maker *k) {
     key_u32(k, "attention.head_count_kv", m->n_head_kv);
     key_u32(k, "attention.key_length", m->head_dim);
     key_u32(k, "attention.value_length", m->head_dim);
-    key_u32(k, "rope.dimension_count", m->head_dim);
-    key_f32(k, "attention.layer_norm_rms_epsilon", 1e-5f);
+    if (!s->rope_dims) key_u32(k, "rope.dimension_count", m->head_dim);
+    key_f32(k, s->layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 1e-5f);
     key_f32(k, "rope.freq_base", 500000.0f);
     key(k, "tokenizer.ggml.model", GGUF_STRING);
     put_str(k, "llama");
     key_u32(k, "tokenizer.ggml.bos_token_id", 1);
     key_u32(k, "tokenizer.ggml.eos_token_id", 2);
     key_u32(k, "tokenizer.ggml.unknown_token_id", 0);
-    vocabulary(k); /* three keys */
+    vocabulary(k);
+    spec_keys(k, s->keys);
 }
 
 random_model random_model_small(uint32_t format) {
@@ -265,9 +384,20 @@ random_model random_model_small(uint32_t format) {
                           .seed = 1};
 }
 
+random_model random_model_of(const arch_spec *spec, uint32_t format) {
+    random_model m = random_model_small(format);
+    m.arch = spec->arch;
+    m.spec = spec;
+    if (spec->n_layer) m.n_layer = spec->n_layer;
+    if (format_get(format)->block_elems <= 32) m.n_embd = 64, m.n_ff = 96, m.head_dim = 16;
+    if (spec->narrow) m.n_embd = m.n_ff = 64, m.head_dim = 48, m.n_head = 2, m.n_head_kv = 1;
+    return m;
+}
+
 leat_status random_model_write(const random_model *m, const char *path, leat_error *e) {
     maker k = {.m = m, .state = m->seed * 2 + 1, .counting = true, .e = e};
     tensors(&k);
+    header(&k);
     if (k.status) return k.status;
     leat_status s = writer_open(path, &k.w, e);
     if (s) return s;

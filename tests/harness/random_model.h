@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "arch_spec.h"
 #include "loader/error.h"
 
 typedef struct random_model {
@@ -20,11 +21,16 @@ typedef struct random_model {
     bool tied;   /* no output matrix of its own */
     bool biased; /* biases on q, k, v and the attention's output */
     uint64_t seed;
+    const arch_spec *spec; /* NULL: a llama */
 } random_model;
 
 /* A small model whose sizes suit every type: 256 wide, 2 layers, 4 heads sharing 2, 300 tokens, 128
  * positions. */
 random_model random_model_small(uint32_t format);
+
+/* A model of another architecture, as small as the type allows; those with many layers take float types only.
+ */
+random_model random_model_of(const arch_spec *spec, uint32_t format);
 
 leat_status random_model_write(const random_model *m, const char *path, leat_error *e);
 

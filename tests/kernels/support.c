@@ -112,6 +112,14 @@ size_t tables_of_this_machine(kernels tables[ISA_MAX]) {
     return n;
 }
 
+/* IQ1_M keeps its scale in quarters: the top four bits of the four words at byte 48. */
+static void put_iq1_m_scale(unsigned char *block, uint16_t h) {
+    for (int i = 0; i < 4; i++) {
+        unsigned char *top = block + 49 + 2 * i;
+        *top = (unsigned char)((*top & 15) | (h >> 4 * i & 15) << 4);
+    }
+}
+
 /* Offsets of the f16 scales in a block; the second is -1 where there is one only. Plain types have none. */
 static void scale_offsets(uint32_t format, int at[2]) {
     at[0] = at[1] = -1;
@@ -121,9 +129,25 @@ static void scale_offsets(uint32_t format, int at[2]) {
     case FORMAT_Q4_K:
     case FORMAT_Q5_K: at[0] = 0, at[1] = 2; break;
     case FORMAT_Q6_K: at[0] = 208; break;
+    case FORMAT_Q2_K: at[0] = 80, at[1] = 82; break;
+    case FORMAT_Q3_K: at[0] = 108; break;
+    case FORMAT_TQ1_0: at[0] = 52; break;
+    case FORMAT_TQ2_0: at[0] = 64; break;
+    case FORMAT_MXFP4: /* bytes of their own kind */
+    case FORMAT_NVFP4: break;
     default:
         if (format_get(format)->block_elems > 1) at[0] = 0;
     }
+}
+
+/* The scales of FP4 types, so that they are what the ways promise for halves. */
+static void fill_byte_scales(rng *r, uint32_t format, int way, unsigned char *block) {
+    static const unsigned char exponent[WEIGHTS_WAYS] = {110, 0, 128, 128, 0, 143},
+                               range[WEIGHTS_WAYS] = {20, 1, 1, 1, 4, 1};
+    if (format == FORMAT_MXFP4) block[0] = (unsigned char)(exponent[way] + rng_below(r, range[way]));
+    if (format == FORMAT_NVFP4)
+        for (int g = 0; g < 4; g++)
+            if (way == WEIGHTS_TINY) block[g] = (unsigned char)(rng_below(r, 16));
 }
 
 static void fill_scales(rng *r, uint32_t format, int way, unsigned char *w, size_t n) {
@@ -131,6 +155,7 @@ static void fill_scales(rng *r, uint32_t format, int way, unsigned char *w, size
     int at[2];
     scale_offsets(format, at);
     for (size_t block = 0; block < n / f->block_elems; block++, w += f->block_bytes) {
+        fill_byte_scales(r, format, way, w);
         for (int i = 0; i < 2 && at[i] >= 0; i++) {
             float d = rng_float(r) * 0.1f;
             if (way == WEIGHTS_ONES) d = 1;
@@ -138,7 +163,10 @@ static void fill_scales(rng *r, uint32_t format, int way, unsigned char *w, size
             if (way == WEIGHTS_TINY) d = ldexpf((float)(1 + rng_below(r, 4)), -24);
             if (way == WEIGHTS_HUGE) d = rng_below(r, 2) ? 65504.0f : -65504.0f;
             uint16_t h = f16_from_f32(d);
-            memcpy(w + at[i], &h, sizeof h);
+            if (format == FORMAT_IQ1_M)
+                put_iq1_m_scale(w, h);
+            else
+                memcpy(w + at[i], &h, sizeof h);
         }
     }
 }
@@ -150,7 +178,10 @@ static void fill_plain(rng *r, uint32_t format, int way, char *w, size_t n) {
         uint32_t bits;
         memcpy(&bits, &v, sizeof bits);
         uint16_t half = format == FORMAT_F16 ? f16_from_f32(v) : (uint16_t)(bits >> 16);
-        if (format == FORMAT_F32)
+        double wide = v;
+        if (format == FORMAT_F64)
+            memcpy(w + 8 * i, &wide, 8);
+        else if (format == FORMAT_F32)
             memcpy(w + 4 * i, &v, 4);
         else
             memcpy(w + 2 * i, &half, 2);

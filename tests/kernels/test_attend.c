@@ -12,6 +12,8 @@ typedef struct problem {
     uint32_t k_format, v_format;
     size_t gap; /* bytes (K, V) or floats (q, out) between rows that belong to nobody */
     float q_size;
+    size_t window;
+    float softcap;
 } problem;
 
 typedef struct arena {
@@ -57,7 +59,11 @@ typedef struct softmax {
 
 static void oracle_softmax(const attend_args *a, const float *q, rows_f32 k, size_t n_keys, softmax *s) {
     double maximum = -INFINITY, largest = 0, rescales = 0;
-    for (size_t key = 0; key < n_keys; key++) {
+    const size_t first = a->window && n_keys > a->window ? n_keys - a->window : 0;
+    /* softcap * tanh shrinks errors of its argument; its own is that of test_ops.c */
+    const double cap = (double)a->softcap, cap_error = cap * (2 * EXP_ERROR + 12 * 0x1p-24);
+    for (size_t key = 0; key < first; key++) s->weight[key] = -INFINITY;
+    for (size_t key = first; key < n_keys; key++) {
         double sum = 0, magnitude = 0;
         for (size_t i = 0; i < a->head_dim_k; i++) {
             double term = (double)q[i] * k[key][i];
@@ -65,13 +71,14 @@ static void oracle_softmax(const attend_args *a, const float *q, rows_f32 k, siz
             magnitude += fabs(term);
         }
         s->weight[key] = sum * a->scale;
+        if (cap > 0) s->weight[key] = cap * tanh(s->weight[key] / cap);
         largest = fmax(largest, magnitude * fabs((double)a->scale));
         if (s->weight[key] >= maximum - 2 * rounding_bound(a->head_dim_k + 8, largest)) rescales++;
         maximum = fmax(maximum, s->weight[key]);
     }
     s->total = 0;
     for (size_t key = 0; key < n_keys; key++) s->total += s->weight[key] = exp(s->weight[key] - maximum);
-    double score_error = 2 * rounding_bound(a->head_dim_k + 8, largest);
+    double score_error = 2 * (rounding_bound(a->head_dim_k + 8, largest) + cap_error);
     s->relative_error =
         expm1(score_error) + (rescales + 1) * (EXP_ERROR + 0x1p-24) + rounding_bound(n_keys + 2, 1);
 }
@@ -96,12 +103,13 @@ static void check_row(test *t, const char *isa, const problem *p, const attend_a
                        (double)n_keys * 0x1p-125 * largest + 0x1p-148;
         double error = fabs(got - value[i] / s.total);
         if (!(error <= bound))
-            TEST_FAIL(t,
-                      "attend on %s, %zu tokens, %zu heads, %zu keys, dims %zu %zu, %s and %s: token %zu, "
-                      "head %zu, [%zu] is %.9g, not %.9g (%.2g > %.2g)",
-                      isa, p->n_tokens, p->n_heads, p->n_keys, p->dim_k, p->dim_v,
-                      format_get(p->k_format)->name, format_get(p->v_format)->name, token, head, i, got,
-                      value[i] / s.total, error, bound);
+            TEST_FAIL(
+                t,
+                "attend on %s, %zu tokens, %zu heads, %zu keys, window %zu, cap %g, dims %zu %zu, %s and "
+                "%s: token %zu, head %zu, [%zu] is %.9g, not %.9g (%.2g > %.2g)",
+                isa, p->n_tokens, p->n_heads, p->n_keys, p->window, (double)p->softcap, p->dim_k, p->dim_v,
+                format_get(p->k_format)->name, format_get(p->v_format)->name, token, head, i, got,
+                value[i] / s.total, error, bound);
     }
 }
 
@@ -116,6 +124,8 @@ static void check_attend(test *t, const kernels *table, rng *r, const problem *p
                      .n_tokens = p->n_tokens,
                      .n_heads = p->n_heads,
                      .n_keys = p->n_keys,
+                     .window = p->window,
+                     .softcap = p->softcap,
                      .head_dim_k = p->dim_k,
                      .head_dim_v = p->dim_v,
                      .k_format = p->k_format,
@@ -177,6 +187,32 @@ static void check_pairs(test *t, const kernels *table, const arena *m) {
     }
 }
 
+/* Windows of every length around the blocks of keys, with and without a cap, streamed and in tiles. */
+static void check_windows(test *t, const kernels *table, const arena *m) {
+    static const size_t shapes[][2] = {{1, 1}, {1, 4},  {2, 3}, {3, 2},
+                                       {6, 4}, {20, 1}, {64, 2}}; /* tokens, heads */
+    rng r = rng_seed(9);
+    size_t turn = 0;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (size_t window = 0; window <= 150; window += window < 5    ? 1
+                                                         : window < 60 ? 13
+                                                         : window < 70 ? 1
+                                                                       : 20)
+            for (size_t cap = 0; cap < 2; cap++, turn++) {
+                problem p = {.n_tokens = shapes[i][0],
+                             .n_heads = shapes[i][1],
+                             .n_keys = 1 + turn * 29 % 150,
+                             .dim_k = 32,
+                             .dim_v = 48,
+                             .k_format = turn % 3 ? FORMAT_F16 : FORMAT_F32,
+                             .v_format = turn % 2 ? FORMAT_F16 : FORMAT_F32,
+                             .q_size = cap ? 20 : 3,
+                             .window = window,
+                             .softcap = cap ? 20.0f + (float)(turn % 40) : 0};
+                check_attend(t, table, &r, &p, m);
+            }
+}
+
 static void check_table(test *t, const kernels *table, const arena *m) {
     static const size_t dims[] = {1, 8, 32, 64, 80, 96, 128, 192, 256, 512}, heads[] = {1, 3, 4, 8};
     static const uint32_t formats[] = {FORMAT_F16, FORMAT_F32};
@@ -228,6 +264,7 @@ static void attend_is_near_the_oracle(test *t) {
         if (!i || tables[i].attend != tables[i - 1].attend) {
             check_table(t, &tables[i], &m);
             check_pairs(t, &tables[i], &m);
+            check_windows(t, &tables[i], &m);
         }
     fenced_unmap(&m.q);
     fenced_unmap(&m.k);

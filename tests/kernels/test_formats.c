@@ -1,6 +1,7 @@
 /* The format table, and decoding: against golden data where it is at hand (../shared/formats, beside the
  * project), and against blocks made by hand, whose values can be read off the comments in kernels/blocks.h.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "kernels/blocks.h"
@@ -189,9 +190,76 @@ static void known_blocks_of_256(test *t) {
     VALUES(t, FORMAT_Q6_K, &q6_k, at6, {-34, 120, -12, 10, 266, -5120, 306, 110, -416, -1024});
 }
 
+/* Codebook types: an index with its top bits set, the eighth sign from the parity of seven, both scales of a
+ * pair, both deltas. */
+static void known_codebook_blocks(test *t) {
+    static const int at_xxs[] = {0, 4, 7, 8, 15, 24, 255}, at[] = {0, 1, 7, 8, 16};
+    block_iq2_xxs xxs = {0x4000, {0, 0x0100, 1 | 3 << 7, 0xf000}};
+    VALUES(t, FORMAT_IQ2_XXS, &xxs, at_xxs, {-62, 62, -62, -62, 62, 333.25f, 2});
+    block_iq2_xs xs = {0x4000, {511 | 1 << 9}, {0x10}};
+    VALUES(t, FORMAT_IQ2_XS, &xs, at, {-10.75f, 10.75f, -10.75f, 2, 6});
+    block_iq2_s iq2_s = {0x4000, {0xff, [32] = 0x81}, {3}, {0xf0}};
+    VALUES(t, FORMAT_IQ2_S, &iq2_s, at, {-10.75f, 10.75f, -10.75f, 2, 62});
+
+    static const int at3[] = {0, 2, 3, 4, 6, 7, 32};
+    block_iq3_xxs iq3_xxs = {0x4000, {0xff, [64] = 0x40, [67] = 0x10}};
+    VALUES(t, FORMAT_IQ3_XXS, &iq3_xxs, at3, {6, 78, 93, 6, -6, -6, 2});
+    block_iq3_s iq3_s = {0x4000, {0xff}, {1}, {0x09}, {0xf1}};
+    VALUES(t, FORMAT_IQ3_S, &iq3_s, at3, {-6, 90, -90, 6, 6, 6, 62});
+
+    static const int at1[] = {0, 7, 8, 16, 255};
+    block_iq1_s iq1_s = {0x4800, {0xff}, {0x8000 | 7 << 12 | 7}};
+    VALUES(t, FORMAT_IQ1_S, &iq1_s, at1, {105, 105, -135, -135, -7});
+    block_iq1_m iq1_m = {{0xff}, {0x0f}, {3 << 3, 0, 0, 0, 0, 0x80, 0, 0x40}};
+    VALUES(t, FORMAT_IQ1_M, &iq1_m, at1, {7, 7, -7, -49, -7});
+}
+
+/* Every entry of every codebook: FNV-1a over its values as signed bytes. The sums were taken over the
+ * codebooks of the formats, from which kernels/iq_tables.c was made; this tells whether it is still that. */
+static void codebooks_are_those_of_the_formats(test *t) {
+    static const struct {
+        uint32_t format;
+        int entries, values, low_at, high_at; /* bytes of a block with the bits of index 0 */
+        uint16_t d;                           /* that makes values integers */
+        uint32_t sum;
+    } books[] = {
+        {FORMAT_IQ2_XXS, 256, 8, 2, 3, 0x4800, 0x3db4a16eu},
+        {FORMAT_IQ2_XS, 512, 8, 2, 3, 0x4800, 0xebeb17ddu},
+        {FORMAT_IQ2_S, 1024, 8, 2, 66, 0x4800, 0x82981110u},
+        {FORMAT_IQ3_XXS, 256, 4, 2, 3, 0x4400, 0x49a45035u},
+        {FORMAT_IQ3_S, 512, 4, 2, 66, 0x3c00, 0x71cc6c89u},
+        {FORMAT_IQ1_S, 2048, 8, 2, 34, 0x4800, 0x2fe8cbceu},
+    };
+    kernels k;
+    REQUIRE(t, kernels_init(&k, "c"));
+    for (size_t i = 0; i < sizeof books / sizeof *books; i++) {
+        uint32_t sum = 2166136261u;
+        for (int entry = 0; entry < books[i].entries; entry++) {
+            unsigned char block[256] = {0};
+            float y[256];
+            memcpy(block, &books[i].d, 2);
+            block[books[i].low_at] = (unsigned char)entry;
+            if (entry >> 8) block[books[i].high_at] = (unsigned char)(entry >> 8);
+            k.decode[books[i].format](block, y, 256);
+            for (int v = 0; v < books[i].values; v++) {
+                if (books[i].format == FORMAT_IQ1_S) y[v] = (y[v] - 1) / 8; /* eighths, with a delta of one */
+                sum = (sum ^ (uint8_t)(int8_t)y[v]) * 16777619u;
+            }
+        }
+        if (sum != books[i].sum)
+            TEST_FAIL(t, "codebook of %s: %#x, not %#x", format_get(books[i].format)->name, sum,
+                      books[i].sum);
+    }
+}
+
 static void known_plain_values(test *t) {
     const float f32[] = {1.5f, -2, 1e-40f};
     const uint16_t f16[] = {0x3c00, 0xc000, 0x0001}, bf16[] = {0x3f80, 0xc000, 0x0001};
+    const double f64[] = {1.5, -0x1.0000010000001p0, 1e300};
+    const int8_t i8[] = {0, -128, 127};
+    const int16_t i16[] = {0, -32768, 32767};
+    const int32_t i32[] = {3, -2147483647 - 1, 16777219}; /* the last lies between two floats */
+    const int64_t i64[] = {5, INT64_MIN, 0x2000003};
     for (size_t i = 0; kernels_isa(i); i++) {
         kernels k;
         float y[3];
@@ -202,6 +270,16 @@ static void known_plain_values(test *t) {
         CHECK(t, y[0] == 1 && y[1] == -2 && y[2] == 0x1p-24f);
         k.decode[FORMAT_BF16](bf16, y, 3);
         CHECK(t, y[0] == 1 && y[1] == -2 && y[2] == 0x1p-133f);
+        k.decode[FORMAT_F64](f64, y, 3);
+        CHECK(t, y[0] == 1.5f && y[1] == -0x1.000002p0f && y[2] == INFINITY);
+        k.decode[FORMAT_I8](i8, y, 3);
+        CHECK(t, y[0] == 0 && y[1] == -128 && y[2] == 127);
+        k.decode[FORMAT_I16](i16, y, 3);
+        CHECK(t, y[0] == 0 && y[1] == -32768 && y[2] == 32767);
+        k.decode[FORMAT_I32](i32, y, 3);
+        CHECK(t, y[0] == 3 && y[1] == -0x1p31f && y[2] == 16777220);
+        k.decode[FORMAT_I64](i64, y, 3);
+        CHECK(t, y[0] == 5 && y[1] == -0x1p63f && y[2] == 0x2000004);
     }
 }
 
@@ -213,5 +291,7 @@ static void known_plain_values(test *t) {
     X(golden_blocks_decode_to_the_bit)                                                                       \
     X(known_blocks_of_32)                                                                                    \
     X(known_blocks_of_256)                                                                                   \
+    X(known_codebook_blocks)                                                                                 \
+    X(codebooks_are_those_of_the_formats)                                                                    \
     X(known_plain_values)
 TEST_SUITE(TESTS)

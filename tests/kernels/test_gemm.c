@@ -25,7 +25,7 @@ typedef struct arena {
 } arena;
 
 static arena arena_new(void) {
-    arena a = {fenced_map(PANEL_ROWS_MAX * (K_MAX * sizeof(float) + 64)),
+    arena a = {fenced_map(PANEL_ROWS_MAX * (K_MAX * sizeof(double) + 64)),
                fenced_map(TOKENS_MAX * (act_row_bytes(ACT_Q8_32, K_MAX) * 2 + 64)),
                aligned_alloc(64, sizeof(panel))};
     return a;
@@ -99,7 +99,7 @@ static void check_results(test *t, const kernels *table, const product *q, size_
 }
 
 static void check_gemm(test *t, const kernels *table, const product *q, panel *p) {
-    size_t rows = table->panel_rows[q->type->panel];
+    size_t rows = table->panel_rows[table->panel[q->type->format]];
     output c = output_new(q->m * rows * sizeof(float));
     memset(p, 0xff, sizeof *p);
     gemm_panels(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
@@ -112,7 +112,7 @@ static void check_gemm(test *t, const kernels *table, const product *q, panel *p
 
 /* One chunk straight through unpack and panel_mul, which must add to what c holds. */
 static void check_panel(test *t, const kernels *table, const product *q, rng *r, panel *p) {
-    panel_kind kind = q->type->panel;
+    uint8_t kind = table->panel[q->type->format];
     size_t rows = table->panel_rows[kind], n = q->m * rows;
     output c = output_new(n * sizeof(float));
     float *c0 = malloc(n * sizeof *c0);
@@ -131,7 +131,7 @@ static void check_panel(test *t, const kernels *table, const product *q, rng *r,
 
 /* A row's result must not depend on the rows it shares a panel with. */
 static void check_row_alone(test *t, const kernels *table, const product *q, panel *p) {
-    size_t rows = table->panel_rows[q->type->panel];
+    size_t rows = table->panel_rows[table->panel[q->type->format]];
     output all = output_new(q->m * rows * sizeof(float)), one = output_new(q->m * rows * sizeof(float));
     size_t last = q->n_rows - 1;
     gemm_panels(table, q->type->format, q->w, q->w_stride, q->n_rows, q->k, q->act, q->act_stride, q->m, p,
@@ -150,12 +150,15 @@ static void check_row_alone(test *t, const kernels *table, const product *q, pan
 
 static bool differs(const kernels *table, const kernels *below, const struct type *type) {
     return table->unpack[type->format] != below->unpack[type->format] ||
-           table->panel_mul[type->panel] != below->panel_mul[type->panel];
+           table->panel_mul[table->panel[type->format]] != below->panel_mul[below->panel[type->format]];
 }
 
 static size_t next_k(size_t k, size_t block) {
     static const size_t large[] = {127, 255, 256, 257, 511, 1029};
-    if (block == 32) return k < 352 ? k + 32 : k == 352 ? 1056 : 0;
+    if (block > 1 && block < 256) {
+        const size_t small = block == 32 ? 11 * 32 : 6 * block;
+        return k < small ? k + block : k == small ? block == 32 ? 1056 : 1088 / block * block : 0;
+    }
     if (block == 256) return k < 1024 ? k + 256 : 0;
     if (k < 70) return k + 1;
     for (size_t i = 0; i < sizeof large / sizeof *large; i++)
@@ -165,7 +168,8 @@ static size_t next_k(size_t k, size_t block) {
 
 static void check_sizes(test *t, const kernels *table, const kernels *c, const struct type *type, arena *a) {
     size_t block = format_get(type->format)->block_elems, turn = 0;
-    size_t rows = table->panel_rows[type->panel], tokens = table->panel_tokens[type->panel];
+    uint8_t kind = table->panel[type->format];
+    size_t rows = table->panel_rows[kind], tokens = table->panel_tokens[kind];
     rng r = rng_seed(1000 + type->format);
     for (size_t k = block; k; k = next_k(k, block), turn++) {
         product q = product_new(type, k, 1 + turn * 5 % rows, 1 + turn * 3 % (tokens + 2),
@@ -196,7 +200,11 @@ static void check_inputs(test *t, const kernels *table, const kernels *c, const 
     rng r = rng_seed(2000 + type->format);
     for (int weights = 0; weights < WEIGHTS_WAYS; weights++)
         for (int vector = 0; vector < VECTOR_WAYS; vector++) {
-            product q = product_new(type, block == 256 ? 512 : block == 32 ? 288 : 261, 3, 2, 0);
+            product q = product_new(type,
+                                    block == 256 ? 512
+                                    : block > 1  ? (288 / block | 1) * block
+                                                 : 261,
+                                    3, 2, 0);
             q.weights = weights;
             q.vector = vector;
             product_fill(&q, c, &r, a);
@@ -225,6 +233,7 @@ static void panel_sizes_are_usable(test *t) {
     size_t n_tables = tables_of_this_machine(tables);
     for (size_t i = 0; i < n_tables; i++)
         for (int kind = 0; kind < PANEL_COUNT; kind++) {
+            if (kind >= PANEL_KINDS && !tables[i].panel_mul[kind]) continue;
             CHECK(t, tables[i].panel_mul[kind] != NULL);
             CHECK(t, tables[i].panel_tokens[kind] >= 1);
             CHECK(t, tables[i].panel_rows[kind] >= 1 && tables[i].panel_rows[kind] <= PANEL_ROWS_MAX);

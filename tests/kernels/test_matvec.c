@@ -133,9 +133,9 @@ static void check_matvec(test *t, const kernels *table, const kernels *c, const 
 /* Every small k, and some that are large or odd. */
 static size_t next_k(size_t k, size_t block) {
     static const size_t large[] = {127, 128, 129, 255, 256, 257, 511, 1000, 4099};
-    size_t small = block == 1 ? 70 : block == 32 ? 20 * 32 : 5 * 256;
+    size_t small = block == 1 ? 70 : block < 256 ? 20 * block : 5 * 256;
     if (k < small) return k + block;
-    if (block == 32) return k == small ? 67 * 32 : 0;
+    if (block > 1 && block < 256) return k == small ? (block == 32 ? 67 : 33) * block : 0;
     if (block == 256) return k == small ? 17 * 256 : 0;
     for (size_t i = 0; i < sizeof large / sizeof *large; i++)
         if (large[i] > k) return large[i];
@@ -156,7 +156,10 @@ static void check_matvec_type(test *t, const kernels *table, const kernels *c, c
     }
     for (int weights = 0; weights < WEIGHTS_WAYS; weights++)
         for (int vector = 0; vector < VECTOR_WAYS; vector++) {
-            matvec_case m = {block == 256 ? 768 : block == 32 ? 416 : 131, 2, 0, weights, vector};
+            matvec_case m = {block == 256 ? 768
+                             : block > 1  ? (416 / block | 1) * block
+                                          : 131,
+                             2, 0, weights, vector};
             check_matvec(t, table, c, type, &r, &m, a);
         }
 }
@@ -164,7 +167,7 @@ static void check_matvec_type(test *t, const kernels *table, const kernels *c, c
 static void matvec_is_near_the_oracle(test *t) {
     kernels tables[ISA_MAX];
     size_t n_tables = tables_of_this_machine(tables);
-    arena a = {fenced_map(ROWS_MAX * (K_MAX * sizeof(float) + 128)),
+    arena a = {fenced_map(ROWS_MAX * (K_MAX * sizeof(double) + 128)),
                fenced_map(act_row_bytes(ACT_Q8_32, K_MAX) * 4)};
     for (size_t i = 0; i < n_tables; i++)
         for (size_t s = 0; s < N_TYPES; s++) {
@@ -185,7 +188,7 @@ static void a_poisoned_vector_gives_nan(test *t) {
         for (size_t s = 0; s < N_TYPES; s++) {
             enum { K = 512 };
             float x[K], y;
-            char w[K * sizeof(float)];
+            char w[K * sizeof(double)];
             rng r = rng_seed(300);
             fill_vector(&r, VECTOR_RANDOM, x, K);
             x[300] = NAN;

@@ -182,6 +182,154 @@ static void rms_norm_is_near_the_oracle(test *t) {
     fenced_unmap(&in[1]);
 }
 
+/* ---- layer_norm ---- */
+
+/* What x - mean is off by: a rounding of the mean's sum for each of n / 32 steps of a lane and its last 5
+ * (sums in lanes are at least 4 wide; C and double do better), the quotient and the difference, all relative
+ * to the largest |x|. The variance sees that twice; then as for rms_norm, and the bias. */
+static void check_layer_norm(test *t, const kernels *table, rng *r, size_t n, int way, const fenced *in) {
+    const bool in_place = n % 2, biased = n % 3;
+    float *x = fenced_end(&in[0], n * sizeof *x), *w = fenced_end(&in[1], n * sizeof *w),
+          *b = fenced_end(&in[2], n * sizeof *b), eps = 1e-5f;
+    fill_vector(r, way, x, n);
+    fill_vector(r, VECTOR_RANDOM, w, n);
+    fill_vector(r, VECTOR_RANDOM, b, n);
+    if (way == VECTOR_HUGE)
+        for (size_t i = 0; i < n; i++) x[i] *= 1e-4f; /* squares stay finite in float */
+    long double sum = 0, squares = 0, largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (long double)x[i];
+        largest = fmaxl(largest, fabsl((long double)x[i]));
+    }
+    long double mean = sum / n;
+    for (size_t i = 0; i < n; i++) squares += (x[i] - mean) * (x[i] - mean);
+    long double deviation = sqrtl(squares / n + eps);
+
+    output y = output_new(n * sizeof(float));
+    if (in_place) memcpy(y.p, x, n * sizeof *x);
+    table->layer_norm(y.p, in_place ? (const float *)y.p : x, w, biased ? b : NULL, n, eps);
+    const double off = rounding_bound(n / 16 + 8, (double)largest) / (double)deviation; /* in deviations */
+    for (size_t i = 0; i < n; i++) {
+        long double unit = (x[i] - mean) / deviation, e = unit * w[i] + (biased ? b[i] : 0);
+        float got = ((float *)y.p)[i];
+        double scale = fabs((double)w[i]), size = scale * (double)fabsl(unit);
+        double bound =
+            off * (scale + size) + rounding_bound((n + 1) / 2 + 8, size + (biased ? fabs((double)b[i]) : 0));
+        if (!(fabsl(got - e) <= bound + 0x1p-148))
+            TEST_FAIL(t, "layer_norm on %s, n %zu, vector %d: [%zu] is %.9g, not %.9Lg (%g > %g)", table->isa,
+                      n, way, i, (double)got, e, (double)fabsl(got - e), bound);
+    }
+    if (!output_intact(&y)) TEST_FAIL(t, "layer_norm on %s writes outside y, n %zu", table->isa, n);
+    output_free(&y);
+}
+
+static void layer_norm_is_near_the_oracle(test *t) {
+    fenced in[3] = {fenced_map(N_MAX * 4), fenced_map(N_MAX * 4), fenced_map(N_MAX * 4)};
+    FOR_EACH_NEW(layer_norm, table, below) {
+        rng r = rng_seed(5);
+        for (int way = 0; way < VECTOR_WAYS; way++)
+            for (size_t n = 1; n; n = next_size(n)) check_layer_norm(t, table, &r, n, way, in);
+    }
+    for (size_t i = 0; i < 3; i++) fenced_unmap(&in[i]);
+}
+
+/* ---- gelu, silu, softcap ---- */
+
+/* What a function of one value does in double, and by how much it may be off. The exponent of exp has
+ * `rounded` roundings, each worth its own size in what comes out of exp. */
+typedef struct expected {
+    long double value;
+    double bound;
+} expected;
+
+static expected sigmoid_times(long double x, long double exponent, int rounded) {
+    expected e = {.value = x / (1 + expl(-exponent))};
+    /* d/dz of 1 / (1 + e^-z) relative to itself is below min(1, e^-z) * |error of z| */
+    long double share = exponent > 0 ? expl(-exponent) : 1;
+    double relative = EXP_ERROR + 4 * 0x1p-24 + (double)(share * fabsl(exponent)) * rounded * 0x1p-24;
+    e.bound = relative * (double)fabsl(e.value) + (double)fabsl(x) * 0x1p-125 + 0x1p-148;
+    return e;
+}
+
+static expected expect_silu(float x) {
+    return sigmoid_times(x, x, 0);
+}
+
+static expected expect_gelu(float x) {
+    const long double c = sqrtl(8 / acosl(-1)); /* 2 * sqrt(2 / pi) */
+    return sigmoid_times(x, c * (x + 0.044715L * x * x * x), 8);
+}
+
+/* 2 / (1 + e^2z) is off by a few roundings of at most 2, the argument of exp by two of its size; cap times
+ * all. */
+static expected expect_softcap(float x, float cap) {
+    expected e = {.value = cap * tanhl((long double)x / cap)};
+    long double z = 2 * fabsl((long double)x / cap), slope = 1 - tanhl(z / 2) * tanhl(z / 2);
+    e.bound = (double)cap * (2 * EXP_ERROR + 6 * 0x1p-24 + (double)(z * slope) * 3 * 0x1p-24);
+    return e;
+}
+
+typedef enum unary { UNARY_SILU, UNARY_GELU, UNARY_GELU_MUL, UNARY_SOFTCAP, UNARY_COUNT } unary;
+
+static void run_unary(const kernels *table, unary f, float *x, const float *u, size_t n, float cap) {
+    switch (f) {
+    case UNARY_SILU: table->silu(x, n); break;
+    case UNARY_GELU: table->gelu(x, n); break;
+    case UNARY_GELU_MUL: table->gelu_mul(x, u, n); break;
+    default: table->softcap(x, n, cap);
+    }
+}
+
+static expected expect_unary(unary f, float x, float u, float cap) {
+    expected e = f == UNARY_SILU      ? expect_silu(x)
+                 : f == UNARY_SOFTCAP ? expect_softcap(x, cap)
+                                      : expect_gelu(x);
+    if (f != UNARY_GELU_MUL) return e;
+    e.value *= u;
+    e.bound = e.bound * fabs((double)u) + rounding_bound(1, (double)fabsl(e.value)) + 0x1p-148;
+    return e;
+}
+
+static void check_unary(test *t, const kernels *table, unary f, rng *r, size_t n, const fenced *u_area) {
+    static const char *const names[] = {"silu", "gelu", "gelu_mul", "softcap"};
+    output o = output_new(n * sizeof(float));
+    float *x = o.p, *u = fenced_end(u_area, n * sizeof *u), *x0 = malloc(n * sizeof *x0);
+    const float cap = n % 2 ? 30 : 50;
+    REQUIRE(t, x0);
+    fill_vector(r, VECTOR_RANDOM, u, n);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = rng_float(r) * (n % 3 ? 12 : 110);
+        if (i % 50 == 49) x[i] = rng_float(r) * 1e6f;
+        if (i % 50 == 48) x[i] = 0;
+        if (i % 50 == 47) x[i] *= 1e-6f;
+        x0[i] = x[i];
+    }
+    run_unary(table, f, x, u, n, cap);
+    for (size_t i = 0; i < n; i++) {
+        expected e = expect_unary(f, x0[i], u[i], cap);
+        if (!(fabsl(x[i] - e.value) <= e.bound))
+            TEST_FAIL(t, "%s on %s, n %zu: of %.9g is %.9g, not %.9Lg (%g > %g)", names[f], table->isa, n,
+                      (double)x0[i], (double)x[i], e.value, (double)fabsl(x[i] - e.value), e.bound);
+    }
+    if (!output_intact(&o)) TEST_FAIL(t, "%s on %s writes outside, n %zu", names[f], table->isa, n);
+    free(x0);
+    output_free(&o);
+    float nan = NAN, one = 1;
+    run_unary(table, f, &nan, &one, 1, cap);
+    CHECK(t, isnan(nan));
+}
+
+static void activations_are_near_the_oracle(test *t) {
+    fenced u_area = fenced_map(N_MAX * 4);
+    FOR_EACH_NEW(gelu_mul, table, below) {
+        for (unary f = 0; f < UNARY_COUNT; f++) {
+            rng r = rng_seed(8 + f);
+            for (size_t n = 1; n; n = next_size(n)) check_unary(t, table, f, &r, n, &u_area);
+        }
+    }
+    fenced_unmap(&u_area);
+}
+
 /* ---- silu_mul ---- */
 
 /* exp with its own error, then 1 +, the quotient and the product: three roundings. Where exp(-x) overflows or
@@ -263,6 +411,8 @@ static void rope_halves_is_near_the_oracle(test *t) {
     X(quantize_marks_what_is_not_finite)                                                                     \
     X(quantize_ties_go_to_even)                                                                              \
     X(rms_norm_is_near_the_oracle)                                                                           \
+    X(layer_norm_is_near_the_oracle)                                                                         \
+    X(activations_are_near_the_oracle)                                                                       \
     X(silu_mul_is_near_the_oracle)                                                                           \
     X(rope_pairs_is_near_the_oracle)                                                                         \
     X(rope_halves_is_near_the_oracle)

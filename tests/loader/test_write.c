@@ -204,7 +204,7 @@ static void a_failed_writer_stays_failed(test *t) {
     leat_error e;
     file_writer *w;
     REQUIRE(t, folder_make(&f));
-    static const uint8_t large[1 << 19];
+    static const uint8_t large[1 << 22]; /* more than the writer gathers */
     rig_reset();
     REQUIRE(t, writer_open(folder_file(&f, "out"), &w, &e) == LEAT_OK);
     rig.fail_at = rig.calls + 1;

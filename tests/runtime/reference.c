@@ -1,5 +1,5 @@
 /* The decoder of Touvron et al. 2023 (RMS norm, rotary positions on pairs, grouped-query attention, SwiGLU),
- * with optional biases, written as the formulas stand. */
+ * and what other architectures have in its place, as arch_spec.h says it; written as the formulas stand. */
 #include "reference.h"
 
 #include <math.h>
@@ -31,12 +31,28 @@ static matrix load(const leat_file *f, const char *format, unsigned layer) {
     return m;
 }
 
+/* Rows first .. first + n of a matrix, or the values of a vector, as a matrix of its own. */
+static matrix part(const matrix *all, size_t first, size_t n) {
+    matrix m = *all;
+    if (!all->v) return m;
+    size_t width = all->rows == 1 ? 1 : all->cols;
+    if (all->rows == 1)
+        m.cols = n;
+    else
+        m.rows = n;
+    m.v = malloc(n * width * sizeof *m.v);
+    if (m.v) memcpy(m.v, all->v + first * width, n * width * sizeof *m.v);
+    return m;
+}
+
 static double number(const leat_file *f, const char *key) {
     char name[96];
     size_t index;
     leat_meta meta;
     leat_value v;
-    snprintf(name, sizeof name, "llama.%s", key);
+    if (leat_file_meta_find(f, "general.architecture", &index) || leat_file_meta_value(f, index, 0, NULL, &v))
+        return NAN;
+    snprintf(name, sizeof name, "%.*s.%s", (int)v.str.size, v.str.data, key);
     if (leat_file_meta_find(f, name, &index) || leat_file_meta(f, index, &meta) ||
         leat_file_meta_value(f, index, 0, NULL, &v))
         return NAN;
@@ -51,109 +67,267 @@ static void multiply(const matrix *w, const matrix *bias, const double *x, doubl
     }
 }
 
-static void norm(const matrix *w, double eps, const double *x, double *y) {
-    double s = 0.0;
-    for (size_t i = 0; i < w->cols; i++) s += x[i] * x[i];
-    s = 1.0 / sqrt(s / (double)w->cols + eps);
-    for (size_t i = 0; i < w->cols; i++) y[i] = x[i] * s * w->v[i];
+typedef struct shape {
+    const arch_spec *spec;
+    size_t n, n_ctx, n_layer, embd, heads, kv_heads, dim, ff;
+    double eps, base;
+    bool long_context;
+    double divisor[256]; /* of rotary frequencies */
+} shape;
+
+/* y = norm(x) for n values with the gain w; y may be x. */
+static void norm_values(const shape *s, const double *w, const matrix *bias, size_t n, const double *x,
+                        double *y) {
+    double mean = 0.0, square = 0.0;
+    for (size_t i = 0; s->spec->layer_norm && i < n; i++) mean += x[i] / (double)n;
+    for (size_t i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean) / (double)n;
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) / sqrt(square + s->eps) * w[i] + (bias && bias->v ? bias->v[i] : 0.0);
 }
 
-static void rotate(double *x, size_t n, double position, double base) {
-    for (size_t i = 0; i < n; i += 2) {
-        double a = position * pow(base, -(double)i / (double)n), c = cos(a), s = sin(a), x0 = x[i],
-               x1 = x[i + 1];
-        x[i] = x0 * c - x1 * s;
-        x[i + 1] = x0 * s + x1 * c;
+/* A norm without weights leaves x as it is. */
+static void norm(const shape *s, const matrix *w, const matrix *bias, const double *x, double *y) {
+    if (w->v)
+        norm_values(s, w->v, bias, w->cols, x, y);
+    else
+        memcpy(y, x, s->embd * sizeof *y);
+}
+
+static void rotate(const shape *s, double *x, size_t layer, double position) {
+    const arch_spec *a = s->spec;
+    size_t n = a->rope_dims ? a->rope_dims : s->dim;
+    bool windowed = spec_windowed(a, (uint32_t)layer), local = windowed && a->local_base > 0.0;
+    double base = local ? a->local_base : s->base, factor = local ? a->local_factor : a->rope_factor;
+    if (a->positions || (a->rotate_windowed_only && a->window && !windowed) ||
+        (a->unrotated_period && layer % a->unrotated_period == a->unrotated_period - 1))
+        return;
+    for (size_t i = 0; i < n / 2; i++) {
+        double angle = position / (factor > 0.0 ? factor : 1.0) * pow(base, -2.0 * (double)i / (double)n) /
+                       s->divisor[i];
+        double *p = a->halves ? &x[i] : &x[2 * i], *q = a->halves ? &x[i + n / 2] : &x[2 * i + 1];
+        double x0 = *p, x1 = *q;
+        *p = x0 * cos(angle) - x1 * sin(angle);
+        *q = x0 * sin(angle) + x1 * cos(angle);
     }
 }
 
-typedef struct shape {
-    size_t n, embd, heads, kv_heads, dim, ff;
-    double eps, base;
-} shape;
+/* Norm and rotation of the heads of q or k. */
+static void place(const shape *s, const matrix *w, size_t heads, size_t layer, double position, double *x) {
+    const arch_spec *a = s->spec;
+    if (a->heads == HEADS_ROW) norm_values(s, w->v, NULL, heads * s->dim, x, x);
+    for (size_t h = 0; h < heads; h++) {
+        double *head = x + h * s->dim;
+        const double *gain = w->v ? w->v + (a->heads == HEADS_EACH ? h * s->dim : 0) : NULL;
+        bool normed = a->heads == HEADS_SHARED || a->heads == HEADS_EACH;
+        if (normed && !a->heads_rotated) norm_values(s, gain, NULL, s->dim, head, head);
+        rotate(s, head, layer, position);
+        if (normed && a->heads_rotated) norm_values(s, gain, NULL, s->dim, head, head);
+    }
+}
 
-static void attention(const shape *s, const leat_file *f, unsigned layer, double *x) {
-    matrix w[] = {load(f, "blk.%u.attn_norm.weight", layer),   load(f, "blk.%u.attn_q.weight", layer),
-                  load(f, "blk.%u.attn_k.weight", layer),      load(f, "blk.%u.attn_v.weight", layer),
-                  load(f, "blk.%u.attn_output.weight", layer), load(f, "blk.%u.attn_q.bias", layer),
-                  load(f, "blk.%u.attn_k.bias", layer),        load(f, "blk.%u.attn_v.bias", layer),
-                  load(f, "blk.%u.attn_output.bias", layer)};
+static double score_scale(const shape *s) {
+    if (s->spec->attention_scale > 0.0) return s->spec->attention_scale;
+    return 1.0 / sqrt((double)(s->spec->scale_by_width ? s->embd / s->heads : s->dim));
+}
+
+/* a = attention of one query head of token t over keys and values that lie `stride` apart. */
+static void attend(const shape *s, size_t layer, size_t t, const double *q, const double *k, const double *v,
+                   size_t stride, double *p, double *a) {
+    const arch_spec *spec = s->spec;
+    size_t first = spec_windowed(spec, (uint32_t)layer) && t + 1 > spec->window ? t + 1 - spec->window : 0;
+    double top = -INFINITY, sum = 0.0, warm = 1.0;
+    if (spec->temperature_length)
+        warm += spec->temperature_scale * log(1.0 + floor((double)t / spec->temperature_length));
+    for (size_t j = first; j <= t; j++) {
+        p[j] = 0.0;
+        for (size_t d = 0; d < s->dim; d++) p[j] += q[d] * k[j * stride + d];
+        p[j] *= score_scale(s) * warm;
+        if (spec->attention_cap > 0.0) p[j] = spec->attention_cap * tanh(p[j] / spec->attention_cap);
+        top = fmax(top, p[j]);
+    }
+    for (size_t j = first; j <= t; j++) sum += p[j] = exp(p[j] - top);
+    memset(a, 0, s->dim * sizeof *a);
+    for (size_t j = first; j <= t; j++)
+        for (size_t d = 0; d < s->dim; d++) a[d] += p[j] / sum * v[j * stride + d];
+}
+
+/* out += residual_scale * norm(h) */
+static void add(const shape *s, const matrix *post, double *h, double *out) {
+    double scale = s->spec->residual_scale != 0.0 ? s->spec->residual_scale : 1.0;
+    if (post->v) norm_values(s, post->v, NULL, s->embd, h, h);
+    for (size_t i = 0; i < s->embd; i++) out[i] += scale * h[i];
+}
+
+enum { NORM, NORM_BIAS, Q, K, V, Q_BIAS, K_BIAS, V_BIAS, Q_NORM, K_NORM, OUT, OUT_BIAS, POST, N_ATTENTION };
+
+static void load_attention(const shape *s, const leat_file *f, unsigned layer, matrix w[N_ATTENTION]) {
+    static const char *const names[N_ATTENTION] = {"attn_norm.weight",
+                                                   "attn_norm.bias",
+                                                   "attn_q.weight",
+                                                   "attn_k.weight",
+                                                   "attn_v.weight",
+                                                   "attn_q.bias",
+                                                   "attn_k.bias",
+                                                   "attn_v.bias",
+                                                   "attn_q_norm.weight",
+                                                   "attn_k_norm.weight",
+                                                   "attn_output.weight",
+                                                   "attn_output.bias",
+                                                   "post_attention_norm.weight"};
+    size_t rows[3] = {s->heads * s->dim, s->kv_heads * s->dim, s->kv_heads * s->dim}, at = 0;
+    for (size_t i = 0; i < N_ATTENTION; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%%u.%s", names[i]);
+        w[i] = load(f, name, layer);
+    }
+    if (!s->spec->post_norm) free(w[POST].v), w[POST].v = NULL; /* seed_oss has another norm of that name */
+    if (w[Q].v) return;
+    matrix all = load(f, "blk.%u.attn_qkv.weight", layer), bias = load(f, "blk.%u.attn_qkv.bias", layer);
+    for (size_t i = 0; i < 3; at += rows[i++]) {
+        w[Q + i] = part(&all, at, rows[i]);
+        w[Q_BIAS + i] = part(&bias, at, rows[i]);
+    }
+    free(all.v), free(bias.v);
+}
+
+/* out += attention of x. */
+static void attention(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    matrix w[N_ATTENTION];
+    load_attention(s, f, layer, w);
     size_t nq = s->heads * s->dim, nk = s->kv_heads * s->dim;
     double *h = malloc(s->embd * sizeof *h), *q = malloc(nq * sizeof *q), *a = malloc(nq * sizeof *a);
     double *k = malloc(s->n * nk * sizeof *k), *v = malloc(s->n * nk * sizeof *v),
            *p = malloc(s->n * sizeof *p);
     for (size_t t = 0; t < s->n; t++) {
-        norm(&w[0], s->eps, x + t * s->embd, h);
-        multiply(&w[1], &w[5], h, q);
-        multiply(&w[2], &w[6], h, k + t * nk);
-        multiply(&w[3], &w[7], h, v + t * nk);
-        for (size_t i = 0; i < s->heads; i++) rotate(q + i * s->dim, s->dim, (double)t, s->base);
-        for (size_t i = 0; i < s->kv_heads; i++) rotate(k + t * nk + i * s->dim, s->dim, (double)t, s->base);
-        memset(a, 0, nq * sizeof *a);
+        norm(s, &w[NORM], &w[NORM_BIAS], x + t * s->embd, h);
+        multiply(&w[Q], &w[Q_BIAS], h, q);
+        multiply(&w[K], &w[K_BIAS], h, k + t * nk);
+        multiply(&w[V], &w[V_BIAS], h, v + t * nk);
+        place(s, &w[Q_NORM], s->heads, layer, (double)t, q);
+        place(s, &w[K_NORM], s->kv_heads, layer, (double)t, k + t * nk);
         for (size_t i = 0; i < s->heads; i++) {
-            size_t kv = i / (s->heads / s->kv_heads);
-            double top = -INFINITY, sum = 0.0;
-            for (size_t j = 0; j <= t; j++) {
-                p[j] = 0.0;
-                for (size_t d = 0; d < s->dim; d++) p[j] += q[i * s->dim + d] * k[j * nk + kv * s->dim + d];
-                p[j] /= sqrt((double)s->dim);
-                top = fmax(top, p[j]);
-            }
-            for (size_t j = 0; j <= t; j++) sum += p[j] = exp(p[j] - top);
-            for (size_t j = 0; j <= t; j++)
-                for (size_t d = 0; d < s->dim; d++)
-                    a[i * s->dim + d] += p[j] / sum * v[j * nk + kv * s->dim + d];
+            size_t kv = i / (s->heads / s->kv_heads) * s->dim;
+            attend(s, layer, t, q + i * s->dim, k + kv, v + kv, nk, p, a + i * s->dim);
         }
-        multiply(&w[4], &w[8], a, h);
-        for (size_t i = 0; i < s->embd; i++) x[t * s->embd + i] += h[i];
+        multiply(&w[OUT], &w[OUT_BIAS], a, h);
+        add(s, &w[POST], h, out + t * s->embd);
     }
-    for (size_t i = 0; i < sizeof w / sizeof *w; i++) free(w[i].v);
+    for (size_t i = 0; i < N_ATTENTION; i++) free(w[i].v);
     free(h), free(q), free(a), free(k), free(v), free(p);
 }
 
-static void feed_forward(const shape *s, const leat_file *f, unsigned layer, double *x) {
-    matrix w[] = {load(f, "blk.%u.ffn_norm.weight", layer), load(f, "blk.%u.ffn_gate.weight", layer),
-                  load(f, "blk.%u.ffn_up.weight", layer), load(f, "blk.%u.ffn_down.weight", layer)};
+static double activate(const shape *s, double x) {
+    if (!s->spec->gelu) return x / (1.0 + exp(-x));
+    return x / 2.0 * (1.0 + tanh(sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+
+enum { FFN_NORM, FFN_NORM_BIAS, GATE, UP, DOWN, GATE_BIAS, UP_BIAS, DOWN_BIAS, FFN_POST, N_FFN };
+
+/* out += feed-forward of x. */
+static void feed_forward(const shape *s, const leat_file *f, unsigned layer, const double *x, double *out) {
+    static const char *const names[N_FFN] = {"%s.weight",     "%s.bias",         "ffn_gate.weight",
+                                             "ffn_up.weight", "ffn_down.weight", "ffn_gate.bias",
+                                             "ffn_up.bias",   "ffn_down.bias",   "post_ffw_norm.weight"};
+    matrix w[N_FFN];
+    const char *ffn_norm = s->spec->no_ffn_norm ? "attn_norm"
+                           : s->spec->ffn_norm  ? s->spec->ffn_norm
+                                                : "ffn_norm";
+    for (size_t i = 0; i < N_FFN; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%%u.%s%s", i < GATE ? ffn_norm : "", names[i] + (i < GATE ? 2 : 0));
+        w[i] = load(f, name, layer);
+    }
+    if (s->spec->fused_gate) {
+        matrix both = w[UP], bias = w[UP_BIAS];
+        w[GATE] = part(&both, 0, s->ff), w[UP] = part(&both, s->ff, s->ff);
+        w[GATE_BIAS] = part(&bias, 0, s->ff), w[UP_BIAS] = part(&bias, s->ff, s->ff);
+        free(both.v), free(bias.v);
+    }
     double *h = malloc(s->embd * sizeof *h), *g = malloc(s->ff * sizeof *g), *u = malloc(s->ff * sizeof *u);
     for (size_t t = 0; t < s->n; t++) {
-        norm(&w[0], s->eps, x + t * s->embd, h);
-        multiply(&w[1], NULL, h, g);
-        multiply(&w[2], NULL, h, u);
-        for (size_t i = 0; i < s->ff; i++) g[i] = g[i] / (1.0 + exp(-g[i])) * u[i];
-        multiply(&w[3], NULL, g, h);
-        for (size_t i = 0; i < s->embd; i++) x[t * s->embd + i] += h[i];
+        norm(s, &w[FFN_NORM], &w[FFN_NORM_BIAS], x + t * s->embd, h);
+        multiply(&w[UP], &w[UP_BIAS], h, u);
+        if (w[GATE].v) multiply(&w[GATE], &w[GATE_BIAS], h, g);
+        for (size_t i = 0; i < s->ff; i++) g[i] = w[GATE].v ? activate(s, g[i]) * u[i] : activate(s, u[i]);
+        multiply(&w[DOWN], &w[DOWN_BIAS], g, h);
+        add(s, &w[FFN_POST], h, out + t * s->embd);
     }
-    for (size_t i = 0; i < sizeof w / sizeof *w; i++) free(w[i].v);
+    for (size_t i = 0; i < N_FFN; i++) free(w[i].v);
     free(h), free(g), free(u);
 }
 
-double *reference_logits(const char *path, const leat_token *tokens, size_t n, size_t *n_vocab) {
-    leat_file *f;
-    if (leat_file_open(path, &f, NULL)) return NULL;
-    shape s = {.n = n,
+static void layers(const shape *s, const leat_file *f, double *x) {
+    size_t bytes = s->n * s->embd * sizeof *x;
+    bool parallel = s->spec->parallel || s->spec->no_ffn_norm;
+    double *before = malloc(bytes);
+    for (unsigned i = 0; before && i < s->n_layer; i++) {
+        memcpy(before, x, bytes);
+        attention(s, f, i, before, x);
+        if (!parallel) memcpy(before, x, bytes);
+        feed_forward(s, f, i, before, x);
+    }
+    free(before);
+}
+
+static shape shape_of(const leat_file *f, const arch_spec *spec, size_t n, size_t n_ctx) {
+    static const arch_spec plain = {0};
+    if (!spec) spec = &plain;
+    shape s = {.spec = spec,
+               .n = n,
+               .n_layer = (size_t)number(f, "block_count"),
                .embd = (size_t)number(f, "embedding_length"),
                .heads = (size_t)number(f, "attention.head_count"),
                .kv_heads = (size_t)number(f, "attention.head_count_kv"),
                .dim = (size_t)number(f, "attention.key_length"),
                .ff = (size_t)number(f, "feed_forward_length"),
-               .eps = number(f, "attention.layer_norm_rms_epsilon"),
+               .eps = number(f, spec->layer_norm ? "attention.layer_norm_epsilon"
+                                                 : "attention.layer_norm_rms_epsilon"),
                .base = number(f, "rope.freq_base")};
-    matrix embed = load(f, "token_embd.weight", 0), last = load(f, "output_norm.weight", 0),
-           out = load(f, "output.weight", 0);
+    matrix divisors = {0};
+    if (spec->long_factors)
+        divisors = load(f,
+                        (double)n_ctx > number(f, "rope.scaling.original_context_length")
+                            ? "rope_factors_long.weight"
+                            : "rope_factors_short.weight",
+                        0);
+    for (size_t i = 0; i < 256; i++) s.divisor[i] = divisors.v && i < divisors.cols ? divisors.v[i] : 1.0;
+    free(divisors.v);
+    return s;
+}
+
+double *reference_logits_of(const char *path, const arch_spec *spec, const leat_token *tokens, size_t n,
+                            size_t n_ctx, size_t *n_vocab) {
+    leat_file *f;
+    if (leat_file_open(path, &f, NULL)) return NULL;
+    shape s = shape_of(f, spec, n, n_ctx);
+    matrix embed = load(f, "token_embd.weight", 0), positions = load(f, "position_embd.weight", 0);
+    matrix last = load(f, "output_norm.weight", 0), last_bias = load(f, "output_norm.bias", 0);
+    matrix out = load(f, "output.weight", 0), out_bias = load(f, "output.bias", 0);
     const matrix *head = out.v ? &out : &embed;
     double *x = malloc(n * s.embd * sizeof *x), *logits = malloc(n * head->rows * sizeof *logits);
-    for (size_t t = 0; t < n; t++)
-        memcpy(x + t * s.embd, embed.v + (size_t)tokens[t] * s.embd, s.embd * sizeof *x);
-    for (unsigned i = 0; i < (unsigned)number(f, "block_count"); i++) {
-        attention(&s, f, i, x);
-        feed_forward(&s, f, i, x);
+    double scale = s.spec->embed_root           ? sqrt((double)s.embd)
+                   : s.spec->embed_scale != 0.0 ? s.spec->embed_scale
+                                                : 1.0;
+    for (size_t i = 0; i < n * s.embd; i++) {
+        size_t t = i / s.embd, c = i % s.embd;
+        x[i] = embed.v[(size_t)tokens[t] * s.embd + c] * scale + (positions.v ? positions.v[i] : 0.0);
     }
+    layers(&s, f, x);
     for (size_t t = 0; t < n; t++) {
-        norm(&last, s.eps, x + t * s.embd, x + t * s.embd);
-        multiply(head, NULL, x + t * s.embd, logits + t * head->rows);
+        double *y = logits + t * head->rows, cap = s.spec->logit_cap;
+        norm(&s, &last, &last_bias, x + t * s.embd, x + t * s.embd);
+        multiply(head, &out_bias, x + t * s.embd, y);
+        for (size_t i = 0; i < head->rows; i++) {
+            if (s.spec->logit_scale != 0.0) y[i] *= s.spec->logit_scale;
+            if (cap > 0.0) y[i] = cap * tanh(y[i] / cap);
+        }
     }
     *n_vocab = head->rows;
-    free(embed.v), free(last.v), free(out.v), free(x);
+    free(embed.v), free(positions.v), free(last.v), free(last_bias.v), free(out.v), free(out_bias.v), free(x);
     leat_file_close(f);
     return logits;
+}
+
+double *reference_logits(const char *path, const leat_token *tokens, size_t n, size_t *n_vocab) {
+    return reference_logits_of(path, NULL, tokens, n, n, n_vocab);
 }

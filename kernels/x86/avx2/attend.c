@@ -67,6 +67,13 @@ static size_t visible_keys(const attend_args *a, size_t r, size_t first) {
     return limit <= first ? 0 : limit - first < KEYS ? limit - first : KEYS;
 }
 
+/* Keys of the block from `first` on that have left the window of row r. */
+static size_t hidden_keys(const attend_args *a, size_t r, size_t first) {
+    size_t limit = a->n_keys + (r < a->n_tokens * a->n_heads ? r / a->n_heads : 0);
+    if (!a->window || limit <= a->window + first) return 0;
+    return limit - a->window - first < KEYS ? limit - a->window - first : KEYS;
+}
+
 /* Rows of K or V from the first key of a block on. */
 typedef struct rows {
     const char *p;
@@ -106,13 +113,26 @@ INLINE __m256 load_upto8(const void *p, int type, size_t n) {
     return n >= 8 ? load8(p, type) : load_part(p, type, n);
 }
 
-/* Scores p of row r become weights, those from n_visible on zero. */
-static void softmax_block(const state *s, size_t r, float *p, size_t n_visible) {
+/* softcap * tanh(x / softcap) of a block of scores; tanh(z) = 1 - 2 / (1 + e^2z) */
+static void cap_block(float *p, float cap) {
+    const __m256 one = _mm256_set1_ps(1), two = _mm256_set1_ps(2), caps = _mm256_set1_ps(cap);
+    for (size_t i = 0; i < KEYS; i += 8) {
+        __m256 e = exp_any(_mm256_mul_ps(_mm256_load_ps(p + i), _mm256_set1_ps(2 / cap)));
+        __m256 t = _mm256_sub_ps(one, _mm256_div_ps(two, _mm256_add_ps(one, e)));
+        _mm256_store_ps(p + i, _mm256_mul_ps(caps, t));
+    }
+}
+
+/* Scores p of row r become weights, those from n_visible on and the first n_hidden zero. */
+static void softmax_block(const attend_args *a, const state *s, size_t r, float *p, size_t n_visible,
+                          size_t n_hidden) {
     s->shrink[r] = 1;
-    if (n_visible == 0) {
+    if (n_visible <= n_hidden) {
         memset(p, 0, KEYS * sizeof *p);
         return;
     }
+    if (a->softcap > 0) cap_block(p, a->softcap);
+    for (size_t i = 0; i < n_hidden; i++) p[i] = -INFINITY;
     const __m256 none = _mm256_set1_ps(-INFINITY);
     __m256 largest = none;
     for (size_t i = 0; i < KEYS; i += 8) {
@@ -376,7 +396,7 @@ static void attend_stream(const attend_args *a, const state *s) {
                      : rows_as_floats(a->k, a->k_stride, first, n, a->k_format, a->head_dim_k, s->v, s->ldq);
         stream_rows(stream_scores_fns[stream_type(a->k_format)], a, s, k, first, n);
         for (size_t r = 0; r < s->n_rows; r++)
-            softmax_block(s, r, s->p + r * KEYS, visible_keys(a, r, first));
+            softmax_block(a, s, r, s->p + r * KEYS, visible_keys(a, r, first), hidden_keys(a, r, first));
         rows v = streams(a->v_format)
                      ? rows_as_they_are(a->v, a->v_stride, first)
                      : rows_as_floats(a->v, a->v_stride, first, n, a->v_format, a->head_dim_v, s->v, s->ldo);
@@ -506,7 +526,8 @@ static void attend_tiles(const attend_args *a, const state *s) {
             for (size_t key = 0; key < seen; key += 16)
                 tile_scores(s->q + r * dim, s->k + key, dim, s->p + key);
             for (size_t i = 0; i < GROUP; i++)
-                softmax_block(s, r + i, s->p + i * KEYS, visible_keys(a, r + i, first));
+                softmax_block(a, s, r + i, s->p + i * KEYS, visible_keys(a, r + i, first),
+                              hidden_keys(a, r + i, first));
             for (size_t d = 0; d < s->ldo; d += 16)
                 tile_values(s->p, s->v + d, seen, s->shrink + r, s->o + r * s->ldo + d, s->ldo);
         }

@@ -45,7 +45,9 @@ encode_fn encode_f16_avx2, encode_bf16_avx2, encode_q8_0_avx2, encode_q4_0_avx2,
  *     PANEL_Q8_256_MIN  scale[16] = d, min[16] = dmin, and integers in aux (int16 pairs):
  *                       [8][16] the scale of a sub-block twice, [4][16] the minima of two sub-blocks
  *     PANEL_Q8_256_16   scale[16] = d, aux: [16][16] the scale of a sub-block twice, [8][16] scales of two
- * sub-blocks */
+ * sub-blocks
+ *     PANEL_Q8_32_16    scale[k / 16][16], divided by the factor of zero_point_factor(5)
+ *     PANEL_Q8_256_16_MIN  as PANEL_Q8_256_16, but the pairs are of minima, and min[16] = dmin */
 enum {
     ROWS = 16,
     TOKENS = 12,                 /* per call of panel_mul: four tiles of three tokens, or two of six floats */
@@ -102,20 +104,28 @@ INLINE uint16_t load_u16(const void *p) {
 }
 
 /* Types of plain values. */
-enum { F32, F16, BF16 };
+enum { F32, F16, BF16, F64 };
 
 INLINE size_t value_bytes(int type) {
-    return type == F32 ? 4 : 2;
+    return type == F64 ? 8 : type == F32 ? 4 : 2;
 }
 
 INLINE __m256 load8(const void *p, int type) {
     if (type == F32) return _mm256_loadu_ps((const float *)p);
+    if (type == F64)
+        return _mm256_set_m128(_mm256_cvtpd_ps(_mm256_loadu_pd((const double *)p + 4)),
+                               _mm256_cvtpd_ps(_mm256_loadu_pd((const double *)p)));
     if (type == F16) return _mm256_cvtph_ps(load128(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
 }
 
 INLINE float load1(const void *p, int type) {
     if (type == F16) return _cvtsh_ss(load_u16(p));
+    if (type == F64) {
+        double wide;
+        memcpy(&wide, p, sizeof wide);
+        return (float)wide;
+    }
     uint32_t bits = type == F32 ? load_u32(p) : (uint32_t)load_u16(p) << 16;
     float x;
     memcpy(&x, &bits, sizeof x);
@@ -165,11 +175,11 @@ INLINE __m256i lanes_below(int n) {
  * ---------------------------------------------------------------------------- */
 
 /* One row after the other, weights are one long stream; a memory-bound kernel asks for each line of it
- * exactly twice: 16 KiB ahead into L2, which hides memory and page walks, and 2 KiB ahead into L1. Prefetches
+ * exactly twice: 4 KiB ahead into L2, which hides memory and page walks, and 1 KiB ahead into L1. Prefetches
  * beyond the matrix are harmless: they never fault. */
 INLINE void prefetch_line(const char *p) {
-    _mm_prefetch(p + 2048, _MM_HINT_T0);
-    _mm_prefetch(p + 16384, _MM_HINT_T1);
+    _mm_prefetch(p + 1024, _MM_HINT_T0);
+    _mm_prefetch(p + 4096, _MM_HINT_T1);
 }
 
 /* Blocks are no multiple of a cache line: a stream keeps its own position, and each step of `step` bytes that

@@ -1,6 +1,6 @@
-/* matvec for F32, F16 and BF16 rows. One row at a time, straight from where the file is mapped; a row has any
- * length, so the last few values are done one by one and nothing is read beyond them. Called through the
- * kernel table only. */
+/* matvec for F32, F16, BF16 and F64 rows. One row at a time, straight from where the file is mapped; a row
+ * has any length, so the last few values are done one by one and nothing is read beyond them. Called through
+ * the kernel table only. */
 #include "avx2.h"
 
 INLINE void matvec_float(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
@@ -14,7 +14,8 @@ INLINE void matvec_float(const void *w, size_t row_bytes, size_t n_rows, size_t 
         for (; i + 32 <= k; i += 32) {
             const char *p = row + i * bytes;
             prefetch_line(p);
-            if (type == F32) prefetch_line(p + 64);
+            if (bytes > 2) prefetch_line(p + 64);
+            if (bytes > 4) prefetch_line(p + 128), prefetch_line(p + 192);
             s0 = _mm256_fmadd_ps(load8(p, type), _mm256_loadu_ps(x + i), s0);
             s1 = _mm256_fmadd_ps(load8(p + 8 * bytes, type), _mm256_loadu_ps(x + i + 8), s1);
             s2 = _mm256_fmadd_ps(load8(p + 16 * bytes, type), _mm256_loadu_ps(x + i + 16), s2);
@@ -36,3 +37,4 @@ INLINE void matvec_float(const void *w, size_t row_bytes, size_t n_rows, size_t 
 MATVEC(f32, F32)
 MATVEC(f16, F16)
 MATVEC(bf16, BF16)
+MATVEC(f64, F64)

@@ -98,9 +98,12 @@ INLINE void add_q8(__m256 *dot, const char *b, const int8_t *q, __m256 scale) {
                            scale, *dot);
 }
 
-/* Four blocks at b; d and ds are the scales and scaled sums of their activations. */
-INLINE void step(sums *s, const char *b, const int8_t *q, __m128 d, __m128 ds, layout l) {
+/* Four blocks at b; d and ds are the scales and scaled sums of their activations. The scales of blocks that
+ * are not valid (all bits set: valid) become 0, so that those may hold anything, even NaN. */
+INLINE void step(sums *s, const char *b, const int8_t *q, __m128 d, __m128 ds, const __m128i *valid,
+                 layout l) {
     __m256 dm = scales_and_mins(b, l);
+    if (valid) dm = _mm256_and_ps(dm, _mm256_castsi256_ps(_mm256_broadcastsi128_si256(*valid)));
     __m256 scale = _mm256_castps128_ps256(_mm_mul_ps(_mm256_castps256_ps128(dm), d));
     if (l.bytes == sizeof(block_q8_0)) {
         add_q8(&s->dot0, b, q, _mm256_broadcastss_ps(_mm256_castps256_ps128(scale)));
@@ -121,23 +124,29 @@ INLINE void step(sums *s, const char *b, const int8_t *q, __m128 d, __m128 ds, l
 /* y = or += so many blocks of each row times activations. */
 INLINE void matvec_blocks(const char *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const int8_t *q,
                           const float *d, const float *ds, float *y, bool add, layout l) {
+    if (!n_rows) return;
     const size_t n_whole = n_blocks / STEP * STEP;
-    const char *ahead = w;
+    const __m128i valid = _mm256_castsi256_si128(lanes_below((int)(n_blocks - n_whole)));
+    const char *ahead = w, *end = w + (n_rows - 1) * row_bytes + n_blocks * l.bytes;
     for (size_t r = 0; r < n_rows; r++) {
         const char *b = w + r * row_bytes;
         if (ahead < b) ahead = b;
         sums s = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm_setzero_ps()};
         for (size_t i = 0; i < n_whole; i += STEP, b += STEP * l.bytes) {
             ahead = prefetch_step(ahead, b + STEP * l.bytes, STEP * l.bytes);
-            step(&s, b, q + 32 * i, _mm_loadu_ps(d + i), _mm_loadu_ps(ds + i), l);
+            step(&s, b, q + 32 * i, _mm_loadu_ps(d + i), _mm_loadu_ps(ds + i), NULL, l);
         }
         if (n_whole < n_blocks) {
-            /* blocks of zeros make the step whole; what follows the activations may be anything, even NaN */
-            char blocks[STEP * sizeof(block_q8_0)] = {0};
-            memcpy(blocks, b, (n_blocks - n_whole) * l.bytes);
-            __m128i valid = _mm256_castsi256_si128(lanes_below((int)(n_blocks - n_whole)));
-            step(&s, blocks, q + 32 * n_whole, _mm_maskload_ps(d + n_whole, valid),
-                 _mm_maskload_ps(ds + n_whole, valid), l);
+            /* the step goes on into the next row, or, behind the last, into zeros; what follows the
+             * activations may be anything, even NaN */
+            char blocks[STEP * sizeof(block_q8_0)];
+            if ((size_t)(end - b) < STEP * l.bytes) {
+                memset(blocks, 0, sizeof blocks);
+                memcpy(blocks, b, (n_blocks - n_whole) * l.bytes);
+                b = blocks;
+            }
+            step(&s, b, q + 32 * n_whole, _mm_maskload_ps(d + n_whole, valid),
+                 _mm_maskload_ps(ds + n_whole, valid), &valid, l);
         }
         float sum = sum8(_mm256_add_ps(s.dot0, s.dot1)), offset = sum4(s.offset);
         if (!l.has_min) offset *= l.zero_point;

@@ -101,6 +101,11 @@ void quantize_q8_256_avx2(const float *x, size_t k, void *row) {
 /* ---- norm and activation functions
  * ---------------------------------------------------------------------------- */
 
+INLINE double sum4_pd(__m256d v) {
+    __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(s) + _mm_cvtsd_f64(_mm_unpackhi_pd(s, s));
+}
+
 /* Squares are summed in double, where they can't overflow. */
 void rms_norm_avx2(float *y, const float *x, const float *w, size_t n, float eps) {
     __m256d s0 = _mm256_setzero_pd(), s1 = s0;
@@ -110,9 +115,7 @@ void rms_norm_avx2(float *y, const float *x, const float *w, size_t n, float eps
         s0 = _mm256_fmadd_pd(a, a, s0);
         s1 = _mm256_fmadd_pd(b, b, s1);
     }
-    s0 = _mm256_add_pd(s0, s1);
-    __m128d s = _mm_add_pd(_mm256_castpd256_pd128(s0), _mm256_extractf128_pd(s0, 1));
-    double sum = _mm_cvtsd_f64(s) + _mm_cvtsd_f64(_mm_unpackhi_pd(s, s));
+    double sum = sum4_pd(_mm256_add_pd(s0, s1));
     for (; i < n; i++) sum += (double)x[i] * x[i];
 
     const float scale = (float)(1 / sqrt(sum / (double)n + (double)eps));
@@ -123,9 +126,93 @@ void rms_norm_avx2(float *y, const float *x, const float *w, size_t n, float eps
     for (; i < n; i++) y[i] = x[i] * scale * w[i];
 }
 
+/* The mean first, then squares of what differs from it; both sums in double. */
+void layer_norm_avx2(float *y, const float *x, const float *w, const float *b, size_t n, float eps) {
+    __m256d s = _mm256_setzero_pd();
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) s = _mm256_add_pd(s, _mm256_cvtps_pd(_mm_loadu_ps(x + i)));
+    double sum = sum4_pd(s);
+    for (; i < n; i++) sum += (double)x[i];
+    const double mean = sum / (double)n;
+    const __m256d means = _mm256_set1_pd(mean);
+    s = _mm256_setzero_pd();
+    for (i = 0; i + 4 <= n; i += 4) {
+        __m256d v = _mm256_sub_pd(_mm256_cvtps_pd(_mm_loadu_ps(x + i)), means);
+        s = _mm256_fmadd_pd(v, v, s);
+    }
+    sum = sum4_pd(s);
+    for (; i < n; i++) sum += ((double)x[i] - mean) * ((double)x[i] - mean);
+    const double scale = 1 / sqrt(sum / (double)n + (double)eps);
+    const __m256d scales = _mm256_set1_pd(scale);
+    for (i = 0; i + 4 <= n; i += 4) {
+        __m256d v = _mm256_mul_pd(_mm256_sub_pd(_mm256_cvtps_pd(_mm_loadu_ps(x + i)), means), scales);
+        __m128 f = _mm_mul_ps(_mm256_cvtpd_ps(v), _mm_loadu_ps(w + i));
+        _mm_storeu_ps(y + i, b ? _mm_add_ps(f, _mm_loadu_ps(b + i)) : f);
+    }
+    for (; i < n; i++) y[i] = (float)(((double)x[i] - mean) * scale) * w[i] + (b ? b[i] : 0);
+}
+
+/* x / (1 + e^-z) */
+INLINE __m256 over_one_plus_exp(__m256 x, __m256 z) {
+    __m256 e = exp_any(_mm256_sub_ps(_mm256_setzero_ps(), z));
+    return _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1), e));
+}
+
+INLINE __m256 silu_8(__m256 x) {
+    return over_one_plus_exp(x, x);
+}
+
+INLINE __m256 gelu_8(__m256 x) {
+    const __m256 a = _mm256_set1_ps(1.5957691216f), b = _mm256_set1_ps(1.5957691216f * 0.044715f);
+    return over_one_plus_exp(x, _mm256_mul_ps(x, _mm256_fmadd_ps(_mm256_mul_ps(x, x), b, a)));
+}
+
+/* tanh(z) = 1 - 2 / (1 + e^2z) */
+INLINE __m256 softcap_8(__m256 x, float cap) {
+    const __m256 one = _mm256_set1_ps(1);
+    __m256 e = exp_any(_mm256_mul_ps(x, _mm256_set1_ps(2 / cap)));
+    __m256 t = _mm256_sub_ps(one, _mm256_div_ps(_mm256_set1_ps(2), _mm256_add_ps(one, e)));
+    return _mm256_mul_ps(_mm256_set1_ps(cap), t);
+}
+
+/* x[0 .. n) = f(x[0 .. n)), f of eight values v */
+#define EACH_VALUE(x, n, f)                                                                                  \
+    size_t i = 0;                                                                                            \
+    for (; i + 8 <= (n); i += 8) {                                                                           \
+        __m256 v = _mm256_loadu_ps((x) + i);                                                                 \
+        _mm256_storeu_ps((x) + i, f);                                                                        \
+    }                                                                                                        \
+    if (i < (n)) {                                                                                           \
+        __m256i lanes = lanes_below((int)((n)-i));                                                           \
+        __m256 v = _mm256_maskload_ps((x) + i, lanes);                                                       \
+        _mm256_maskstore_ps((x) + i, lanes, f);                                                              \
+    }
+
+void silu_avx2(float *x, size_t n) {
+    EACH_VALUE(x, n, silu_8(v))
+}
+
+void gelu_avx2(float *x, size_t n) {
+    EACH_VALUE(x, n, gelu_8(v))
+}
+
+void softcap_avx2(float *x, size_t n, float cap) {
+    EACH_VALUE(x, n, softcap_8(v, cap))
+}
+
+void gelu_mul_avx2(float *g, const float *u, size_t n) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(g + i, _mm256_mul_ps(gelu_8(_mm256_loadu_ps(g + i)), _mm256_loadu_ps(u + i)));
+    if (i < n) {
+        __m256i lanes = lanes_below((int)(n - i));
+        __m256 x = _mm256_mul_ps(gelu_8(_mm256_maskload_ps(g + i, lanes)), _mm256_maskload_ps(u + i, lanes));
+        _mm256_maskstore_ps(g + i, lanes, x);
+    }
+}
+
 INLINE __m256 silu_mul_8(__m256 g, __m256 u) {
-    __m256 e = exp_any(_mm256_sub_ps(_mm256_setzero_ps(), g));
-    return _mm256_mul_ps(_mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1), e)), u);
+    return _mm256_mul_ps(silu_8(g), u);
 }
 
 void silu_mul_avx2(float *g, const float *u, size_t n) {

@@ -1,4 +1,4 @@
-/* panel_mul for the five kinds of panel that unpack.c makes; avx2.h has their layout. Called through the
+/* panel_mul for the kinds of panel that unpack.c makes; avx2.h has their layout. Called through the
  * kernel table only, by gemm_panels, with up to 12 tokens that are read where they lie.
  *
  * The tile is 16 rows x 3 tokens: six accumulators of int16, six of float or int32, two vectors of weights
@@ -177,6 +177,22 @@ INLINE void mul_32(const panel *p, tokens a, float *c, int n, int bits, bool has
     add_to_c(&f, c, n);
 }
 
+/* 5 bits, a scale for each 16. */
+INLINE void mul_32_16(const panel *p, tokens a, float *c, int n) {
+    const int8_t *q = act_q(a.act) + a.k0;
+    const float *d = act_d(a.act, a.k) + a.k0 / 32, *scale = p->scale;
+    const int32_t *z = act_z16(a.act, a.k) + a.k0 / 16;
+    const uint8_t *w = p->w;
+    tile_f f = no_sums();
+    for (size_t b = 0; b < a.kc / 16; b++, q += 16, w += 16 * ROWS, scale += ROWS) {
+        tile_i s;
+        if (b % 2 == 0) prefetch_tile(q, a.stride, n);
+        dot_16(&s, w, q, a.stride, n);
+        fold(&f, &s, zero_point_factor(5), scale, d + b / 2, z + b, a.stride, n);
+    }
+    add_to_c(&f, c, n);
+}
+
 /* ---- 8 bits
  * --------------------------------------------------------------------------------------------------- */
 
@@ -309,6 +325,24 @@ INLINE void mul_256_min(const panel *p, tokens a, float *c, int n, int bits) {
     totals_to_c(&total, p->min, d, -1, a.stride, c, n);
 }
 
+/* Sub-blocks of 16, their minima too. Codes of two bits, with which 16 columns are far from the limit. */
+INLINE void mul_256_16_min(const panel *p, tokens a, float *c, int n) {
+    const int8_t *q = act_q(a.act) + a.k0;
+    const float *d = act_d(a.act, a.k) + a.k0 / 256;
+    const uint8_t *w = p->w;
+    const int32_t *scale = p->aux;
+    tile_i total = no_totals(), s;
+    for (size_t b = 0; b < 16; b++, q += 16, w += 16 * ROWS, scale += ROWS) {
+        if (b % 2 == 0) prefetch_tile(q, a.stride, n);
+        dot_16(&s, w, q, a.stride, n);
+        fold_integer(&total, &s, scale, n);
+    }
+    totals_to_c(&total, p->scale, d, 1, a.stride, c, n);
+    total = no_totals();
+    dot_pairs(&total, p->aux + AUX_SCALE_PAIRS, act_s16(a.act, a.k) + a.k0 / 16, a.stride, 8, n);
+    totals_to_c(&total, p->min, d, -1, a.stride, c, n);
+}
+
 INLINE void times_minus_32(pair_i *x) {
     x->lo = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(x->lo, 5));
     x->hi = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(x->hi, 5));
@@ -390,6 +424,8 @@ TILES_3(q5_min, mul_32(p, a, c, n, 5, true))
 TILES_3(q4_k, mul_256_min(p, a, c, n, 4))
 TILES_3(q5_k, mul_256_min(p, a, c, n, 5))
 TILES_3(q6_k, mul_256_16(p, a, c, n))
+TILES_3(nvfp4, mul_32_16(p, a, c, n))
+TILES_3(q2_k, mul_256_16_min(p, a, c, n))
 TILE_FN(f32, 1, mul_f32(p, a, c, n))
 TILE_FN(f32, 2, mul_f32(p, a, c, n))
 TILE_FN(f32, 3, mul_f32(p, a, c, n))
@@ -408,3 +444,5 @@ PANEL_MUL(q8_32, TILE, p->aux[AUX_BITS] == 4 ? q4_tiles : p->aux[AUX_BITS] == 5 
 PANEL_MUL(q8_32_min, TILE, p->aux[AUX_BITS] == 4 ? q4_min_tiles : q5_min_tiles)
 PANEL_MUL(q8_256_min, TILE, p->aux[AUX_BITS] == 4 ? q4_k_tiles : q5_k_tiles)
 PANEL_MUL(q8_256_16, TILE, q6_k_tiles)
+PANEL_MUL(q8_32_16, TILE, nvfp4_tiles)
+PANEL_MUL(q8_256_16_min, TILE, q2_k_tiles)

@@ -1,5 +1,6 @@
-/* unpack for every computable type: the columns k0 .. k0 + kc of up to 16 weight rows become the panel that
- * panel_mul.c reads; avx2.h has its layout. Called through the kernel table only, by gemm_panels. */
+/* unpack for the plain types and the older quantized ones: the columns k0 .. k0 + kc of up to 16 weight rows
+ * become the panel that panel_mul.c reads; avx2.h has its layout. Called through the kernel table only, by
+ * gemm_panels. */
 #include "unpack.h"
 
 INLINE void store_aux(panel *p, int at, int v, __m256i x) {
@@ -162,3 +163,4 @@ INLINE void unpack_float(const void *w, size_t row_bytes, size_t n_rows, size_t 
 UNPACK_FLOAT(f32, F32)
 UNPACK_FLOAT(f16, F16)
 UNPACK_FLOAT(bf16, BF16)
+UNPACK_FLOAT(f64, F64)

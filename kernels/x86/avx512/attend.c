@@ -11,6 +11,8 @@ static attend_state attend_prepare(const attend_args *a, size_t group) {
     s.n_rows = a->n_tokens * a->n_heads;
     s.ldq = (a->head_dim_k + 15) / 16 * 16;
     s.ldo = (a->head_dim_v + 15) / 16 * 16;
+    s.window = a->window ? a->window : SIZE_MAX;
+    s.cap = a->softcap * 1.44269504f;
     s.q = a->scratch;
     s.o = s.q + (size_t)(ATTEND_ROWS_MAX + 16) * ATTEND_HEAD_DIM_MAX;
     s.sum = s.o + (size_t)(ATTEND_ROWS_MAX + 16) * ATTEND_HEAD_DIM_MAX;
@@ -212,13 +214,12 @@ static void attend_tiles(const attend_args *a) {
         /* the first token that sees this block, and its first row rounded down to a tile */
         size_t first = key0 < a->n_keys ? 0 : (key0 - a->n_keys + 1) * a->n_heads;
         for (size_t r = first / TILE * TILE; r < s.n_rows; r += TILE) {
-            size_t visible = 0; /* by the tile's last row, which sees the most */
+            size_t visible = 0; /* by any row of the tile */
             tile_scores(s.q + r * s.ldq, s.ldq, s.k, a->head_dim_k, s.p);
             for (size_t t = 0; t < TILE; t++) {
-                size_t row = r + t < s.n_rows ? r + t : s.n_rows - 1;
-                size_t limit = a->n_keys + row / a->n_heads;
-                visible = limit <= key0 ? 0 : limit - key0 < n ? limit - key0 : n;
-                attend_softmax(&s, r + t, s.p + t * ATTEND_KEYS, visible);
+                __mmask64 m = attend_visible(a, &s, r + t, key0, n);
+                if (m) visible = 64 - (size_t)__builtin_clzll(m);
+                attend_softmax(&s, r + t, s.p + t * ATTEND_KEYS, m);
             }
             size_t i = 0;
             for (; i + 64 <= s.ldo; i += 64)

@@ -11,6 +11,8 @@
 typedef struct attend_state {
     size_t n_rows;   /* n_tokens * n_heads; row = token * n_heads + head */
     size_t ldq, ldo; /* row lengths of q and o: the head dimensions rounded up to 16, the padding is zero */
+    size_t window;   /* keys that a row sees at most; SIZE_MAX: no limit */
+    float cap;       /* softcap * log2(e); 0: none */
     float *q;        /* (n_rows, ldq), times scale * log2(e) */
     float *o;        /* (n_rows, ldo), not yet divided by the sum */
     float *sum;      /* (n_rows, 16), 16 partial sums of the weights */
@@ -40,10 +42,29 @@ attend_rows attend_rows_decoded(const void *p, size_t stride, size_t key0, size_
 enum { ATTEND_STREAM_GROUP = 4, ATTEND_STREAM_ROWS = 12 }; /* rows to stream together, and in all */
 void attend_stream(const attend_args *a, const attend_state *s);
 
-/* Scores p[64] of row r into weights; keys from n_visible on get weight zero. */
-VEC_INLINE void attend_softmax(const attend_state *s, size_t r, float *p, size_t n_visible) {
+/* Keys of the block [key0, key0 + n) that row r sees: those of the mask. */
+VEC_INLINE __mmask64 attend_visible(const attend_args *a, const attend_state *s, size_t r, size_t key0,
+                                    size_t n) {
+    const size_t row = r < s->n_rows ? r : s->n_rows - 1, limit = a->n_keys + row / a->n_heads;
+    if (limit <= key0) return 0;
+    __mmask64 m = vec_mask64(limit - key0 < n ? limit - key0 : n);
+    if (limit > s->window && limit - s->window > key0) m &= ~vec_mask64(limit - s->window - key0);
+    return m;
+}
+
+/* 16 scores x, capped. */
+VEC_INLINE __m512 attend_cap(__m512 x, float cap) {
+    const __m512 one = _mm512_set1_ps(1), caps = _mm512_set1_ps(cap);
+    __m512 e = vec_exp2(_mm512_mul_ps(x, _mm512_set1_ps(2.88539008f / cap))); /* 2 log2(e) */
+    return _mm512_mul_ps(caps, _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2), _mm512_add_ps(one, e))));
+}
+
+/* Scores p[64] of row r into weights; keys that are not in the mask get weight zero. */
+VEC_INLINE void attend_softmax(const attend_state *s, size_t r, float *p, __mmask64 m) {
     const __m512 none = _mm512_set1_ps(-INFINITY);
-    const __mmask64 m = vec_mask64(n_visible);
+    if (s->cap > 0)
+        for (size_t i = 0; i < ATTEND_KEYS; i += 16)
+            _mm512_store_ps(p + i, attend_cap(_mm512_load_ps(p + i), s->cap));
 #define ATTEND_LOAD(j)                                                                                       \
     __m512 s##j = _mm512_mask_mov_ps(none, (__mmask16)(m >> (16 * (j))), _mm512_load_ps(p + 16 * (j)));
     VEC_EACH4(ATTEND_LOAD)

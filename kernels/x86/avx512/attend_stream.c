@@ -151,12 +151,8 @@ VEC_INLINE void stream_weights(const attend_args *a, const attend_state *s, size
         stream_scores(a, s, r, from, key0, n, rows, FORMAT_Q8_0);
     else
         stream_scores(a, s, r, from, key0, n, rows, FORMAT_F32);
-    for (size_t j = 0; j < (size_t)rows; j++) {
-        size_t row = r + j < s->n_rows ? r + j : s->n_rows - 1;
-        size_t limit = a->n_keys + row / a->n_heads;
-        size_t visible = limit <= key0 ? 0 : limit - key0 < n ? limit - key0 : n;
-        attend_softmax(s, r + j, s->p + (r + j) * ATTEND_KEYS, visible);
-    }
+    for (size_t j = 0; j < (size_t)rows; j++)
+        attend_softmax(s, r + j, s->p + (r + j) * ATTEND_KEYS, attend_visible(a, s, r + j, key0, n));
 }
 
 VEC_INLINE void stream_sums(const attend_args *a, const attend_state *s, size_t r, attend_rows from,

@@ -8,6 +8,7 @@ void kernels_init_avx512(kernels *k) {
     k->matvec[FORMAT_F32] = matvec_f32_avx512;
     k->matvec[FORMAT_F16] = matvec_f16_avx512;
     k->matvec[FORMAT_BF16] = matvec_bf16_avx512;
+    k->matvec[FORMAT_F64] = matvec_f64_avx512;
 
     k->decode[FORMAT_F16] = decode_f16_avx512;
     k->decode[FORMAT_BF16] = decode_bf16_avx512;
@@ -19,6 +20,7 @@ void kernels_init_avx512(kernels *k) {
     k->unpack[FORMAT_F32] = unpack_f32_avx512;
     k->unpack[FORMAT_F16] = unpack_f16_avx512;
     k->unpack[FORMAT_BF16] = unpack_bf16_avx512;
+    k->unpack[FORMAT_F64] = unpack_f64_avx512;
     k->panel_mul[PANEL_F32] = panel_mul_f32_avx512;
     k->panel_rows[PANEL_F32] = 32;
     k->panel_tokens[PANEL_F32] = PANEL_F32_TOKENS_AVX512;
@@ -26,7 +28,12 @@ void kernels_init_avx512(kernels *k) {
     k->quantize_q8_32 = quantize_q8_32_avx512;
     k->quantize_q8_256 = quantize_q8_256_avx512;
     k->rms_norm = rms_norm_avx512;
+    k->layer_norm = layer_norm_avx512;
+    k->silu = silu_avx512;
     k->silu_mul = silu_mul_avx512;
+    k->gelu = gelu_avx512;
+    k->gelu_mul = gelu_mul_avx512;
+    k->softcap = softcap_avx512;
     k->rope_pairs = rope_pairs_avx512;
     k->rope_halves = rope_halves_avx512;
     k->attend = attend_avx512;

@@ -1,13 +1,13 @@
-/* Matrix times vector for float weights (F32, F16, BF16) straight from mapped rows. Bound by memory: what
- * counts is that every line of weights is asked for once, well ahead. Reads no weight beyond the end of the
- * last row. */
+/* Matrix times vector for float weights (F32, F16, BF16, F64) straight from mapped rows. Bound by memory:
+ * what counts is that every line of weights is asked for once, well ahead. Reads no weight beyond the end of
+ * the last row. */
 #include "avx512.h"
 #include "vec.h"
 
 /* Four accumulators hide the latency of the multiply-add; the remainder goes through masked loads of both
  * sides. */
 VEC_INLINE float dot_row(const uint8_t *row, const float *x, size_t k, uint32_t format) {
-    const size_t bytes = format == FORMAT_F32 ? 4 : 2;
+    const size_t bytes = format == FORMAT_F64 ? 8 : format == FORMAT_F32 ? 4 : 2;
     __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
     size_t i = 0;
     for (; i + 64 <= k; i += 64) {
@@ -41,4 +41,9 @@ void matvec_f16_avx512(const void *w, size_t row_bytes, size_t n_rows, size_t k,
 void matvec_bf16_avx512(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) {
     const uint8_t *rows = (const uint8_t *)w;
     for (size_t r = 0; r < n_rows; r++) y[r] = dot_row(rows + r * row_bytes, act, k, FORMAT_BF16);
+}
+
+void matvec_f64_avx512(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y) {
+    const uint8_t *rows = (const uint8_t *)w;
+    for (size_t r = 0; r < n_rows; r++) y[r] = dot_row(rows + r * row_bytes, act, k, FORMAT_F64);
 }

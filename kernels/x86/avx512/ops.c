@@ -27,6 +27,84 @@ void rms_norm_avx512(float *y, const float *x, const float *w, size_t n, float e
     }
 }
 
+/* The mean first, then squares of what differs from it. */
+void layer_norm_avx512(float *y, const float *x, const float *w, const float *b, size_t n, float eps) {
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0;
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        s0 = _mm512_add_ps(s0, _mm512_loadu_ps(x + i));
+        s1 = _mm512_add_ps(s1, _mm512_loadu_ps(x + i + 16));
+    }
+    for (; i < n; i += 16) s0 = _mm512_add_ps(s0, _mm512_maskz_loadu_ps(vec_mask16(n - i), x + i));
+    const __m512 mean = _mm512_set1_ps(vec_sum16(_mm512_add_ps(s0, s1)) / (float)n);
+    s0 = s1 = _mm512_setzero_ps();
+    for (i = 0; i + 32 <= n; i += 32) {
+        __m512 u = _mm512_sub_ps(_mm512_loadu_ps(x + i), mean);
+        __m512 v = _mm512_sub_ps(_mm512_loadu_ps(x + i + 16), mean);
+        s0 = _mm512_fmadd_ps(u, u, s0);
+        s1 = _mm512_fmadd_ps(v, v, s1);
+    }
+    for (; i < n; i += 16) {
+        __mmask16 m = vec_mask16(n - i);
+        __m512 u = _mm512_maskz_sub_ps(m, _mm512_maskz_loadu_ps(m, x + i), mean);
+        s0 = _mm512_fmadd_ps(u, u, s0);
+    }
+    float variance = vec_sum16(_mm512_add_ps(s0, s1)) / (float)n;
+    const __m512 scale = _mm512_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(variance + eps))));
+    for (i = 0; i < n; i += 16) {
+        __mmask16 m = vec_mask16(n - i);
+        __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, x + i), mean), scale);
+        v = _mm512_mul_ps(v, _mm512_maskz_loadu_ps(m, w + i));
+        if (b) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, b + i));
+        _mm512_mask_storeu_ps(y + i, m, v);
+    }
+}
+
+/* x / (1 + e^-z) */
+VEC_INLINE __m512 over_one_plus_exp(__m512 x, __m512 z) {
+    const __m512 one = _mm512_set1_ps(1.0f);
+    return _mm512_div_ps(x, _mm512_add_ps(one, vec_exp(_mm512_sub_ps(_mm512_setzero_ps(), z))));
+}
+
+VEC_INLINE __m512 gelu(__m512 x) {
+    const __m512 a = _mm512_set1_ps(1.5957691216f), b = _mm512_set1_ps(1.5957691216f * 0.044715f);
+    return over_one_plus_exp(x, _mm512_mul_ps(x, _mm512_fmadd_ps(_mm512_mul_ps(x, x), b, a)));
+}
+
+void silu_avx512(float *x, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = vec_mask16(n - i);
+        __m512 v = _mm512_maskz_loadu_ps(m, x + i);
+        _mm512_mask_storeu_ps(x + i, m, over_one_plus_exp(v, v));
+    }
+}
+
+void gelu_avx512(float *x, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = vec_mask16(n - i);
+        _mm512_mask_storeu_ps(x + i, m, gelu(_mm512_maskz_loadu_ps(m, x + i)));
+    }
+}
+
+void gelu_mul_avx512(float *g, const float *u, size_t n) {
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = vec_mask16(n - i);
+        __m512 x = gelu(_mm512_maskz_loadu_ps(m, g + i));
+        _mm512_mask_storeu_ps(g + i, m, _mm512_mul_ps(x, _mm512_maskz_loadu_ps(m, u + i)));
+    }
+}
+
+/* tanh(z) = 1 - 2 / (1 + e^2z) */
+void softcap_avx512(float *x, size_t n, float cap) {
+    const __m512 one = _mm512_set1_ps(1), caps = _mm512_set1_ps(cap), twice = _mm512_set1_ps(2 / cap);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 m = vec_mask16(n - i);
+        __m512 e = vec_exp(_mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), twice));
+        __m512 t = _mm512_sub_ps(one, _mm512_div_ps(_mm512_set1_ps(2), _mm512_add_ps(one, e)));
+        _mm512_mask_storeu_ps(x + i, m, _mm512_mul_ps(caps, t));
+    }
+}
+
 void silu_mul_avx512(float *g, const float *u, size_t n) {
     const __m512 one = _mm512_set1_ps(1.0f), zero = _mm512_setzero_ps();
     for (size_t i = 0; i < n; i += 16) {

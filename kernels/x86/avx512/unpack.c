@@ -31,3 +31,7 @@ void unpack_f16_avx512(const void *w, size_t row_bytes, size_t n_rows, size_t k0
 void unpack_bf16_avx512(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p) {
     unpack_float(w, row_bytes, n_rows, k0, kc, p, FORMAT_BF16);
 }
+
+void unpack_f64_avx512(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p) {
+    unpack_float(w, row_bytes, n_rows, k0, kc, p, FORMAT_F64);
+}

@@ -44,9 +44,16 @@ VEC_INLINE __m512i vec_or_masked(__m512i a, __m512i b, __m512i mask) {
     return _mm512_ternarylogic_epi64(a, b, mask, 0xF8);
 }
 
+VEC_INLINE __m512 vec_join(__m256 low, __m256 high) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+
 /* 16 values of a float format, from element i on, as float32. */
 VEC_INLINE __m512 vec_load_float(const void *p, size_t i, uint32_t format) {
     if (format == FORMAT_F32) return _mm512_loadu_ps((const float *)p + i);
+    if (format == FORMAT_F64)
+        return vec_join(_mm512_cvtpd_ps(_mm512_loadu_pd((const double *)p + i)),
+                        _mm512_cvtpd_ps(_mm512_loadu_pd((const double *)p + i + 8)));
     __m256i h = _mm256_loadu_si256((const void *)((const uint16_t *)p + i));
     if (format == FORMAT_F16) return _mm512_cvtph_ps(h);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
@@ -55,6 +62,10 @@ VEC_INLINE __m512 vec_load_float(const void *p, size_t i, uint32_t format) {
 /* The same for the lanes of m only; the others are zero and their memory is not touched. */
 VEC_INLINE __m512 vec_load_float_part(const void *p, size_t i, __mmask16 m, uint32_t format) {
     if (format == FORMAT_F32) return _mm512_maskz_loadu_ps(m, (const float *)p + i);
+    if (format == FORMAT_F64)
+        return vec_join(
+            _mm512_cvtpd_ps(_mm512_maskz_loadu_pd((__mmask8)m, (const double *)p + i)),
+            _mm512_cvtpd_ps(_mm512_maskz_loadu_pd((__mmask8)(m >> 8), (const double *)p + i + 8)));
     __m256i h = _mm256_maskz_loadu_epi16(m, (const uint16_t *)p + i);
     if (format == FORMAT_F16) return _mm512_cvtph_ps(h);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));

@@ -16,10 +16,12 @@ typedef struct sums {
     __m128 rest;
 } sums;
 
-/* The activations of one group. d and ds are zero where blocks are missing. */
+/* The activations of one group. At the end of a row blocks may be missing from it: what the weights have
+ * there is any bytes, and counts for nothing. */
 typedef struct group {
     const int8_t *q;
     __m128 d, ds;
+    __mmask8 blocks; /* bit i: block i is there */
 } group;
 
 typedef void step_fn(const uint8_t *p, const group *g, sums *s);
@@ -62,8 +64,16 @@ VEC_INLINE __m512i dot_halves(__m512i low, __m512i high, const int8_t *q) {
     return _mm512_dpbusd_epi32(dot, high, second);
 }
 
+VEC_INLINE __m128 scales_of(const group *g, __m128 d) {
+    return _mm_maskz_mul_ps(g->blocks, d, g->d);
+}
+
 VEC_INLINE void add_dot(sums *s, __m512i dot, __m128 scale) {
     s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), spread_lanes(scale), s->dot);
+}
+
+VEC_INLINE void add_rest(sums *s, const group *g, __m128 factor) {
+    s->rest = _mm_mask3_fmadd_ps(factor, g->ds, s->rest, g->blocks);
 }
 
 /* Bits first .. first + 15 of the 32-bit number that fills each lane, at bit 4 of the lane's bytes. A
@@ -96,8 +106,8 @@ VEC_INLINE void step_q4(const uint8_t *p, const group *g, sums *s, const size_t 
     __m512i low = _mm512_and_si512(v, low4), high = _mm512_and_si512(_mm512_srli_epi16(v, 4), low4);
     __m256 d =
         _mm256_cvtph_ps(_mm512_castsi512_si128(_mm512_permutexvar_epi8(_mm512_castsi128_si512(halves), raw)));
-    add_dot(s, dot_halves(low, high, g->q), _mm_mul_ps(_mm256_castps256_ps128(d), g->d));
-    s->rest = _mm_fmadd_ps(minima ? _mm256_extractf128_ps(d, 1) : _mm256_castps256_ps128(d), g->ds, s->rest);
+    add_dot(s, dot_halves(low, high, g->q), scales_of(g, _mm256_castps256_ps128(d)));
+    add_rest(s, g, minima ? _mm256_extractf128_ps(d, 1) : _mm256_castps256_ps128(d));
 }
 
 VEC_INLINE void step_q5(const uint8_t *p, const group *g, sums *s, const size_t block, const size_t qs,
@@ -107,8 +117,8 @@ VEC_INLINE void step_q5(const uint8_t *p, const group *g, sums *s, const size_t 
     __m512i low = vec_or_masked(_mm512_and_si512(v, low4), fifth_bits(bits, 0), bit4);
     __m512i high = vec_or_masked(_mm512_and_si512(_mm512_srli_epi16(v, 4), low4), fifth_bits(bits, 16), bit4);
     __m128 d = four_halves(p, block);
-    add_dot(s, dot_halves(low, high, g->q), _mm_mul_ps(d, g->d));
-    s->rest = _mm_fmadd_ps(minima ? four_halves(p + sizeof(uint16_t), block) : d, g->ds, s->rest);
+    add_dot(s, dot_halves(low, high, g->q), scales_of(g, d));
+    add_rest(s, g, minima ? four_halves(p + sizeof(uint16_t), block) : d);
 }
 
 VEC_INLINE void step_q4_0(const uint8_t *p, const group *g, sums *s) {
@@ -142,13 +152,13 @@ VEC_INLINE void step_q8_0(const uint8_t *p, const group *g, sums *s) {
     const __m512i first = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     const __m512i second = _mm512_setr_epi32(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m128 d = four_halves(p, B);
-    const __m512 scale = _mm512_castps128_ps512(_mm_mul_ps(d, g->d));
-    s->rest = _mm_fmadd_ps(d, g->ds, s->rest);
+    const __m512 scale = _mm512_castps128_ps512(scales_of(g, d));
+    add_rest(s, g, d);
     pair_q8_0(p, g->q, _mm512_permutexvar_ps(first, scale), s);
     pair_q8_0(p + 2 * B, g->q + 64, _mm512_permutexvar_ps(second, scale), s);
 }
 
-/* The n < GROUP blocks at the end of a row, followed by zeros as far as a step reads. */
+/* The n < GROUP blocks at the end of the last row, followed by zeros as far as a step reads. */
 VEC_INLINE void copy_tail(uint8_t to[192], const uint8_t *p, size_t bytes) {
     _mm512_store_si512(to, _mm512_maskz_loadu_epi8(vec_mask64(bytes), p));
     _mm512_store_si512(to + 64, _mm512_setzero_si512());
@@ -160,11 +170,13 @@ VEC_INLINE void matvec(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t
                        const size_t block, step_fn *step, const float rest) {
     const size_t n_blocks = k / 32;
     const float *d = act_d(act, k), *ds = act_ds(act, k);
+    if (!n_rows) return;
+    const uint8_t *end = w + (n_rows - 1) * row_bytes + n_blocks * block;
     stream ahead = (uintptr_t)w;
     for (size_t r = 0; r < n_rows; r++) {
         const uint8_t *p = w + r * row_bytes;
         sums s = {_mm512_setzero_ps(), _mm_setzero_ps()};
-        group g = {act_q(act), _mm_setzero_ps(), _mm_setzero_ps()};
+        group g = {.q = act_q(act), .blocks = 0xF};
         size_t b = 0;
         stream_row(&ahead, p);
         for (; b + GROUP <= n_blocks; b += GROUP, p += GROUP * block) {
@@ -176,11 +188,16 @@ VEC_INLINE void matvec(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t
         }
         if (b < n_blocks) {
             _Alignas(64) uint8_t tail[192];
-            __mmask8 m = (__mmask8)((1u << (n_blocks - b)) - 1);
-            copy_tail(tail, p, (n_blocks - b) * block);
-            g.d = _mm_maskz_loadu_ps(m, d + b);
-            g.ds = _mm_maskz_loadu_ps(m, ds + b);
-            step(tail, &g, &s);
+            g.blocks = (__mmask8)((1u << (n_blocks - b)) - 1);
+            g.d = _mm_maskz_loadu_ps(g.blocks, d + b);
+            g.ds = _mm_maskz_loadu_ps(g.blocks, ds + b);
+            if ((size_t)(end - p) < GROUP * block) {
+                copy_tail(tail, p, (n_blocks - b) * block);
+                p = tail;
+            } else {
+                stream_bytes(&ahead, p, 0);
+            }
+            step(p, &g, &s);
         }
         y[r] = vec_sum16(s.dot) + rest * vec_sum4(s.rest);
     }

@@ -37,9 +37,10 @@ VEC_INLINE __m512 broadcast_f32(const char *p) {
 /* kind is a constant, as is n. */
 VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride, size_t k, size_t k0,
                        float *c, const panel_kind kind, const int n) {
-    const int mins_32 = kind == PANEL_Q8_32_MIN, mins_256 = kind == PANEL_Q8_256_MIN;
-    const int zero_point = !mins_32 && !mins_256, scale_32 = kind == PANEL_Q8_32 || mins_32;
-    const size_t fold = kind == PANEL_Q8_256_16 ? 16 : 32;
+    const int mins_32 = kind == PANEL_Q8_32_MIN, mins_16 = kind == PANEL_Q8_256_16_MIN;
+    const int mins_256 = kind == PANEL_Q8_256_MIN || mins_16, zero_16 = kind == PANEL_Q8_32_16;
+    const int zero_point = !mins_32 && !mins_256, scale_32 = kind == PANEL_Q8_32 || mins_32 || zero_16;
+    const size_t fold = kind == PANEL_Q8_256_16 || zero_16 ? 16 : 32;
     size_t q = k0, d = act_d_at(k) + k0 / (scale_32 ? 32 : 256) * 4, ds = act_ds_at(k) + k0 / 8;
     size_t z = fold == 16 ? act_z16_at(k) + k0 / 16 * 4 : act_m32_at(k) + k0 / 32 * 4;
     const int32_t *unmagic = p->aux; /* floats, in the kinds of ACT_Q8_32 */
@@ -77,7 +78,11 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
         const __m512 u0 = _mm512_load_ps((const void *)unmagic),
                      u1 = _mm512_load_ps((const void *)(unmagic + 16));
 #define ADD(t)                                                                                               \
-    if (t < n && scale_32) {                                                                                 \
+    if (t < n && zero_16) {                                                                                  \
+        const __m512 x = broadcast_f32(TOKEN(d, t));                                                         \
+        f##t = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(a##t), s0), x, f##t);                        \
+        g##t = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(b##t), s1), x, g##t);                        \
+    } else if (t < n && scale_32) {                                                                          \
         const __m512 x = broadcast_f32(TOKEN(d, t));                                                         \
         f##t = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(a##t), s0, u0), x, f##t);                 \
         g##t = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(b##t), s1, u1), x, g##t);                 \
@@ -101,13 +106,14 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
         q += fold;
         z += 4;
         unmagic += 32;
-        if (scale_32) d += 4;
+        if (scale_32 && fold == 32) d += 4;
+        if (zero_16) d = act_d_at(k) + q / 32 * 4;
     }
 
     if (mins_256) {
-        /* pairs of minima (aux) times pairs of sums of 32, then dmin, which is in min: one float step for the
-         * superblock */
-        const size_t s = act_s32_at(k) + k0 / 16;
+        /* pairs of minima (aux) times pairs of sums of 32 or 16, then dmin, which is in min: one float step
+         * for the superblock */
+        const size_t s = mins_16 ? act_s16_at(k) + k0 / 8 : act_s32_at(k) + k0 / 16;
         const __m512 m0 = _mm512_load_ps(p->min), m1 = _mm512_load_ps(p->min + 16);
 #define PAIRS(t, i)                                                                                          \
     do {                                                                                                     \
@@ -122,6 +128,12 @@ VEC_INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride
         PAIRS(t, 1);                                                                                         \
         PAIRS(t, 2);                                                                                         \
         PAIRS(t, 3);                                                                                         \
+        if (mins_16) {                                                                                       \
+            PAIRS(t, 4);                                                                                     \
+            PAIRS(t, 5);                                                                                     \
+            PAIRS(t, 6);                                                                                     \
+            PAIRS(t, 7);                                                                                     \
+        }                                                                                                    \
         f##t = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(a), m0, f##t);                                            \
         g##t = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(b), m1, g##t);                                            \
     }
@@ -161,6 +173,12 @@ PANEL_MUL(q8_256_min)
 #undef KIND
 #define KIND PANEL_Q8_256_16
 PANEL_MUL(q8_256_16)
+#undef KIND
+#define KIND PANEL_Q8_32_16
+PANEL_MUL(q8_32_16)
+#undef KIND
+#define KIND PANEL_Q8_256_16_MIN
+PANEL_MUL(q8_256_16_min)
 
 _Static_assert(PANEL_TOKENS_AVX512VNNI == 6, "as many as VEC_EACH6 has");
 _Static_assert(PANEL_K == 256, "one superblock, hence one scale of ACT_Q8_256, per panel");

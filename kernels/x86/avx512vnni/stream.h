@@ -1,9 +1,10 @@
 /* Asking for weights ahead of time. Included only inside this folder.
  *
  * Decode is bound by memory and was measured to depend on this more than on anything else: for each 64 bytes
- * consumed, exactly one prefetch into L1 2 KiB ahead and one into L2 16 KiB ahead (which also hides the page
- * walks). Since blocks are no multiple of 64 bytes, a cursor that runs on across rows does the counting.
- * Prefetches never fault, so it may run past the end of the weights. */
+ * consumed, exactly one prefetch into L1 1 KiB ahead and one into L2 4 KiB ahead. Whole models, in small and
+ * in huge pages, were 1 % (Q4_0) to 6 % (Q4_K) faster with these distances than with 2 and 16 KiB, and 10 %
+ * slower with 1 and 2 KiB. Since blocks are no multiple of 64 bytes, a cursor that runs on across rows does
+ * the counting. Prefetches never fault, so it may run past the end of the weights. */
 #ifndef LEAT_KERNELS_X86_AVX512VNNI_STREAM_H
 #define LEAT_KERNELS_X86_AVX512VNNI_STREAM_H
 
@@ -17,8 +18,8 @@ VEC_INLINE void stream_row(stream *s, const uint8_t *row) {
 }
 
 VEC_INLINE void stream_line(stream *s) {
-    _mm_prefetch((const char *)(*s + 2048), _MM_HINT_T0);
-    _mm_prefetch((const char *)(*s + 16384), _MM_HINT_T1);
+    _mm_prefetch((const char *)(*s + 1024), _MM_HINT_T0);
+    _mm_prefetch((const char *)(*s + 4096), _MM_HINT_T1);
     *s += 64;
 }
 

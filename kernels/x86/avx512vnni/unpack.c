@@ -9,9 +9,7 @@
  * are made of zero bytes, which have scale 0. Overridden together with panel_mul.c. */
 #include "kernels/blocks.h"
 #include "avx512vnni.h"
-#include "stream.h"
-
-enum { ROWS = 32, VECTOR_ROWS = 16 };
+#include "unpack.h"
 
 /* Where the columns of up to 32 rows start, and which row's following columns are to be asked for next. */
 typedef struct source {
@@ -48,24 +46,6 @@ VEC_INLINE void prefetch_rows(source *s, const size_t rows, const size_t bytes) 
         for (size_t i = 0; i < bytes + 63; i += 64) _mm_prefetch((const char *)s->next + i, _MM_HINT_T1);
 }
 
-/* 16 bytes at p, stride apart, of 16 rows: t[j] holds dword j of rows 0 .. 15. */
-VEC_INLINE __m512i four_rows(const uint8_t *p, size_t stride) {
-    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)p));
-    v = _mm512_mask_broadcast_i32x4(v, 0x00F0, _mm_loadu_si128((const void *)(p + 4 * stride)));
-    v = _mm512_mask_broadcast_i32x4(v, 0x0F00, _mm_loadu_si128((const void *)(p + 8 * stride)));
-    return _mm512_mask_broadcast_i32x4(v, 0xF000, _mm_loadu_si128((const void *)(p + 12 * stride)));
-}
-VEC_INLINE void load_dwords(const uint8_t *p, size_t stride, __m512i t[4]) {
-    __m512i r0 = four_rows(p, stride), r1 = four_rows(p + stride, stride);
-    __m512i r2 = four_rows(p + 2 * stride, stride), r3 = four_rows(p + 3 * stride, stride);
-    __m512i a = _mm512_unpacklo_epi32(r0, r1), b = _mm512_unpackhi_epi32(r0, r1);
-    __m512i c = _mm512_unpacklo_epi32(r2, r3), d = _mm512_unpackhi_epi32(r2, r3);
-    t[0] = _mm512_unpacklo_epi64(a, c);
-    t[1] = _mm512_unpackhi_epi64(a, c);
-    t[2] = _mm512_unpacklo_epi64(b, d);
-    t[3] = _mm512_unpackhi_epi64(b, d);
-}
-
 /* The dword at p of each of 16 rows. */
 VEC_INLINE __m512i gather(const uint8_t *p, size_t stride) {
     const __m512i row = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -80,19 +60,6 @@ VEC_INLINE __m512 low_half(__m512i v) {
 
 VEC_INLINE __m512i shift_left(__m512i v, const int n) {
     return n >= 0 ? _mm512_slli_epi16(v, (unsigned)(n & 15)) : _mm512_srli_epi16(v, (unsigned)(-n & 15));
-}
-
-/* Columns 4 * at .. of the 16 rows from row `half` on. */
-VEC_INLINE void put(panel *p, size_t at, size_t half, __m512i v) {
-    _mm512_store_si512(p->w + (at * ROWS + half) * 4, v);
-}
-
-/* The scale s of a block of 32, and in aux what takes the magic number away from a sum: -12582912 * s. That
- * is exact, as s has the 11 bits of a half float and the factor two, and so is fma(12582912 + n, s, it), but
- * for the one rounding that n * s has too. */
-VEC_INLINE void put_scale(panel *p, size_t block, size_t half, __m512 s) {
-    _mm512_store_ps(p->scale + block * ROWS + half, s);
-    _mm512_store_ps((void *)(p->aux + block * ROWS + half), _mm512_mul_ps(s, _mm512_set1_ps(-12582912.0f)));
 }
 
 /* Fifth bits 4 * j .. 4 * j + 3 of the number in each dword, at bit `to` of its four bytes. A quadword holds

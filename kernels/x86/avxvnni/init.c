@@ -15,6 +15,23 @@ void kernels_init_avxvnni(kernels *k) {
     TYPE(q4_k, Q4_K)
     TYPE(q5_k, Q5_K)
     TYPE(q6_k, Q6_K)
+    TYPE(q2_k, Q2_K)
+    TYPE(q3_k, Q3_K)
+    TYPE(iq4_nl, IQ4_NL)
+    TYPE(iq4_xs, IQ4_XS)
+    TYPE(mxfp4, MXFP4)
+    TYPE(nvfp4, NVFP4)
+    TYPE(q1_0, Q1_0)
+    TYPE(q2_0, Q2_0)
+    TYPE(tq1_0, TQ1_0)
+    TYPE(tq2_0, TQ2_0)
+    TYPE(iq1_s, IQ1_S)
+    TYPE(iq1_m, IQ1_M)
+    TYPE(iq2_xxs, IQ2_XXS)
+    TYPE(iq2_xs, IQ2_XS)
+    TYPE(iq2_s, IQ2_S)
+    TYPE(iq3_xxs, IQ3_XXS)
+    TYPE(iq3_s, IQ3_S)
 #define KIND(name, NAME)                                                                                     \
     k->panel_mul[PANEL_##NAME] = panel_mul_##name##_avxvnni;                                                 \
     k->panel_rows[PANEL_##NAME] = PANEL_ROWS_AVXVNNI;                                                        \
@@ -23,4 +40,10 @@ void kernels_init_avxvnni(kernels *k) {
     KIND(q8_32_min, Q8_32_MIN)
     KIND(q8_256_min, Q8_256_MIN)
     KIND(q8_256_16, Q8_256_16)
+    KIND(q8_32_16, Q8_32_16)
+    KIND(q8_256_16_min, Q8_256_16_MIN)
+#define panel_mul_q7_256_min_avxvnni panel_mul_q8_256_min_avxvnni
+#define panel_mul_q7_256_16_avxvnni  panel_mul_q8_256_16_avxvnni
+    KIND(q7_256_min, Q7_256_MIN)
+    KIND(q7_256_16, Q7_256_16)
 }

@@ -29,10 +29,10 @@
     } while (0)
 
 /* c -= minima of the sub-blocks times sums of 32 activations, both in pairs, times dmin * d. */
-INLINE void subtract_mins(const panel *p, const char *sums, const char *d, float *c) {
+INLINE void subtract_mins(const panel *p, const char *sums, const char *d, float *c, const int n_pairs) {
     __m256i a = _mm256_setzero_si256(), b = a;
     const int32_t *mins = p->aux + AUX_MINS;
-    for (int i = 0; i < 4; i++, mins += ROWS, sums += 4) {
+    for (int i = 0; i < n_pairs; i++, mins += ROWS, sums += 4) {
         const __m256i x = broadcast32(sums);
         a = _mm256_dpwssd_avx_epi32(a, load256(mins), x);
         b = _mm256_dpwssd_avx_epi32(b, load256(mins + 8), x);
@@ -47,9 +47,10 @@ INLINE void subtract_mins(const panel *p, const char *sums, const char *d, float
 /* kind is a constant, as is n. */
 INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride, size_t k, size_t k0, float *c,
                    const panel_kind kind, const int n) {
-    const bool mins_32 = kind == PANEL_Q8_32_MIN, mins_256 = kind == PANEL_Q8_256_MIN;
-    const bool by_32 = kind == PANEL_Q8_32 || mins_32;
-    const size_t fold = kind == PANEL_Q8_256_16 ? 16 : 32;
+    const bool mins_32 = kind == PANEL_Q8_32_MIN, mins_16 = kind == PANEL_Q8_256_16_MIN;
+    const bool mins_256 = kind == PANEL_Q8_256_MIN || mins_16, zero_16 = kind == PANEL_Q8_32_16;
+    const bool by_32 = kind == PANEL_Q8_32 || mins_32 || zero_16;
+    const size_t fold = kind == PANEL_Q8_256_16 || zero_16 ? 16 : 32;
     const __m256i magic = _mm256_set1_epi32(ACT_MAGIC);
     size_t q = k0, d = act_d_at(k) + k0 / (by_32 ? 32 : 256) * 4, ds = act_ds_at(k) + k0 / 8;
     size_t z = fold == 16 ? act_z16_at(k) + k0 / 4 : act_m32_at(k) + k0 / 8;
@@ -112,12 +113,13 @@ INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride, si
         z += 4;
         scale += ROWS;
         unmagic += ROWS;
-        if (by_32) d += 4;
+        if (by_32 && fold == 32) d += 4;
+        if (by_32 && fold == 16) d = act_d_at(k) + q / 32 * 4;
     }
     if (mins_256) {
-        const size_t s = act_s32_at(k) + k0 / 16;
+        const size_t s = mins_16 ? act_s16_at(k) + k0 / 8 : act_s32_at(k) + k0 / 16;
 #define MINS(t)                                                                                              \
-    if (t < n) subtract_mins(p, TOKEN(s, t), TOKEN(d, t), c + ROWS * t);
+    if (t < n) subtract_mins(p, TOKEN(s, t), TOKEN(d, t), c + ROWS * t, mins_16 ? 8 : 4);
         EACH_6(MINS)
     }
 }
@@ -143,6 +145,12 @@ PANEL_MUL(q8_256_min)
 #undef KIND
 #define KIND PANEL_Q8_256_16
 PANEL_MUL(q8_256_16)
+#undef KIND
+#define KIND PANEL_Q8_32_16
+PANEL_MUL(q8_32_16)
+#undef KIND
+#define KIND PANEL_Q8_256_16_MIN
+PANEL_MUL(q8_256_16_min)
 
 _Static_assert(PANEL_TOKENS_AVXVNNI == 6 && (int)PANEL_ROWS_AVXVNNI == (int)ROWS, "the tile");
 _Static_assert(PANEL_K == 256, "one superblock, hence one scale of ACT_Q8_256, per panel");

@@ -2,17 +2,9 @@
  * through the kernel table only, by gemm_panels. */
 #include "kernels/x86/avx2/unpack.h"
 #include "avxvnni.h"
+#include "scale.h"
 
 _Static_assert((int)ROWS == (int)PANEL_ROWS_AVXVNNI, "the rows that avx2/unpack.h turns");
-
-/* Scale s of a fold, and what takes the magic number away from its sum: exact, as s has no more than the 11
- * bits of a half float times the 8 bits of a sub-block's scale and the factor has two. So
- * fma(12582912 + n, s, it) rounds once, as n * s does. */
-INLINE void store_scale(panel *p, size_t fold, int v, __m256 s) {
-    const size_t at = ROWS * fold + 8 * (size_t)v;
-    _mm256_store_ps(p->scale + at, s);
-    _mm256_store_ps((float *)(void *)(p->aux + at), _mm256_mul_ps(s, _mm256_set1_ps(-12582912.0f)));
-}
 
 INLINE void unpack_32(const void *w, size_t row_bytes, size_t n_rows, size_t k0, size_t kc, panel *p,
                       size_t bytes, size_t qs_at, size_t qh_at, bool has_min) {

@@ -1,0 +1,303 @@
+/* matvec for the types of codes.h: the templates that matvec_group.c of this folder and of avxvnni compile.
+ * One row at a time, front to back, straight from where the file is mapped; no byte beyond the last block of
+ * a row is read. Two shapes: scales of 32 (or 16) columns are floats and meet those of ACT_Q8_32, four at a
+ * time; superblocks of 256 have integer sums and one float each, with ACT_Q8_256. */
+#ifndef LEAT_KERNELS_X86_AVX2_MATVEC_GROUP_H
+#define LEAT_KERNELS_X86_AVX2_MATVEC_GROUP_H
+
+#include "codes.h"
+#include "matvec_k.h"
+
+/* ---- groups of 32 ---- */
+
+/* Four bits' worth of codebook may need all of int8. That is a code plus 128 for the instruction that wants
+ * one side unsigned, or, where sums of two such products saturate, the int8 itself. */
+#ifdef __AVXVNNI__
+enum { WIDE_ZERO = 128 };
+INLINE __m256i dot_unsigned(__m256i w, __m256i q) {
+    return _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), w, q);
+}
+#else
+enum { WIDE_ZERO = 0 };
+INLINE __m256i dot_unsigned(__m256i w, __m256i q) {
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(w, q), _mm256_set1_epi16(1));
+}
+#endif
+
+/* Sums of four products of (code + zero) * q. */
+INLINE __m256i dot_group(__m256i w, __m256i q, const int zero) {
+    return zero ? dot_unsigned(w, q) : dot_q8(w, q);
+}
+
+/* The scales of columns 32 * i .. 32 * i + 127 of a row: i % 4 == 0. */
+typedef __m128 scales_fn(const uint8_t *row, size_t i);
+
+INLINE __m128 four_halves(const uint8_t *b, const size_t stride) {
+    return _mm_cvtph_ps(_mm_setr_epi16((short)load_u16(b), (short)load_u16(b + stride),
+                                       (short)load_u16(b + 2 * stride), (short)load_u16(b + 3 * stride), 0, 0,
+                                       0, 0));
+}
+
+INLINE __m128 half_everywhere(const uint8_t *b) {
+    return _mm_cvtph_ps(_mm_set1_epi16((short)load_u16(b)));
+}
+
+INLINE __m128 scales_iq4_nl(const uint8_t *row, size_t i) {
+    return four_halves(row + i * sizeof(block_iq4_nl), sizeof(block_iq4_nl));
+}
+
+/* 2^(e - 127), of which the least is denormal: over MXFP4_FACTOR, as the codes are twice the values. */
+#define MXFP4_FACTOR 0.5f
+INLINE __m128 scales_mxfp4(const uint8_t *row, size_t i) {
+    enum { B = sizeof(block_mxfp4) };
+    row += i * B;
+    const uint32_t bytes =
+        row[0] | (uint32_t)row[B] << 8 | (uint32_t)row[2 * B] << 16 | (uint32_t)row[3 * B] << 24;
+    const __m128i e = _mm_slli_epi32(_mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)bytes)), 23);
+    return _mm_castsi128_ps(_mm_max_epu32(e, _mm_set1_epi32(0x00400000)));
+}
+
+/* Bits of the scales are in a byte of scales_l and of scales_h: 4 or 2 to be shifted from where they are. */
+INLINE __m128 scales_iq4_xs(const uint8_t *row, size_t i) {
+    const __m128i down_low = _mm_setr_epi32(0, 4, 8, 12), down_high = _mm_setr_epi32(0, 2, 4, 6);
+    row += i / 8 * sizeof(block_iq4_xs);
+    const int high = load_u16(row + offsetof(block_iq4_xs, scales_h)) >> (i % 8 * 2);
+    const int low = load_u16(row + offsetof(block_iq4_xs, scales_l) + i % 8 / 2);
+    __m128i s = _mm_and_si128(_mm_srlv_epi32(_mm_set1_epi32(low), down_low), _mm_set1_epi32(15));
+    __m128i t = _mm_and_si128(_mm_srlv_epi32(_mm_set1_epi32(high), down_high), _mm_set1_epi32(3));
+    s = _mm_sub_epi32(_mm_or_si128(s, _mm_slli_epi32(t, 4)), _mm_set1_epi32(32));
+    return _mm_mul_ps(half_everywhere(row), _mm_cvtepi32_ps(s));
+}
+
+INLINE __m128 scales_q1_0(const uint8_t *row, size_t i) {
+    return half_everywhere(row + i / 4 * sizeof(block_q1_0));
+}
+
+INLINE __m128 scales_q2_0(const uint8_t *row, size_t i) {
+    enum { B = sizeof(block_q2_0) };
+    const uint8_t *b = row + i / 2 * B;
+    return _mm_cvtph_ps(_mm_setr_epi16((short)load_u16(b), (short)load_u16(b), (short)load_u16(b + B),
+                                       (short)load_u16(b + B), 0, 0, 0, 0));
+}
+
+typedef struct group_sums {
+    __m256 dot0, dot1;
+    __m128 offset; /* scale times the sum of activations, for the zero point */
+} group_sums;
+
+INLINE __m256 lane_of(__m128 x, const int i) {
+    __m256i lane = _mm256_set1_epi32(i);
+    __asm__("" : "+x"(lane)); /* one shuffle; a compiler that sees the constant may think two others better */
+    return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(x), lane);
+}
+
+/* 32 * i .. 32 * i + 127 of a row. */
+INLINE void step_groups(group_sums *s, const uint8_t *row, size_t i, const int8_t *q, __m128 d, __m128 ds,
+                        codes_fn *codes, scales_fn *scales, const int zero) {
+    const __m128 w = scales(row, i), scale = _mm_mul_ps(w, d);
+#define ADD(sum, at)                                                                                         \
+    s->sum = _mm256_fmadd_ps(                                                                                \
+        _mm256_cvtepi32_ps(dot_group(codes(row, i + (at), zero), load256(q + 32 * (at)), zero)),             \
+        lane_of(scale, at), s->sum)
+    ADD(dot0, 0);
+    ADD(dot1, 1);
+    ADD(dot0, 2);
+    ADD(dot1, 3);
+#undef ADD
+    if (zero) s->offset = _mm_fmadd_ps(w, ds, s->offset);
+}
+
+/* bytes, values: of a block. What is left over after whole steps is less than a superblock, so it is copied
+ * between zeros. */
+INLINE void matvec_groups(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
+                          float *y, const size_t bytes, const size_t values, codes_fn *codes,
+                          scales_fn *scales, const int zero) {
+    const float *d = act_d(act, k), *ds = act_ds(act, k);
+    const int8_t *q = act_q(act);
+    const size_t n = k / 32, n_whole = n / 4 * 4, step_bytes = bytes * 128 / values;
+    const char *ahead = (const char *)w;
+    for (size_t r = 0; r < n_rows; r++) {
+        const uint8_t *row = w + r * row_bytes;
+        if (ahead < (const char *)row) ahead = (const char *)row;
+        group_sums s = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm_setzero_ps()};
+        const size_t in_block = values == 256 ? 2 : 1; /* steps of a superblock */
+        for (size_t i = 0; i < n_whole; i += 4 * in_block) {
+            const uint8_t *b = row + i * 32 / values * bytes;
+            ahead = prefetch_step(ahead, (const char *)b + in_block * step_bytes, in_block * step_bytes);
+            for (size_t j = 0; j < in_block; j++)
+                step_groups(&s, b, 4 * j, q + 32 * (i + 4 * j), _mm_loadu_ps(d + i + 4 * j),
+                            _mm_loadu_ps(ds + i + 4 * j), codes, scales, zero);
+        }
+        if (n_whole < n && values < 128) {
+            uint8_t copy[4 * sizeof(block_q2_0)] = {0};
+            memcpy(copy, row + n_whole * 32 / values * bytes, (n - n_whole) * 32 / values * bytes);
+            const __m128i valid = _mm256_castsi256_si128(lanes_below((int)(n - n_whole)));
+            step_groups(&s, copy, 0, q + 32 * n_whole, _mm_maskload_ps(d + n_whole, valid),
+                        _mm_maskload_ps(ds + n_whole, valid), codes, scales, zero);
+        }
+        y[r] = sum8(_mm256_add_ps(s.dot0, s.dot1)) - (float)zero * sum4(s.offset);
+    }
+}
+
+/* ---- NVFP4: groups of 16, four to a block of 64 ---- */
+
+/* The scales of two blocks, over NVFP4_FACTOR, which is the rest of 2^8, halved as the codes are twice the
+ * values. As half floats unsigned E4M3s have the same mantissa and, but for 2^8, the same exponent; 0x7f
+ * stands for 0. */
+#define NVFP4_FACTOR 128.0f
+INLINE __m256 eight_scales_nvfp4(const uint8_t *b) {
+    __m128i e = _mm_unpacklo_epi32(_mm_cvtsi32_si128((int)load_u32(b)),
+                                   _mm_cvtsi32_si128((int)load_u32(b + sizeof(block_nvfp4))));
+    e = _mm_andnot_si128(_mm_cmpeq_epi8(e, _mm_set1_epi8(0x7f)), e);
+    e = _mm_cvtepu8_epi16(_mm_and_si128(e, _mm_set1_epi8(0x7f)));
+    return _mm256_cvtph_ps(_mm_slli_epi16(e, 7));
+}
+
+/* ---- superblocks ---- */
+
+/* What a superblock adds up to, before its d (and dmin). */
+typedef struct block_sums {
+    __m256i dot, min;
+} block_sums;
+typedef block_sums block_fn(const uint8_t *b, const int8_t *q, const int16_t *s16, const int16_t *s32);
+
+/* Scales of 16 groups of 16 as words: even ones in the lower half, odd ones in the upper, as 32 columns have
+ * them. */
+INLINE __m256i even_odd_words(__m128i bytes) {
+    const __m128i even_odd = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    return _mm256_cvtepi8_epi16(_mm_shuffle_epi8(bytes, even_odd));
+}
+
+INLINE __m256i dot_scaled_groups(const uint8_t *b, const int8_t *q, __m128i scales, codes_fn *codes,
+                                 const int zero) {
+    const __m256i words = even_odd_words(scales);
+    __m256i sum = _mm256_setzero_si256();
+#define ADD(j)                                                                                               \
+    sum = add_scaled(sum, codes(b, j, zero), load256(q + 32 * (j)),                                          \
+                     _mm256_shuffle_epi8(words, load256(word_to_words[j])));
+    ADD(0)
+    ADD(1)
+    ADD(2)
+    ADD(3)
+    ADD(4) ADD(5) ADD(6) ADD(7)
+#undef ADD
+        return sum;
+}
+
+INLINE block_sums block_q2_k_sums(const uint8_t *b, const int8_t *q, const int16_t *s16, const int16_t *s32) {
+    (void)s32;
+    const __m128i low4 = _mm_set1_epi8(15), both = load128(b);
+    const __m256i min = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(both, 4), low4));
+    return (block_sums){dot_scaled_groups(b, q, _mm_and_si128(both, low4), codes_q2_k, 0),
+                        _mm256_madd_epi16(min, load256(s16))};
+}
+
+/* The 16 scales of six bits less 32; the drawing is at block_q3_k. */
+INLINE __m128i scales_q3_k(const uint8_t *b) {
+    const __m128i low4 = _mm_set1_epi8(15), top2 = _mm_set1_epi8(0x30);
+    const uint8_t *s = b + offsetof(block_q3_k, scales);
+    const __m128i low = _mm_loadl_epi64((const __m128i *)(const void *)s);
+    const uint32_t h = load_u32(s + 8);
+    const __m128i high = _mm_setr_epi32((int)(h << 4), (int)(h << 2), (int)h, (int)(h >> 2));
+    __m128i x = _mm_and_si128(_mm_unpacklo_epi64(low, _mm_srli_epi16(low, 4)), low4);
+    return _mm_sub_epi8(_mm_or_si128(x, _mm_and_si128(high, top2)), _mm_set1_epi8(32));
+}
+
+INLINE block_sums block_q3_k_sums(const uint8_t *b, const int8_t *q, const int16_t *s16, const int16_t *s32) {
+    (void)s32;
+    const __m128i scales = scales_q3_k(b);
+    const __m256i zero = _mm256_madd_epi16(_mm256_cvtepi8_epi16(scales), load256(s16));
+    return (block_sums){
+        _mm256_sub_epi32(dot_scaled_groups(b, q, scales, codes_q3_k, 4), _mm256_slli_epi32(zero, 2)),
+        _mm256_setzero_si256()};
+}
+
+/* Ternary: products are so small that pairs of all 256 fit an int16. */
+INLINE block_sums ternary_sums(const uint8_t *b, const int8_t *q, const int16_t *s32, codes_fn *codes) {
+    const __m256i zero = _mm256_castsi128_si256(_mm_madd_epi16(load128(s32), _mm_set1_epi16(-1)));
+    const __m256i start = _mm256_inserti128_si256(zero, _mm_setzero_si128(), 1);
+#ifdef __AVXVNNI__
+    __m256i even = start, odd = _mm256_setzero_si256();
+#    define ADD(sum, j) sum = _mm256_dpbusd_avx_epi32(sum, codes(b, j, 1), load256(q + 32 * (j)));
+#else
+    __m256i even = _mm256_setzero_si256(), odd = even;
+#    define ADD(sum, j)                                                                                      \
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes(b, j, 1), load256(q + 32 * (j))));
+#endif
+    ADD(even, 0)
+    ADD(odd, 1)
+    ADD(even, 2)
+    ADD(odd, 3)
+    ADD(even, 4) ADD(odd, 5) ADD(even, 6) ADD(odd, 7)
+#undef ADD
+#ifdef __AVXVNNI__
+        return (block_sums){_mm256_add_epi32(even, odd), _mm256_setzero_si256()};
+#else
+        const __m256i sum = _mm256_madd_epi16(_mm256_add_epi16(even, odd), _mm256_set1_epi16(1));
+    return (block_sums){_mm256_add_epi32(start, sum), _mm256_setzero_si256()};
+#endif
+}
+
+INLINE block_sums block_tq1_0_sums(const uint8_t *b, const int8_t *q, const int16_t *s16,
+                                   const int16_t *s32) {
+    (void)s16;
+    return ternary_sums(b, q, s32, codes_tq1_0);
+}
+
+INLINE block_sums block_tq2_0_sums(const uint8_t *b, const int8_t *q, const int16_t *s16,
+                                   const int16_t *s32) {
+    (void)s16;
+    return ternary_sums(b, q, s32, codes_tq2_0);
+}
+
+/* d_at: where d is, and after it dmin where there are minima. */
+INLINE void matvec_superblocks(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
+                               float *y, const size_t bytes, const size_t d_at, const bool has_min,
+                               block_fn *sums) {
+    const float *d = act_d(act, k);
+    const char *ahead = (const char *)w;
+    for (size_t r = 0; r < n_rows; r++) {
+        const uint8_t *b = w + r * row_bytes;
+        const int8_t *q = act_q(act);
+        const int16_t *s16 = act_s16(act, k), *s32 = act_s32(act, k);
+        if (ahead < (const char *)b) ahead = (const char *)b;
+        __m256 dots = _mm256_setzero_ps(), mins = dots;
+        for (size_t i = 0; i < k / 256; i++, b += bytes, q += 256, s16 += 16, s32 += 8) {
+            ahead = prefetch_step(ahead, (const char *)b + bytes, bytes);
+            const block_sums s = sums(b, q, s16, s32);
+            const __m128 both =
+                _mm_cvtph_ps(_mm_cvtsi32_si128(has_min ? (int)load_u32(b + d_at) : (int)load_u16(b + d_at)));
+            const __m128 scale = _mm_mul_ps(both, _mm_set1_ps(d[i]));
+            dots = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s.dot), _mm256_broadcastss_ps(scale), dots);
+            if (has_min)
+                mins = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s.min),
+                                       _mm256_broadcastss_ps(_mm_movehdup_ps(scale)), mins);
+        }
+        y[r] = has_min ? sum8(dots) - sum8(mins) : sum8(dots);
+    }
+}
+
+/* ---- all kernels of an instruction set ---- */
+
+#define MATVEC_OF(name, isa, call)                                                                           \
+    void matvec_##name##_##isa(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,    \
+                               float *y) {                                                                   \
+        call;                                                                                                \
+    }
+#define MATVEC_32S(name, isa, values, zero)                                                                  \
+    MATVEC_OF(name, isa,                                                                                     \
+              matvec_groups(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), values, codes_##name,     \
+                            scales_##name, zero))
+#define MATVEC_256S(name, isa, has_min)                                                                      \
+    MATVEC_OF(name, isa,                                                                                     \
+              matvec_superblocks(w, row_bytes, n_rows, k, act, y, sizeof(block_##name),                      \
+                                 offsetof(block_##name, d), has_min, block_##name##_sums))
+#define MATVEC_GROUP(isa)                                                                                    \
+    MATVEC_32S(q1_0, isa, 128, 1)                                                                            \
+    MATVEC_32S(q2_0, isa, 64, 1)                                                                             \
+    MATVEC_256S(q2_k, isa, true)                                                                             \
+    MATVEC_256S(q3_k, isa, false)                                                                            \
+    MATVEC_256S(tq1_0, isa, false)                                                                           \
+    MATVEC_256S(tq2_0, isa, false)
+
+#endif

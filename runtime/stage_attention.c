@@ -1,0 +1,119 @@
+/* Attention in a pass: heads are normed and rotated, keys and values stored, then each tile is the query
+ * heads that share a KV head. A layer with a window shows the kernel only the keys from the first that its
+ * tokens see. */
+#include "stage.h"
+
+enum { APPEND_TOKENS = 8, ATTENTION_TOKENS = 64 };
+
+static size_t tiles_of(size_t n, size_t each) {
+    return (n + each - 1) / each;
+}
+
+static void rotate(const plan_attention_step *a, const run *r, float *head, size_t token) {
+    if (a->rope == PLAN_ROPE_NONE) return;
+    const rope_table *rope = &r->rope[a->rope];
+    const float *cs = r->cs[a->rope] + token * rope->n_dims;
+    if (rope->layout == ROPE_PAIRS)
+        r->k->rope_pairs(head, cs, rope->n_dims);
+    else
+        r->k->rope_halves(head, cs, rope->n_dims);
+}
+
+/* One head of q or k, normed with the gain of head h, and rotated. */
+static void place(const plan_attention_step *a, const run *r, const stage_norm *norm, size_t h, float *head,
+                  size_t token) {
+    stage_norm own = *norm;
+    if (own.w) own.w += h * norm->stride;
+    if (own.bias) own.bias += h * norm->stride;
+    if (own.w && !a->norm_rotated) stage_normalize(r, &own, head, a->head_dim_k, head);
+    rotate(a, r, head, token);
+    if (own.w && a->norm_rotated) stage_normalize(r, &own, head, a->head_dim_k, head);
+}
+
+void attention_append(const stage *s, const run *r, size_t token, size_t kv_head) {
+    const plan_attention_step *a = &s->attention;
+    float *k = buf_row(r, a->k, token) + kv_head * a->head_dim_k;
+    const float *v = buf_row(r, a->v, token) + kv_head * a->head_dim_v;
+    place(a, r, &s->k_norm, kv_head, k, token);
+    r->k->encode[r->kv->k_format](k, kv_key(r->kv, a->layer, kv_head, r->pos + token), a->head_dim_k);
+    r->k->encode[r->kv->v_format](v, kv_value(r->kv, a->layer, kv_head, r->pos + token), a->head_dim_v);
+}
+
+void attention_query(const stage *s, const run *r, size_t token, size_t head) {
+    const plan_attention_step *a = &s->attention;
+    float *q = buf_row(r, a->q, token) + head * a->head_dim_k;
+    place(a, r, &s->norm, head, q, token);
+    for (size_t i = 0; a->temperature && i < a->head_dim_k; i++) q[i] *= r->temperature[token];
+}
+
+void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t token, size_t n) {
+    const plan_attention_step *a = &s->attention;
+    const kv_layer *layer = &r->kv->layer[a->layer];
+    size_t heads = a->n_head / a->n_head_kv, end = r->pos + token + 1;
+    size_t first = a->window && end > a->window ? end - a->window : 0;
+    r->k->attend(&(attend_args){.q = buf_row(r, a->q, token) + kv_head * heads * a->head_dim_k,
+                                .out = buf_row(r, a->out, token) + kv_head * heads * a->head_dim_v,
+                                .k = kv_key(r->kv, a->layer, kv_head, first),
+                                .v = kv_value(r->kv, a->layer, kv_head, first),
+                                .q_stride = buf_stride(r->plan->buf_width[a->q]),
+                                .out_stride = buf_stride(r->plan->buf_width[a->out]),
+                                .k_stride = layer->k_row,
+                                .v_stride = layer->v_row,
+                                .n_tokens = n,
+                                .n_heads = heads,
+                                .n_keys = end - first,
+                                .window = end + n - 1 > a->window ? a->window : 0,
+                                .head_dim_k = a->head_dim_k,
+                                .head_dim_v = a->head_dim_v,
+                                .k_format = r->kv->k_format,
+                                .v_format = r->kv->v_format,
+                                .scale = a->scale,
+                                .softcap = a->softcap,
+                                .scratch = w->attend});
+}
+
+/* ---- one token ---- */
+
+size_t attention_one_tiles(const stage *s, const run *r) {
+    (void)r;
+    return s->attention.n_head_kv;
+}
+
+void attention_one_tile(const stage *s, const run *r, scratch *w, size_t kv_head) {
+    size_t heads = s->attention.n_head / s->attention.n_head_kv;
+    attention_append(s, r, 0, kv_head);
+    for (size_t h = kv_head * heads; h < (kv_head + 1) * heads; h++) attention_query(s, r, 0, h);
+    attention_attend(s, r, w, kv_head, 0, 1);
+}
+
+/* ---- many tokens ---- */
+
+size_t append_tiles(const stage *s, const run *r) {
+    (void)s;
+    return tiles_of(r->n_tokens, APPEND_TOKENS);
+}
+
+void append_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    (void)w;
+    for (size_t t = tile * APPEND_TOKENS; t < r->n_tokens && t < (tile + 1) * APPEND_TOKENS; t++) {
+        for (size_t h = 0; h < s->attention.n_head_kv; h++) attention_append(s, r, t, h);
+        for (size_t h = 0; h < s->attention.n_head; h++) attention_query(s, r, t, h);
+    }
+}
+
+/* Tokens of an attention tile: the heads that share a KV head are worked on together, ATTEND_ROWS_MAX rows at
+ * most. */
+static size_t attention_tokens(const plan_attention_step *a) {
+    size_t n = ATTEND_ROWS_MAX / (a->n_head / a->n_head_kv);
+    return n < ATTENTION_TOKENS ? n : ATTENTION_TOKENS;
+}
+
+size_t attention_many_tiles(const stage *s, const run *r) {
+    return s->attention.n_head_kv * tiles_of(r->n_tokens, attention_tokens(&s->attention));
+}
+
+void attention_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    size_t each = attention_tokens(&s->attention), blocks = tiles_of(r->n_tokens, each);
+    size_t kv_head = tile / blocks, t = tile % blocks * each, n = r->n_tokens - t;
+    attention_attend(s, r, w, kv_head, t, n < each ? n : each);
+}
