@@ -158,7 +158,7 @@ uint32_t schema_array(schema *s, const schema_view *v, unsigned depth) {
 
 /* ---- objects ---- */
 
-enum { PROPERTIES_MAX = 1024 };
+enum { PROPERTIES_MAX = 1024, NAME_DEPTH_MAX = 32 };
 
 typedef struct property {
     str name;
@@ -220,31 +220,29 @@ static bool property_view(schema *s, const schema_view *v, str name, schema_view
 
 /* Names of further members: without escapes, so that none of the names in the list can be spelled. `at`:
  * bytes that are equal in the names from `from` to `to`, which are sorted. */
-static uint32_t other_names(schema *s, const property *const *sorted, size_t from, size_t to, size_t at) {
+static uint32_t other_names(schema *s, const property **sorted, size_t from, size_t to, size_t at) {
     grammar_tree *t = s->t;
-    grammar_range used[300] = {{0, 0x1F}, {'"', '"'}, {'\\', '\\'}, {0x7F, 0x7F}};
+    grammar_range used[4 + 128 + 1] = {{0, 0x1F}, {'"', '"'}, {'\\', '\\'}, {0x7F, 0x7F}};
     size_t n_used = 4;
     uint32_t ways = tree_list(t, NODE_ALT);
-    if (at > 200) { /* names that long: what begins like them is left out */
-        tree_append(t, ways, 0);
-        return ways;
-    }
+    if (at > NAME_DEPTH_MAX) return ways; /* what begins like this name for so long is left out */
     bool is_name = from < to && sorted[from]->name.n == at;
     if (!is_name) tree_append(t, ways, 0); /* the name may end here */
     for (size_t i = from + is_name; i < to && !t->status;) {
         unsigned char c = (unsigned char)sorted[i]->name.p[at];
         size_t end = i;
         while (end < to && (unsigned char)sorted[end]->name.p[at] == c) end++;
-        if (c >= 0x80) { /* not to cut characters: nothing that begins with this byte's kind */
+        if (c >=
+            0x80) { /* sorted: so are all that follow. Not to cut characters, nothing beyond ASCII goes on */
             used[n_used++] = (grammar_range){0x80, 0x10FFFF};
-        } else {
-            used[n_used++] = (grammar_range){c, c};
-            if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7F)
-                tree_append(t, ways,
-                            tree_seq(t, 2,
-                                     (const uint32_t[]){tree_bytes(t, (const char *)&c, 1),
-                                                        other_names(s, sorted, i, end, at + 1)}));
+            break;
         }
+        used[n_used++] = (grammar_range){c, c};
+        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7F)
+            tree_append(t, ways,
+                        tree_seq(t, 2,
+                                 (const uint32_t[]){tree_bytes(t, (const char *)&c, 1),
+                                                    other_names(s, sorted, i, end, at + 1)}));
         i = end;
     }
     uint32_t plain = tree_class(t, used, 4, true);
@@ -258,7 +256,6 @@ static uint32_t other_names(schema *s, const property *const *sorted, size_t fro
 /* A further member, 0 if there may be none. */
 static uint32_t other_member(schema *s, const schema_view *v, const object *o, unsigned depth) {
     grammar_tree *t = s->t;
-    const property *sorted[PROPERTIES_MAX];
     schema_view value = {.n = 0};
     bool asked = !view_any(v, "properties");
     for (size_t i = 0; i < v->n; i++) {
@@ -271,6 +268,8 @@ static uint32_t other_member(schema *s, const schema_view *v, const object *o, u
     if (!asked || t->status) return 0;
     uint32_t what = build_all(s, &value, depth), quote = tree_text(t, "\"");
     if (!o->n) return in_rule(s, tree_seq(t, 3, (const uint32_t[]){any_string(s), spaced(s, ":"), what}));
+    const property **sorted = mem_alloc(o->n, sizeof *sorted);
+    if (!sorted) return tree_fail(t, LEAT_E_NOMEM, "out of memory for a schema");
     for (size_t i = 0; i < o->n; i++) {
         size_t j = i;
         for (; j > 0; j--) {
@@ -282,6 +281,7 @@ static uint32_t other_member(schema *s, const schema_view *v, const object *o, u
         sorted[j] = &o->list[i];
     }
     uint32_t name = tree_seq(t, 3, (const uint32_t[]){quote, other_names(s, sorted, 0, o->n, 0), quote});
+    mem_free(sorted);
     return in_rule(s, tree_seq(t, 3, (const uint32_t[]){name, spaced(s, ":"), what}));
 }
 

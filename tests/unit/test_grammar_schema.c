@@ -108,6 +108,11 @@ static void examples(test *t) {
         {"{\"format\":\"uuid\"}", LINES("\"123e4567-e89b-12d3-a456-426614174000\""), LINES("\"123e4567\"")},
         {"{\"format\":\"ipv4\"}", LINES("\"192.168.0.255\""), LINES("\"256.1.1.1\"", "\"1.1.1\"")},
         {"{\"format\":\"whatever\",\"type\":\"string\"}", LINES("\"x\""), LINES("1")},
+        {"{\"properties\":{\"abcdefghijklmnopqrstuvwxyzabcdefghijklmnop\":{\"type\":\"null\"},\"\xC3\xA9\":{}"
+         ","
+         "\"\xE2\x82\xAC\":{}},\"additionalProperties\":{\"type\":\"integer\"}}",
+         LINES("{\"abcdefghijklmnopqrstuvwxyzabcdefghijklmnop\":null}", "{\"abcd\":1}", "{\"b\xC3\xA9\":1}"),
+         LINES("{\"abcdefghijklmnopqrstuvwxyzabcdefghijklmnop\":1}", "{\"\xC3\xA9\":1,\"\xC3\xA9\":2}")},
         {"{\"anyOf\":[false,{\"type\":\"null\"}]}", LINES("null"), LINES("1")},
     };
     tiny *x = tiny_new();
