@@ -470,6 +470,10 @@ static void large_vocabulary(test *t) {
         compare(t, logits, N, &p);
         p.top_k = N / 2;
         compare(t, logits, N, &p);
+        p.top_k = 40;
+        compare(t, logits, N, &p);
+        p.top_k = 1000;
+        compare(t, logits, N, &p);
     }
     free(logits);
 }
