@@ -408,8 +408,9 @@ LEAT_API const leat_token_prob *leat_sampler_probs(const leat_sampler *sampler, 
 LEAT_API leat_status leat_grammar_open(const leat_model *model, const char *text, size_t n,
                                        leat_grammar **out, leat_error *e);
 /* The same from a JSON schema: the text will be JSON that the schema accepts, objects with the properties in
- * the schema's order. A feature that can't be kept is LEAT_E_UNSUPPORTED, never passed over. "{}" means any
- * JSON. */
+ * the schema's order, and with others only if additionalProperties asks for them. A keyword that can't be
+ * kept is LEAT_E_UNSUPPORTED, never passed over; but oneOf is taken as anyOf, and formats other than date,
+ * time, date-time, uuid, ipv4 and email are notes, as in the specification. "{}" means any JSON. */
 LEAT_API leat_status leat_grammar_open_schema(const leat_model *model, const char *json, size_t n,
                                               leat_grammar **out, leat_error *e);
 /* The same from a regular expression (ECMAScript's syntax without look-around and back-references) that the
