@@ -45,9 +45,17 @@ static void walk(leat_grammar *g, const vocab *v, const uint8_t *choices, size_t
     grammar_matcher_close(m);
 }
 
+static tiny *x; /* the vocabulary, the same for all inputs */
+
+static void close_vocabulary(void) {
+    tiny_close(x);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static tiny *x; /* the same for all inputs */
-    if (!x) grammar_vocab(x = tiny_new());
+    if (!x) {
+        grammar_vocab(x = tiny_new());
+        atexit(close_vocabulary);
+    }
     if (size < 1) return 0;
     const uint8_t *text = data + 1, *end = memchr(text, 0, size - 1);
     size_t n = end ? (size_t)(end - text) : size - 1;
