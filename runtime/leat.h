@@ -312,30 +312,130 @@ LEAT_API uint64_t leat_session_bytes(const leat_session *session);
 /* ---- sampling ---- */
 
 typedef struct leat_sampler leat_sampler;
+typedef struct leat_grammar leat_grammar;
 
-/* The chain: repeat penalty, then top-k, top-p, min-p, then temperature, then a draw. Defaults are
- * llama.cpp's. */
+/* The steps a chain is made of. Names in brackets: as in leat_sampler_order. */
+typedef enum leat_sampler_step {
+    LEAT_STEP_END,         /* ends an order that is shorter than the array */
+    LEAT_STEP_PENALTIES,   /* [penalties, e] repeat, frequency and presence penalties */
+    LEAT_STEP_DRY,         /* [dry, d] against repeating whole sequences */
+    LEAT_STEP_TOP_N_SIGMA, /* [top_n_sigma, s] logits at most n standard deviations below the largest */
+    LEAT_STEP_TOP_K,       /* [top_k, k] the k largest */
+    LEAT_STEP_TYP_P,       /* [typ_p, y] locally typical: surprise near the expected one, up to a mass of p */
+    LEAT_STEP_TOP_P,       /* [top_p, p] the fewest that make up a mass of p */
+    LEAT_STEP_MIN_P,       /* [min_p, m] those at least p times as likely as the first */
+    LEAT_STEP_XTC,         /* [xtc, x] now and then drops the likeliest but the last above a threshold */
+    LEAT_STEP_TEMPERATURE, /* [temperature, t] divides by the temperature, fixed or by entropy */
+    LEAT_STEP_ADAPTIVE_P,  /* [adaptive_p, a] draws near a target probability; wherever named, comes last */
+    LEAT_STEP_COUNT
+} leat_sampler_step;
+
+typedef struct leat_logit_bias {
+    leat_token token;
+    float bias; /* added to the logit; -INFINITY: never */
+} leat_logit_bias;
+
+/* Names, order and defaults are llama.cpp's:
+ * penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature and a draw. Logit biases and a grammar
+ * come before all of them. Arrays need to live only until leat_sampler_open returns. */
 typedef struct leat_sampler_params {
     uint32_t seed;         /* LEAT_SEED_RANDOM: from the system's entropy */
-    float temp;            /* <= 0: always the most likely token */
+    float temp;            /* <= 0: always the most likely token that is left */
     int32_t top_k;         /* <= 0: off */
     float top_p;           /* >= 1: off */
     float min_p;           /* <= 0: off */
     float repeat_penalty;  /* 1: off */
-    int32_t repeat_last_n; /* how many last tokens the penalty looks at; 0: off, -1: the context */
+    int32_t repeat_last_n; /* how many last tokens the penalties look at; 0: off, -1: the context */
+    float frequency_penalty, presence_penalty; /* per occurrence, and once; 0: off */
+    float dry_multiplier;                      /* 0: off */
+    float dry_base; /* the penalty is multiplier * base^(length - allowed_length) */
+    int32_t dry_allowed_length;
+    int32_t dry_last_n;              /* 0: off, -1: the context */
+    const char *const *dry_breakers; /* (n_dry_breakers) texts that end a sequence */
+    size_t n_dry_breakers;           /* at most 64 */
+    float top_n_sigma;               /* <= 0: off */
+    float typ_p;                     /* >= 1: off */
+    float xtc_probability;           /* <= 0: off */
+    float xtc_threshold;             /* > 0.5: off */
+    float dynatemp_range;            /* the temperature goes from temp - range to temp + range; <= 0: off */
+    float dynatemp_exponent;
+    int32_t mirostat;                  /* 1 or 2: instead of all steps but temperature; 0: off */
+    float mirostat_tau, mirostat_eta;  /* target surprise in bits, learning rate */
+    float adaptive_target;             /* of adaptive_p: a probability; < 0: off */
+    float adaptive_decay;              /* of its memory, 0 .. 0.99 */
+    const leat_logit_bias *logit_bias; /* (n_logit_bias) */
+    size_t n_logit_bias;
+    uint32_t min_keep; /* the fewest tokens that typ_p, top_p, min_p and xtc leave */
+    uint32_t n_probs;  /* how many of the most likely tokens leat_sampler_probs tells of */
+    bool ignore_eos;   /* never pick a token that ends a generation, unless the grammar leaves nothing else */
+    uint8_t order[16]; /* leat_sampler_step values, LEAT_STEP_END after the last; each at most once */
 } leat_sampler_params;
 #define LEAT_SEED_RANDOM 0xFFFFFFFFu
 LEAT_API void leat_sampler_params_default(leat_sampler_params *p);
+/* The defaults, changed to what the model's file recommends (general.sampling.*). What is no value for its
+ * parameter there is passed over. */
+LEAT_API void leat_sampler_params_model(const leat_model *model, leat_sampler_params *p);
+/* Fills p->order from names separated by ';' ("top_k;temperature"), also spelled with '-' and in llama.cpp's
+ * short forms, or, with `letters`, from one letter each ("kt"). LEAT_E_ARG names what is unknown or twice
+ * there. */
+LEAT_API leat_status leat_sampler_order(leat_sampler_params *p, const char *text, bool letters,
+                                        leat_error *e);
+/* "top_k" of a leat_sampler_step; NULL for what is none. */
+LEAT_API const char *leat_sampler_step_name(size_t step);
+
+/* params may be NULL. The sampler keeps nothing of the model. */
 LEAT_API leat_status leat_sampler_open(const leat_model *model, const leat_sampler_params *params,
                                        leat_sampler **out, leat_error *e);
 LEAT_API void leat_sampler_close(leat_sampler *sampler);
 LEAT_API uint32_t leat_sampler_seed(const leat_sampler *sampler); /* the one in use */
-/* Tells the sampler of a token it did not pick itself (the prompt's), for the penalties. */
+/* Tells the sampler of a token it did not pick itself (the prompt's), for the penalties. A grammar takes no
+ * notice. */
 LEAT_API void leat_sampler_accept(leat_sampler *sampler, leat_token token);
-/* Picks the next token from the session's last logits and accepts it. LEAT_E_NUMERIC if no logit is a number.
+/* Picks the next token from the session's last logits and accepts it. LEAT_E_NUMERIC if no logit is a number;
+ * LEAT_E_STATE if the grammar has ended or no token goes on with it; LEAT_E_LIMIT if it became too ambiguous.
  */
 LEAT_API leat_status leat_sampler_next(leat_sampler *sampler, const leat_session *session, leat_token *out,
                                        leat_error *e);
+/* Back to the start: forgets accepted tokens, begins the grammar and the random numbers anew. */
+LEAT_API void leat_sampler_reset(leat_sampler *sampler);
+
+typedef struct leat_token_prob {
+    leat_token token;
+    float prob;   /* what the model said: softmax of the logits as they came */
+    float chance; /* in the draw, after all steps; 0: was ruled out */
+} leat_token_prob;
+/* About the last leat_sampler_next, with n_probs > 0: first the token picked, then the n_probs most likely
+ * ones by prob, in descending order. Valid until the next call; *n is 0 before the first. */
+LEAT_API const leat_token_prob *leat_sampler_probs(const leat_sampler *sampler, size_t *n);
+
+/* ---- grammars: text that has to follow rules ---- */
+
+/* Compiles a GBNF grammar (llama.cpp's notation: rules `name ::= ...`, the text is a `root`) for the model's
+ * vocabulary. LEAT_E_ARG says what is wrong, with line and column. Immutable, may be shared by samplers in
+ * any threads. */
+LEAT_API leat_status leat_grammar_open(const leat_model *model, const char *text, size_t n,
+                                       leat_grammar **out, leat_error *e);
+/* The same from a JSON schema: the text will be JSON that the schema accepts, objects with the properties in
+ * the schema's order, and with others only if additionalProperties asks for them. A keyword that can't be
+ * kept is LEAT_E_UNSUPPORTED, never passed over; but oneOf is taken as anyOf, and formats other than date,
+ * time, date-time, uuid, ipv4 and email are notes, as in the specification. "{}" means any JSON. */
+LEAT_API leat_status leat_grammar_open_schema(const leat_model *model, const char *json, size_t n,
+                                              leat_grammar **out, leat_error *e);
+/* The same from a regular expression (ECMAScript's syntax without look-around and back-references) that the
+ * whole text has to match. */
+LEAT_API leat_status leat_grammar_open_regex(const leat_model *model, const char *pattern, size_t n,
+                                             leat_grammar **out, leat_error *e);
+/* Lets go of the caller's hold; samplers keep theirs. */
+LEAT_API void leat_grammar_close(leat_grammar *grammar);
+
+/* From now on the sampler picks only tokens with which the text, from its first byte on, can still become
+ * what the grammar describes; a token that ends the generation exactly when the text is complete. NULL: no
+ * grammar. A text that is cut off, by a limit of tokens say, is the beginning of a right one. */
+LEAT_API leat_status leat_sampler_set_grammar(leat_sampler *sampler, leat_grammar *grammar, leat_error *e);
+/* Is the text so far complete by the grammar; may it end here? True without one. */
+LEAT_API bool leat_sampler_can_end(const leat_sampler *sampler);
+/* Is it complete, and nothing may follow? Then there is nothing left to sample. */
+LEAT_API bool leat_sampler_must_end(const leat_sampler *sampler);
 
 /* ---- chat templates ---- */
 

@@ -118,7 +118,9 @@ static int set_option(const command_line *line, const option *o, const char *nam
     case OPTION_FLAG_OFF: *(bool *)o->value = false; break;
     case OPTION_TEXT: *(const char **)o->value = text; break;
     case OPTION_LIST: {
-        option_list *list = o->value;
+        text_list *list = o->value;
+        if (list->n == TEXT_LIST_MAX)
+            return usage_error(line->name, "%.*s may be given %d times at most", n, name, TEXT_LIST_MAX);
         list->items[list->n++] = text;
         break;
     }

@@ -15,16 +15,18 @@ typedef enum option_kind {
     OPTION_FLAG,     /* bool *: becomes true */
     OPTION_FLAG_OFF, /* bool *: becomes false */
     OPTION_TEXT,     /* const char **: points into argv */
-    OPTION_LIST,     /* option_list *: as OPTION_TEXT, once for each time it is given */
     OPTION_INT,      /* int64_t *: within min..max */
     OPTION_REAL,     /* float *: finite, within min..max */
-    OPTION_CHOICE    /* const char **: one of the words of `choices`, separated by '|' */
+    OPTION_CHOICE,   /* const char **: one of the words of `choices`, separated by '|' */
+    OPTION_LIST      /* text_list *: as OPTION_TEXT, once for each time it is given */
 } option_kind;
 
-typedef struct option_list {
-    const char **items; /* room for argc entries, owned by the caller */
+enum { TEXT_LIST_MAX = 256 };
+
+typedef struct text_list {
+    const char *items[TEXT_LIST_MAX]; /* point into argv */
     size_t n;
-} option_list;
+} text_list;
 
 typedef struct option {
     const char *names; /* separated by blanks: "-n --predict" */

@@ -61,7 +61,7 @@ int command_quantize(int argc, char **argv) {
         "Writes the model IN (GGUF) to OUT with its weight matrices as TYPE; metadata is kept. OUT "
         "appears whole\nor not at all. TYPE is one of these mixes (or copy):\n\n";
     int64_t threads = -1;
-    option_list overrides = {NULL, 0};
+    text_list overrides = {.n = 0};
     leat_quantize_params params;
     int status = EXIT_FAILED;
     leat_quantize_params_default(&params);
@@ -86,8 +86,7 @@ int command_quantize(int argc, char **argv) {
     command_line line = {
         "quantize", "IN OUT TYPE [options]", about, options, sizeof options / sizeof *options, NULL, 0};
     line.positionals = calloc((size_t)argc, sizeof *line.positionals);
-    overrides.items = calloc((size_t)argc, sizeof *overrides.items);
-    if (!line.positionals || !overrides.items) {
+    if (!line.positionals) {
         status = fail("no memory");
     } else if (options_parse(&line, argc, argv, &status)) {
         params.n_threads = thread_count(threads);
@@ -101,6 +100,5 @@ int command_quantize(int argc, char **argv) {
                               "q4_k_m");
     }
     free(line.positionals);
-    free(overrides.items);
     return status;
 }

@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "input.h"
 #include "options.h"
+#include "sampling.h"
 #include "term.h"
 
 /* With neither model nor prompt: what a person who tries Leat for the first time sees. The default model is
@@ -26,9 +27,9 @@ enum { USUAL_CONTEXT = 4096, ROOM_FOR_ANSWER = 1024 };
 
 typedef struct run_options {
     const char *model, *prompt, *file, *cache_k, *cache_v, *isa;
-    int64_t n_predict, n_ctx, threads, batch, seed, top_k, repeat_last_n;
-    float temp, top_p, min_p, repeat_penalty;
-    bool stats, escape, special, ignore_eos;
+    int64_t n_predict, n_ctx, threads, batch;
+    bool stats, escape, special;
+    sampling_options sampling;
 } run_options;
 
 typedef struct generation {
@@ -38,7 +39,7 @@ typedef struct generation {
     leat_decoder *decoder;
     leat_token *prompt; /* (n_prompt) */
     size_t n_prompt, n_generated;
-    bool context_full;
+    bool context_full, ended; /* ended: by the model or its grammar, not by a limit */
     double load_seconds, prompt_seconds, generate_seconds;
     char *strip; /* room for a piece without control characters; only for a terminal */
     size_t strip_size;
@@ -101,7 +102,6 @@ static uint32_t context_size(const run_options *o, const leat_model_info *info, 
 
 static int open_session(generation *g, const run_options *o) {
     leat_session_params params;
-    leat_sampler_params sampling;
     leat_model_info info;
     leat_error error;
     leat_model_get_info(g->model, &info);
@@ -118,15 +118,8 @@ static int open_session(generation *g, const run_options *o) {
                     g->n_prompt, (unsigned)n_ctx, (unsigned)info.n_ctx_train);
     if (leat_session_open(g->model, &params, &g->session, &error)) return fail("%s", error.message);
     atomic_store(&running, g->session);
-    leat_sampler_params_default(&sampling);
-    sampling.seed = o->seed < 0 ? LEAT_SEED_RANDOM : (uint32_t)o->seed;
-    sampling.temp = o->temp;
-    sampling.top_k = (int32_t)o->top_k;
-    sampling.top_p = o->top_p;
-    sampling.min_p = o->min_p;
-    sampling.repeat_penalty = o->repeat_penalty;
-    sampling.repeat_last_n = (int32_t)o->repeat_last_n;
-    if (leat_sampler_open(g->model, &sampling, &g->sampler, &error)) return fail("%s", error.message);
+    int status = sampling_open(&o->sampling, g->model, &g->sampler);
+    if (status) return status;
     if (leat_decoder_open(g->model, o->special, &g->decoder, &error)) return fail("%s", error.message);
     return EXIT_DONE;
 }
@@ -190,10 +183,15 @@ static int generate(generation *g, const run_options *o) {
             status = fail("%s", error.message);
             break;
         }
-        if (leat_token_is_end(g->model, token) && !o->ignore_eos) break;
+        sampling_report(&o->sampling, g->model, g->sampler);
+        if (leat_token_is_end(g->model, token)) {
+            g->ended = true;
+            break;
+        }
         g->n_generated++;
         status = put_piece(g, leat_decoder_push(g->decoder, token), terminal);
-        if (status || (o->n_predict >= 0 && g->n_generated == (uint64_t)o->n_predict)) break;
+        g->ended = leat_sampler_must_end(g->sampler);
+        if (status || g->ended || (o->n_predict >= 0 && g->n_generated == (uint64_t)o->n_predict)) break;
         if (leat_session_length(g->session) == leat_session_n_ctx(g->session)) {
             g->context_full = true;
             break;
@@ -260,6 +258,9 @@ static int run_model(const run_options *o, generation *g) {
     if (g->context_full && (o->stats || term_is_tty(STDERR_FILENO)))
         fprintf(stderr, "leat: the context of %u tokens is full; -c makes it longer\n",
                 (unsigned)leat_session_n_ctx(g->session));
+    if (!status && !g->ended && !leat_sampler_can_end(g->sampler) && (o->stats || term_is_tty(STDERR_FILENO)))
+        fprintf(stderr,
+                "leat: the output was cut off before it was complete by the grammar; -n makes it longer\n");
     if (o->stats && status != EXIT_FAILED) print_stats(g);
     return status;
 }
@@ -282,7 +283,7 @@ static int check_usage(run_options *o, const command_line *line) {
         return usage_error(line->name, "-p and %s both give a prompt", strcmp(o->file, "-") ? "-f" : "-");
     if (o->model && !o->prompt && !o->file)
         return usage_error(line->name, "a prompt is missing: -p TEXT, -f FILE or - for standard input");
-    return EXIT_DONE;
+    return sampling_check(&o->sampling, line->name);
 }
 
 int command_run(int argc, char **argv) {
@@ -290,13 +291,6 @@ int command_run(int argc, char **argv) {
                      .n_ctx = -1,
                      .threads = -1,
                      .batch = 512,
-                     .seed = -1,
-                     .top_k = 40,
-                     .repeat_last_n = 64,
-                     .temp = 0.8f,
-                     .top_p = 0.95f,
-                     .min_p = 0.05f,
-                     .repeat_penalty = 1,
                      .cache_k = "f16",
                      .cache_v = "f16",
                      .escape = true};
@@ -311,27 +305,12 @@ int command_run(int argc, char **argv) {
          OPTION_INT, &o.n_ctx, 0, 2147483647.0, NULL},
         OPTION_THREADS(&o.threads),
         OPTION_BATCH(&o.batch),
-        {"-s --seed", "N", "of the random numbers; -1: a new one each time (-1)", OPTION_INT, &o.seed, -1,
-         4294967295.0, NULL},
-        {"--temp --temperature", "X", "0: always the likeliest token (0.8)", OPTION_REAL, &o.temp, 0, 100,
-         NULL},
-        {"--top-k", "N", "only the N likeliest tokens; 0: off (40)", OPTION_INT, &o.top_k, 0, 2147483647.0,
-         NULL},
-        {"--top-p", "X", "only the likeliest that make up X; 1: off (0.95)", OPTION_REAL, &o.top_p, 0, 1,
-         NULL},
-        {"--min-p", "X", "only those at least X times as likely as the first; 0: off (0.05)", OPTION_REAL,
-         &o.min_p, 0, 1, NULL},
-        {"--repeat-penalty", "X", "make recent tokens less likely; 1: off (1)", OPTION_REAL,
-         &o.repeat_penalty, 0.01, 100, NULL},
-        {"--repeat-last-n", "N", "how many tokens are recent; -1: all (64)", OPTION_INT, &o.repeat_last_n, -1,
-         2147483647.0, NULL},
+        OPTIONS_SAMPLING(o.sampling),
         OPTION_CACHE_K(&o.cache_k),
         OPTION_CACHE_V(&o.cache_v),
         {"-sp --special", NULL,
          "text of special tokens in the prompt becomes the token, and is shown in the output", OPTION_FLAG,
          &o.special, 0, 0, NULL},
-        {"--ignore-eos", NULL, "go on after the model says that it has ended", OPTION_FLAG, &o.ignore_eos, 0,
-         0, NULL},
         {"-e --escape", NULL, "\\n, \\t, \\xHH ... in -p stand for their byte (on)", OPTION_FLAG, &o.escape,
          0, 0, NULL},
         {"--no-escape", NULL, "take -p as it is", OPTION_FLAG_OFF, &o.escape, 0, 0, NULL},
@@ -341,6 +320,7 @@ int command_run(int argc, char **argv) {
     };
     generation g = {0};
     int status;
+    sampling_init(&o.sampling);
     command_line line = {
         "run",
         "[MODEL] [-p TEXT | -f FILE | -] [options]",

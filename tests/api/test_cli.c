@@ -42,6 +42,13 @@ static void wrong_usage(test *t) {
         {"run --top-p 2", "--top-p must be 0 to 1"},
         {"run -ctk q8", "-ctk must be one of f32|f16|bf16|q8_0|q4_0|q5_0|iq4_nl"},
         {"run --stats=1", "--stats takes no value"},
+        {"run --samplers 'top_k;tpo_p'", "\"tpo_p\" is no step"},
+        {"run --sampler-seq kk", "top_k twice"},
+        {"run --samplers dry --sampler-seq d", "both give the order"},
+        {"run -l 5", "-l needs a token's id"},
+        {"run -l x+1", "-l needs a token's id"},
+        {"run --mirostat 3", "--mirostat must be 0 to 2"},
+        {"run --grammar x --regex y", "--grammar and --regex"},
         {"run model.gguf", "a prompt is missing"},
         {"run a.gguf b.gguf -p x", "unexpected \"b.gguf\""},
         {"run -p a -f b", "-p and -f"},
@@ -79,6 +86,11 @@ static void failures(test *t) {
         {"info --tensor output_norm.weigth --out /dev/null", "did you mean output_norm.weight?"},
         {"run -c 4 -p 'Once upon a time there was a small boat on a lake.' ", "raise -c"},
         {"quantize /nonexistent/in /tmp/leat-never-written q8_0", "/nonexistent/in"},
+        {"run -p x --grammar 'root ::= \"a'", "line 1, column 10"},
+        {"run -p x --grammar-file /nonexistent/g", "/nonexistent/g"},
+        {"run -p x -j '{\"type\": 7}'", "line 1, column 10"},
+        {"run -p x --regex 'a(b'", "line 1, column 2"},
+        {"run -p x -l 999999+1", "999999"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_complaint(t, cases[i].arguments, has(cases[i].word, "-p and") ? 2 : 1, cases[i].word);
@@ -129,6 +141,35 @@ static void stdout_is_the_text(test *t) {
     program_free(&a);
     program_free(&b);
     program_free(&c);
+}
+
+/* The output follows what --json-schema, --regex and --grammar say; the same seed gives the same text. */
+static void constrained(test *t) {
+    output a, b, c, d;
+    size_t where;
+    REQUIRE(
+        t,
+        leat_run(&a, NULL,
+                 "run -p 'Once upon a time' -n 300 -s 4 --json-schema '{\"type\":\"object\",\"properties\":{"
+                 "\"name\":{\"type\":\"string\",\"maxLength\":12},\"age\":{\"type\":\"integer\","
+                 "\"maximum\":99}},\"required\":[\"name\",\"age\"]}'"));
+    CHECK_EQ(t, a.status, 0);
+    if (!json_valid(a.out, a.out_size, &where) || !has(a.out, "\"age\"") || a.err_size)
+        TEST_FAIL(t, "not JSON: %s%s", a.out, a.err);
+    REQUIRE(t, leat_run(&b, NULL, "run -p 'Once upon a time' -n 99 -s 4 --regex '(cat|dog) (ran|sat)\\.'"));
+    CHECK(t, !b.status && b.out_size == 8);
+    REQUIRE(t, leat_run(&c, NULL,
+                        "run -p Once -n 99 --temp 0 --grammar 'root ::= \"yes\" | \"no\"' --ignore-eos"));
+    CHECK(t, !c.status && (!strcmp(c.out, "yes") || !strcmp(c.out, "no")));
+    REQUIRE(
+        t, leat_run(&d, NULL, "run -p Once -n 4 -s 4 --n-probs 2 --samplers 'top_k;temperature' -l 300-inf"));
+    CHECK(t, !d.status && has(d.err, "\"prob\": ") && has(d.err, "\"top\": ["));
+    for (char *line = strtok(d.err, "\n"); line; line = strtok(NULL, "\n"))
+        CHECK(t, json_valid(line, strlen(line), &where));
+    program_free(&a);
+    program_free(&b);
+    program_free(&c);
+    program_free(&d);
 }
 
 /* The prompt is the same however it comes. */
@@ -306,6 +347,7 @@ static void progress_is_erased(test *t) {
     X(help_and_version)                                                                                      \
     X(stdout_is_the_text)                                                                                    \
     X(cache_types)                                                                                           \
+    X(constrained)                                                                                           \
     X(prompt_sources)                                                                                        \
     X(streams_that_fail)                                                                                     \
     X(info_pages) X(hostile_metadata) X(tokens_and_back) X(terminal_and_interrupt) X(progress_is_erased)

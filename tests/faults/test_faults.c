@@ -89,6 +89,39 @@ static leat_status generate(scene *s, leat_error *e) {
     return st;
 }
 
+/* A grammar from a schema, followed for some tokens: what is worked out on the way needs memory too. */
+static leat_status constrain(scene *s, leat_error *e) {
+    static const char schema[] = "{\"items\":{\"enum\":[1,\"a\"]},\"$defs\":{\"d\":{}}}";
+    leat_model *m = NULL;
+    leat_session *session = NULL;
+    leat_sampler *sampler = NULL;
+    leat_grammar *g = NULL;
+    leat_sampler_params sp;
+    leat_session_params p;
+    leat_token token = 1;
+    leat_session_params_default(&p);
+    leat_sampler_params_default(&sp);
+    p.n_threads = 1;
+    sp.seed = 1;
+    sp.n_probs = 2;
+    sp.dry_multiplier = 1;
+    sp.frequency_penalty = 0.1f;
+    leat_status st = leat_model_open(s->model.path, NULL, &m, e);
+    if (!st) st = leat_session_open(m, &p, &session, e);
+    if (!st) st = leat_sampler_open(m, &sp, &sampler, e);
+    if (!st) st = leat_grammar_open_schema(m, schema, sizeof schema - 1, &g, e);
+    if (!st) st = leat_sampler_set_grammar(sampler, g, e);
+    for (int i = 0; !st && i < 3 && !leat_sampler_must_end(sampler); i++) {
+        st = leat_session_eval(session, &token, 1, e);
+        if (!st) st = leat_sampler_next(sampler, session, &token, e);
+    }
+    leat_grammar_close(g);
+    leat_sampler_close(sampler);
+    leat_session_close(session);
+    leat_model_close(m);
+    return st;
+}
+
 static leat_status quantize(scene *s, leat_error *e) {
     leat_quantize_params p;
     leat_quantize_params_default(&p);
@@ -197,7 +230,8 @@ static void memory_runs_out(test *t) {
         const char *name;
         deed *d;
     } deeds[] = {{"reading a file", read_file}, {"tokenizing", tokenize}, {"generating", generate},
-                 {"rendering", render},         {"conversing", converse}, {"quantizing", quantize}};
+                 {"rendering", render},         {"conversing", converse}, {"constraining", constrain},
+                 {"quantizing", quantize}};
     scene s;
     REQUIRE(t, scene_open(&s, t, FORMAT_F32));
     for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++) {

@@ -3,6 +3,7 @@
 #include <fenv.h>
 #include <float.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "runtime/rng.h"
@@ -22,8 +23,12 @@ static double random_unit(void) {
 
 /* Neutral parameters: all filters off, temperature 1. */
 static leat_sampler_params neutral(void) {
-    leat_sampler_params p = {
-        .seed = 1, .temp = 1, .top_k = 0, .top_p = 1, .min_p = 0, .repeat_penalty = 1, .repeat_last_n = 64};
+    leat_sampler_params p = sampler_defaults;
+    p.seed = 1;
+    p.temp = 1;
+    p.top_k = 0;
+    p.top_p = 1;
+    p.min_p = 0;
     return p;
 }
 
@@ -86,7 +91,7 @@ static void compare(test *t, const float *logits, size_t n_vocab, const leat_sam
     entry *want = malloc(n_vocab * sizeof *want);
     double *got = calloc(n_vocab, sizeof *got);
     REQUIRE(t, want && got);
-    REQUIRE(t, sampler_open((uint32_t)n_vocab, p, &s, &e) == LEAT_OK);
+    REQUIRE(t, sampler_open((uint32_t)n_vocab, NULL, 0, p, &s, &e) == LEAT_OK);
     const sampler_candidate *c;
     size_t n;
     double total, close;
@@ -163,7 +168,7 @@ static void each_filter_alone(test *t) {
         const sampler_candidate *c;
         size_t n = 0;
         double total;
-        REQUIRE(t, sampler_open(4, &p, &s, NULL) == LEAT_OK);
+        REQUIRE(t, sampler_open(4, NULL, 0, &p, &s, NULL) == LEAT_OK);
         CHECK_EQ(t, sampler_distribution(s, logits, 1, &c, &n, &total, NULL), LEAT_OK);
         CHECK_EQ(t, n, cases[i].n);
         sampler_close(s);
@@ -186,7 +191,7 @@ static void draws_follow_probabilities(test *t) {
         entry want[N];
         double close, chi = 0;
         unsigned count[N] = {0};
-        REQUIRE(t, sampler_open(N, &p, &s, NULL) == LEAT_OK);
+        REQUIRE(t, sampler_open(N, NULL, 0, &p, &s, NULL) == LEAT_OK);
         CHECK_EQ(t, define(logits, N, &p, want, &close), N);
         for (int i = 0; i < DRAWS; i++) {
             int32_t token = -1;
@@ -212,7 +217,7 @@ static void same_seed_same_tokens(test *t) {
         p.seed = run == 2 ? 8 : 7;
         p.repeat_penalty = 1.3f;
         leat_sampler *s;
-        REQUIRE(t, sampler_open(N, &p, &s, NULL) == LEAT_OK);
+        REQUIRE(t, sampler_open(N, NULL, 0, &p, &s, NULL) == LEAT_OK);
         CHECK_EQ(t, sampler_seed(s), p.seed);
         state = 5;
         for (int i = 0; i < STEPS; i++) {
@@ -246,9 +251,9 @@ static void generator_is_pinned(test *t) {
 
 static void random_seed(test *t) {
     leat_sampler *a, *b, *c;
-    REQUIRE(t, sampler_open(3, NULL, &a, NULL) == LEAT_OK);
-    REQUIRE(t, sampler_open(3, NULL, &b, NULL) == LEAT_OK);
-    REQUIRE(t, sampler_open(3, NULL, &c, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(3, NULL, 0, NULL, &a, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(3, NULL, 0, NULL, &b, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(3, NULL, 0, NULL, &c, NULL) == LEAT_OK);
     CHECK(t, sampler_seed(a) != sampler_seed(b) || sampler_seed(b) != sampler_seed(c));
     CHECK(t, sampler_seed(a) != LEAT_SEED_RANDOM);
     sampler_close(a);
@@ -273,7 +278,7 @@ static void repeat_penalty(test *t) {
     const sampler_candidate *c;
     size_t n;
     double total;
-    REQUIRE(t, sampler_open(4, &p, &s, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(4, NULL, 0, &p, &s, NULL) == LEAT_OK);
     sampler_accept(s, 0);
     sampler_accept(s, 0); /* twice in the window counts once */
     sampler_accept(s, 2);
@@ -299,7 +304,7 @@ static void repeat_penalty(test *t) {
     /* -1 looks back as far as the context, 0 nowhere */
     p.temp = 0;
     p.repeat_last_n = -1;
-    REQUIRE(t, sampler_open(4, &p, &s, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(4, NULL, 0, &p, &s, NULL) == LEAT_OK);
     sampler_accept(s, 0);
     for (int i = 0; i < 9; i++) sampler_accept(s, 3);
     const float near[4] = {1, 0.9f, 0, 0};
@@ -307,7 +312,7 @@ static void repeat_penalty(test *t) {
     CHECK_EQ(t, pick(t, s, near, 9), 0);
     sampler_close(s);
     p.repeat_last_n = 0;
-    REQUIRE(t, sampler_open(4, &p, &s, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(4, NULL, 0, &p, &s, NULL) == LEAT_OK);
     sampler_accept(s, 0);
     CHECK_EQ(t, pick(t, s, near, 10), 0);
     sampler_close(s);
@@ -315,13 +320,13 @@ static void repeat_penalty(test *t) {
     /* a penalty may overflow, but it rules nothing out */
     p.repeat_penalty = FLT_MAX;
     p.repeat_last_n = 5;
-    REQUIRE(t, sampler_open(2, &p, &s, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(2, NULL, 0, &p, &s, NULL) == LEAT_OK);
     sampler_accept(s, 0);
     sampler_accept(s, 1);
     CHECK_EQ(t, pick(t, s, (const float[]){-3, -2}, 10), 0);
     sampler_close(s);
     p.repeat_penalty = FLT_MIN;
-    REQUIRE(t, sampler_open(2, &p, &s, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(2, NULL, 0, &p, &s, NULL) == LEAT_OK);
     sampler_accept(s, 1);
     CHECK_EQ(t, pick(t, s, (const float[]){5, 5}, 10), 1);
     sampler_close(s);
@@ -335,7 +340,7 @@ static void greedy(test *t) {
         leat_sampler_params p = neutral();
         p.temp = temps[i];
         leat_sampler *s;
-        REQUIRE(t, sampler_open(5, &p, &s, NULL) == LEAT_OK);
+        REQUIRE(t, sampler_open(5, NULL, 0, &p, &s, NULL) == LEAT_OK);
         CHECK_EQ(t, pick(t, s, (const float[]){1, 3, 3, 2, 3}, 1), 1);
         CHECK_EQ(t, pick(t, s, (const float[]){-0.0f, 0.0f, -1, -2, 0}, 1), 0);
         CHECK_EQ(t, pick(t, s, (const float[]){NAN, -INFINITY, -FLT_MAX, NAN, -FLT_MAX}, 1), 2);
@@ -345,7 +350,7 @@ static void greedy(test *t) {
     leat_sampler_params p = neutral();
     p.top_k = 1;
     leat_sampler *s;
-    REQUIRE(t, sampler_open(5, &p, &s, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(5, NULL, 0, &p, &s, NULL) == LEAT_OK);
     for (int i = 0; i < 20; i++) CHECK_EQ(t, pick(t, s, (const float[]){1, 3, 3, 2, 3}, 1), 1);
     sampler_close(s);
 }
@@ -357,7 +362,7 @@ static void no_number_at_all(test *t) {
         leat_sampler *s;
         leat_error e;
         int32_t token = 77;
-        REQUIRE(t, sampler_open(3, &p, &s, NULL) == LEAT_OK);
+        REQUIRE(t, sampler_open(3, NULL, 0, &p, &s, NULL) == LEAT_OK);
         CHECK_EQ(t, sampler_pick(s, (const float[]){NAN, -INFINITY, NAN}, 1, &token, &e), LEAT_E_NUMERIC);
         CHECK_EQ(t, e.code, LEAT_E_NUMERIC);
         CHECK(t, strlen(e.message) > 10);
@@ -369,14 +374,21 @@ static void no_number_at_all(test *t) {
 }
 
 static void infinities_share(test *t) {
-    static const leat_sampler_params rows[] = {{1, 1, 0, 1, 0, 1, 0},
-                                               {1, 0.1f, 40, 0.95f, 0.05f, 1, 0},
-                                               {1, 5, 3, 1, 0.5f, 1, 0},
-                                               {1, 1, 0, 0.99f, 1, 1, 0}};
+    leat_sampler_params rows[4];
+    for (int r = 0; r < 4; r++) rows[r] = neutral();
+    rows[1].temp = 0.1f;
+    rows[1].top_k = 40;
+    rows[1].top_p = 0.95f;
+    rows[1].min_p = 0.05f;
+    rows[2].temp = 5;
+    rows[2].top_k = 3;
+    rows[2].min_p = 0.5f;
+    rows[3].top_p = 0.99f;
+    rows[3].min_p = 1;
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         leat_sampler *s;
         unsigned count[4] = {0};
-        REQUIRE(t, sampler_open(4, &rows[r], &s, NULL) == LEAT_OK);
+        REQUIRE(t, sampler_open(4, NULL, 0, &rows[r], &s, NULL) == LEAT_OK);
         for (int i = 0; i < 2000; i++)
             count[pick(t, s, (const float[]){INFINITY, FLT_MAX, INFINITY, NAN}, 1) & 3]++;
         CHECK_EQ(t, count[1] + count[3], 0);
@@ -393,11 +405,11 @@ static void extreme_temperatures(test *t) {
     size_t n;
     double total;
     p.temp = 1e-45f;
-    REQUIRE(t, sampler_open(3, &p, &s, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(3, NULL, 0, &p, &s, NULL) == LEAT_OK);
     for (int i = 0; i < 10; i++) CHECK_EQ(t, pick(t, s, logits, 1), 1);
     sampler_close(s);
     p.temp = FLT_MAX;
-    REQUIRE(t, sampler_open(3, &p, &s, NULL) == LEAT_OK);
+    REQUIRE(t, sampler_open(3, NULL, 0, &p, &s, NULL) == LEAT_OK);
     CHECK_EQ(t, sampler_distribution(s, logits, 1, &c, &n, &total, NULL), LEAT_OK);
     CHECK(t, n == 3 && fabs(total - (2 + exp(-1))) < 1e-6);
     sampler_close(s);
@@ -418,7 +430,7 @@ static void any_bits(test *t) {
         p.repeat_penalty = (const float[]){1, 0.5f, 1.1f, 1e38f, 1e-38f}[random_u64() % 5];
         p.repeat_last_n = (const int32_t[]){-1, 0, 3, INT32_MAX}[random_u64() % 4];
         leat_sampler *s;
-        REQUIRE(t, sampler_open(n, &p, &s, NULL) == LEAT_OK);
+        REQUIRE(t, sampler_open(n, NULL, 0, &p, &s, NULL) == LEAT_OK);
         for (int step = 0; step < 5; step++) {
             bool any = false;
             for (uint32_t i = 0; i < n; i++) {
@@ -458,37 +470,80 @@ static void large_vocabulary(test *t) {
         compare(t, logits, N, &p);
         p.top_k = N / 2;
         compare(t, logits, N, &p);
+        p.top_k = 40;
+        compare(t, logits, N, &p);
+        p.top_k = 1000;
+        compare(t, logits, N, &p);
     }
     free(logits);
 }
 
 static void bad_parameters(test *t) {
     static const struct {
-        leat_sampler_params p;
+        size_t at; /* of the float in the parameters */
+        float value;
         const char *names;
-    } rows[] = {{{1, NAN, 0, 1, 0, 1, 0}, "temp"},
-                {{1, INFINITY, 0, 1, 0, 1, 0}, "temp"},
-                {{1, -INFINITY, 0, 1, 0, 1, 0}, "temp"},
-                {{1, 1, 0, NAN, 0, 1, 0}, "top_p"},
-                {{1, 1, 0, -0.1f, 0, 1, 0}, "top_p"},
-                {{1, 1, 0, 1, NAN, 1, 0}, "min_p"},
-                {{1, 1, 0, 1, 1.5f, 1, 0}, "min_p"},
-                {{1, 1, 0, 1, 0, NAN, 0}, "repeat_penalty"},
-                {{1, 1, 0, 1, 0, 0, 0}, "repeat_penalty"},
-                {{1, 1, 0, 1, 0, -1, 0}, "repeat_penalty"},
-                {{1, 1, 0, 1, 0, INFINITY, 0}, "repeat_penalty"},
-                {{1, 1, 0, 1, 0, 1, -2}, "repeat_last_n"},
-                {{1, 1, 0, 1, 0, 1, INT32_MIN}, "repeat_last_n"}};
+    } rows[] = {
+#define ROW(field, value) {offsetof(leat_sampler_params, field), value, #field}
+        ROW(temp, NAN),
+        ROW(temp, INFINITY),
+        ROW(temp, -INFINITY),
+        ROW(top_p, NAN),
+        ROW(top_p, -0.1f),
+        ROW(min_p, NAN),
+        ROW(min_p, 1.5f),
+        ROW(repeat_penalty, NAN),
+        ROW(repeat_penalty, 0),
+        ROW(repeat_penalty, -1),
+        ROW(repeat_penalty, INFINITY),
+        ROW(frequency_penalty, NAN),
+        ROW(presence_penalty, INFINITY),
+        ROW(dry_multiplier, NAN),
+        ROW(dry_base, INFINITY),
+        ROW(top_n_sigma, NAN),
+        ROW(typ_p, NAN),
+        ROW(typ_p, -0.5f),
+        ROW(xtc_probability, NAN),
+        ROW(xtc_threshold, NAN),
+        ROW(dynatemp_range, NAN),
+        ROW(dynatemp_exponent, INFINITY),
+        ROW(mirostat_tau, NAN),
+        ROW(mirostat_eta, NAN),
+        ROW(adaptive_target, NAN),
+        ROW(adaptive_decay, 1),
+#undef ROW
+    };
     leat_sampler *s;
     leat_error e;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        leat_sampler_params p = neutral();
+        memcpy((char *)&p + rows[i].at, &rows[i].value, sizeof rows[i].value);
         s = (leat_sampler *)&e;
-        CHECK_EQ(t, sampler_open(10, &rows[i].p, &s, &e), LEAT_E_ARG);
+        CHECK_EQ(t, sampler_open(10, NULL, 0, &p, &s, &e), LEAT_E_ARG);
         CHECK(t, s == NULL && strstr(e.message, rows[i].names));
-        CHECK_EQ(t, sampler_open(10, &rows[i].p, &s, NULL), LEAT_E_ARG);
+        CHECK_EQ(t, sampler_open(10, NULL, 0, &p, &s, NULL), LEAT_E_ARG);
     }
-    CHECK_EQ(t, sampler_open(0, NULL, &s, &e), LEAT_E_ARG);
-    CHECK_EQ(t, sampler_open(UINT32_MAX, NULL, &s, &e), LEAT_E_ARG);
+    static const char *const broken[] = {"", NULL};
+    static const leat_logit_bias biases[] = {{10, 1}, {-1, 1}, {3, NAN}};
+    for (int i = 0; i < 12; i++) {
+        static const char *const names[] = {
+            "repeat_last_n", "repeat_last_n", "dry_last_n", "dry_allowed_length", "mirostat",  "mirostat",
+            "breaker",       "breaker",       "token 10",   "token -1",           "no number", "order"};
+        leat_sampler_params p = neutral();
+        if (i < 2) p.repeat_last_n = i ? INT32_MIN : -2;
+        if (i == 2) p.dry_last_n = -2;
+        if (i == 3) p.dry_allowed_length = -1;
+        if (i == 4 || i == 5) p.mirostat = i == 4 ? 3 : -1;
+        if (i == 6 || i == 7) p.dry_breakers = &broken[i - 6];
+        if (i == 6 || i == 7) p.n_dry_breakers = 1;
+        if (i >= 8 && i <= 10) p.logit_bias = &biases[i - 8];
+        if (i >= 8 && i <= 10) p.n_logit_bias = 1;
+        if (i == 11) p.order[1] = p.order[0];
+        CHECK_EQ(t, sampler_open(10, NULL, 0, &p, &s, &e), LEAT_E_ARG);
+        if (!strstr(e.message, names[i])) TEST_FAIL(t, "%d: %s", i, e.message);
+    }
+    CHECK_EQ(t, sampler_open(0, NULL, 0, NULL, &s, &e), LEAT_E_ARG);
+    CHECK_EQ(t, sampler_open(UINT32_MAX, NULL, 0, NULL, &s, &e), LEAT_E_ARG);
 }
 
 /* clang-format off */
