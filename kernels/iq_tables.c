@@ -1,6 +1,7 @@
-/* Written by make_iq_tables.py from the codebooks' signed bytes: do not edit. iq_tables.h says what an entry is. Here each
- * value of an entry is two bits (IQ1: -1, 0, 1; IQ2: 8, 25, 43) or three (IQ3: 4, 12, 20, 28, 36, 44, 52, 62 and 1, 3 .. 15),
- * the first value lowest; the macros put them into bytes or nibbles, all at compile time. */
+/* Written by make_iq_tables.py from the codebooks' signed bytes: do not edit. iq_tables.h says what an entry
+ * is. Here each value of an entry is two bits (IQ1: -1, 0, 1; IQ2: 8, 25, 43) or three (IQ3: 4, 12, 20, 28,
+ * 36, 44, 52, 62 and 1, 3 .. 15), the first value lowest; the macros put them into bytes or nibbles, all at
+ * compile time. */
 #include "iq_tables.h"
 
 /* clang-format off */

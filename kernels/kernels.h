@@ -23,10 +23,10 @@ typedef void decode_fn(const void *w, float *y, size_t n);
  * precision, d is NaN or Inf, so that no wrong number comes out of it. */
 typedef void encode_fn(const float *x, void *w, size_t n);
 
-/* quantize_row: n values (a multiple of the block) to blocks of a type, with as little of sum(w * error^2) as is
- * found: w is importance (n values, none negative), or 1 everywhere when that is NULL. For weights, which are
- * written once: it searches, where encode rounds. x and importance are finite, |x| <= quantize_largest(format).
- * The bits are those of c/quant_*.c on every instruction set. */
+/* quantize_row: n values (a multiple of the block) to blocks of a type, with as little of sum(w * error^2) as
+ * is found: w is importance (n values, none negative), or 1 everywhere when that is NULL. For weights, which
+ * are written once: it searches, where encode rounds. x and importance are finite, |x| <=
+ * quantize_largest(format). The bits are those of c/quant_*.c on every instruction set. */
 typedef void quantize_row_fn(const float *x, const float *importance, size_t n, void *w);
 
 /* matvec: y[r] = row r of w . act, for n_rows rows of k values, row_bytes apart. The path of one token. */

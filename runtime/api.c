@@ -9,7 +9,7 @@
 #include "loader/error.h"
 #include "loader/guard.h"
 #include "session.h"
-#include "text/decode.h"
+#include "runtime/text/decode.h"
 
 /* leat.h spells out for the public what errors.def lists: prove that they agree. */
 #define X(NAME, number, text)                                                                                \

@@ -1,9 +1,9 @@
-/* The public functions of leat.h for conversations: arguments are checked here, the work is in chat_prompt.c
- * and chat_reply.c. */
+/* The public functions of leat.h for conversations: arguments are checked here, the work is in chat/prompt.c
+ * and chat/answer.c. */
 #include <string.h>
 #include <time.h>
 
-#include "chat.h"
+#include "runtime/chat/chat.h"
 #include "loader/alloc.h"
 #include "loader/error.h"
 #include "loader/file.h"

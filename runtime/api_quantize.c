@@ -2,8 +2,8 @@
  * programs. */
 #include "leat.h"
 #include "loader/error.h"
-#include "quantize.h"
-#include "recipe.h"
+#include "runtime/quantize/quantize.h"
+#include "runtime/quantize/recipe.h"
 
 static const leat_quantize_params defaults = {.type = "q8_0"};
 

@@ -1,15 +1,15 @@
 /* The public functions of leat.h about samplers and grammars: arguments are checked here, the work is in
- * sample.c and text/grammar.c. Called by programs. The sampler holds no reference to its model: it only keeps
- * the size of the vocabulary, and refuses a session whose vocabulary has another. */
+ * sample/sample.c and grammar/grammar.c. Called by programs. The sampler holds no reference to its model: it
+ * only keeps the size of the vocabulary, and refuses a session whose vocabulary has another. */
 #include <math.h>
 #include <string.h>
 
 #include "leat.h"
 #include "loader/error.h"
 #include "model.h"
-#include "sample.h"
-#include "sample_impl.h"
-#include "text/grammar.h"
+#include "runtime/sample/sample.h"
+#include "runtime/sample/impl.h"
+#include "runtime/grammar/grammar.h"
 
 void leat_sampler_params_default(leat_sampler_params *p) {
     if (p) *p = sampler_defaults;

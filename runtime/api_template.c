@@ -1,5 +1,5 @@
 /* The public functions of leat.h for chat templates: arguments are checked here, the work is in
- * text/template.c. The only place that reads a clock for them. */
+ * template/template.c. The only place that reads a clock for them. */
 #include "leat.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "loader/error.h"
 #include "loader/file.h"
 #include "model.h"
-#include "text/template.h"
+#include "runtime/template/template.h"
 
 _Static_assert((int)LEAT_TEMPLATE_AUTO == TEMPLATE_AUTO && (int)LEAT_TEMPLATE_PYTHON == TEMPLATE_PYTHON &&
                    (int)LEAT_TEMPLATE_JAVASCRIPT == TEMPLATE_JAVASCRIPT,

@@ -586,13 +586,13 @@ typedef struct leat_quantize_summary {
 } leat_quantize_summary;
 
 typedef struct leat_quantize_params {
-    const char *type;           /* a mix of types (leat_quantize_type): "q4_k_m"; "copy" changes none; any case */
-    uint32_t n_threads;         /* 0: leat_threads_default */
+    const char *type;   /* a mix of types (leat_quantize_type): "q4_k_m"; "copy" changes none; any case */
+    uint32_t n_threads; /* 0: leat_threads_default */
     leat_progress_fn *progress; /* in weights; may be NULL */
     void *user;
     const char *imatrix;             /* path of an importance matrix (llama.cpp's GGUF form); NULL: none */
-    const char *const *tensor_types; /* (n_tensor_types) "REGEX=TYPE": tensors whose name the regular expression
-                                        finds; the first that does decides */
+    const char *const *tensor_types; /* (n_tensor_types) "REGEX=TYPE": tensors whose name the regular
+                                        expression finds; the first that does decides */
     size_t n_tensor_types;
     const char *output_tensor_type;   /* type of output.weight; NULL: by the mix */
     const char *token_embedding_type; /* of token_embd.weight */
@@ -607,9 +607,10 @@ LEAT_API void leat_quantize_params_default(leat_quantize_params *p);
 /* The i-th mix that can be asked for, from the largest to the smallest: its name; NULL past the last. */
 LEAT_API const char *leat_quantize_type(size_t i);
 
-/* Writes a quantized copy of a GGUF file; metadata is kept. The output appears whole or not at all. Fails with
- * LEAT_E_NUMERIC, naming tensor and place, for a weight that is not finite; LEAT_E_UNSUPPORTED for a tensor that is
- * quantized already; LEAT_E_MISSING where a type is worthless without importance and there is none. */
+/* Writes a quantized copy of a GGUF file; metadata is kept. The output appears whole or not at all. Fails
+ * with LEAT_E_NUMERIC, naming tensor and place, for a weight that is not finite; LEAT_E_UNSUPPORTED for a
+ * tensor that is quantized already; LEAT_E_MISSING where a type is worthless without importance and there is
+ * none. */
 LEAT_API leat_status leat_quantize(const char *in_path, const char *out_path,
                                    const leat_quantize_params *params, leat_error *e);
 

@@ -10,7 +10,7 @@
 #include "kernels/kernels.h"
 #include "leat.h"
 #include "loader/file.h"
-#include "text/vocab.h"
+#include "runtime/text/vocab.h"
 
 struct leat_model {
     atomic_uint holders;

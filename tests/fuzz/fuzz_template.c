@@ -4,9 +4,9 @@
  * has must be marked as content wherever it comes out. */
 #include <string.h>
 
-#include "runtime/text/reply.h"
-#include "runtime/text/template.h"
-#include "runtime/text/toolcall.h"
+#include "runtime/chat/reply.h"
+#include "runtime/template/template.h"
+#include "runtime/chat/toolcall.h"
 #include "runtime/text/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "runtime/text/template.h"
+#include "runtime/template/template.h"
 #include "tests/harness/test.h"
 
 #define FOLDER LEAT_SOURCE_ROOT "/../shared/templates/"

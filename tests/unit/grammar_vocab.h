@@ -3,7 +3,7 @@
 #ifndef LEAT_TESTS_GRAMMAR_VOCAB_H
 #define LEAT_TESTS_GRAMMAR_VOCAB_H
 
-#include "runtime/text/grammar.h"
+#include "runtime/grammar/grammar.h"
 #include "test_tokenizer.h"
 
 static uint64_t grammar_random = 1;

@@ -8,7 +8,7 @@
 #include "kernels/blocks.h"
 #include "kernels/kernels.h"
 #include "loader/file.h"
-#include "runtime/quantize.h"
+#include "runtime/quantize/quantize.h"
 #include "tests/loader/folder.h"
 #include "tests/harness/test.h"
 #include "tests/loader/gguf_build.h"

@@ -2,8 +2,8 @@
  * character by character), must give the same; calls that don't parse come back as the text they are. */
 #include <stdlib.h>
 
-#include "runtime/text/reply.h"
-#include "runtime/text/toolcall.h"
+#include "runtime/chat/reply.h"
+#include "runtime/chat/toolcall.h"
 #include "runtime/text/utf8.h"
 #include "tests/harness/test.h"
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "runtime/rng.h"
-#include "runtime/sample.h"
+#include "runtime/sample/sample.h"
 #include "tests/harness/test.h"
 
 static uint64_t state;

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "runtime/sample.h"
+#include "runtime/sample/sample.h"
 #include "tests/harness/test.h"
 
 static uint64_t state;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "runtime/text/template.h"
+#include "runtime/template/template.h"
 #include "tests/harness/test.h"
 
 static const leat_template_time clock_2025 = {2025, 12, 17, 10, 30, 5};

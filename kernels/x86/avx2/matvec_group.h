@@ -165,9 +165,10 @@ INLINE __m256i dot_scaled_groups(const uint8_t *b, const int8_t *q, __m128i scal
     ADD(3)
     ADD(4)
     ADD(5)
-    ADD(6) ADD(7)
+    ADD(6)
+    ADD(7)
 #undef ADD
-        return sum;
+    return sum;
 }
 
 INLINE block_sums block_q2_k_sums(const uint8_t *b, const int8_t *q, const int16_t *s16, const int16_t *s32) {
@@ -216,12 +217,13 @@ INLINE block_sums ternary_sums(const uint8_t *b, const int8_t *q, const int16_t 
     ADD(odd, 3)
     ADD(even, 4)
     ADD(odd, 5)
-    ADD(even, 6) ADD(odd, 7)
+    ADD(even, 6)
+    ADD(odd, 7)
 #undef ADD
 #ifdef __AVXVNNI__
-        return (block_sums){_mm256_add_epi32(even, odd), _mm256_setzero_si256()};
+    return (block_sums){_mm256_add_epi32(even, odd), _mm256_setzero_si256()};
 #else
-        const __m256i sum = _mm256_madd_epi16(_mm256_add_epi16(even, odd), _mm256_set1_epi16(1));
+    const __m256i sum = _mm256_madd_epi16(_mm256_add_epi16(even, odd), _mm256_set1_epi16(1));
     return (block_sums){_mm256_add_epi32(start, sum), _mm256_setzero_si256()};
 #endif
 }

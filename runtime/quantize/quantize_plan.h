@@ -1,0 +1,36 @@
+/* What quantizing a file will do, decided before anything is written: the type of every tensor, and every
+ * reason to refuse. quantize_plan.c makes it, quantize_header.c writes its header, quantize.c carries it out.
+ */
+#ifndef LEAT_RUNTIME_QUANTIZE_QUANTIZE_PLAN_H
+#define LEAT_RUNTIME_QUANTIZE_QUANTIZE_PLAN_H
+
+#include "importance.h"
+#include "kernels/kernels.h"
+#include "runtime/leat.h"
+#include "loader/file.h"
+#include "loader/write.h"
+#include "recipe.h"
+
+typedef struct quantize_plan {
+    const mix *mix; /* NULL: tensors are only copied */
+    model_file *file;
+    importance_file *importance; /* NULL: none */
+    const gguf *in;
+    uint32_t *formats; /* (n_tensors) of the output */
+    size_t parts;      /* files to be written */
+    const char *importance_path;
+    leat_quantize_summary summary;
+} quantize_plan;
+
+/* Opens the files and decides. On failure too, close it. */
+leat_status quantize_plan_open(quantize_plan *p, const char *in_path, const leat_quantize_params *params,
+                               const kernels *k, leat_error *e);
+void quantize_plan_close(quantize_plan *p);
+
+/* Everything before the first tensor's data of a part. */
+leat_status quantize_header(const quantize_plan *p, size_t part, file_writer *w, leat_error *e);
+
+/* How a tensor is named in a message. */
+#define NAME_OF(t) (int)((t)->name.n < 100 ? (t)->name.n : 100), (t)->name.p
+
+#endif
