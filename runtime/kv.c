@@ -130,6 +130,17 @@ bool kv_rewind(kv_cache *c, size_t length) {
     return true;
 }
 
+size_t kv_base_after(const kv_layer *l, size_t from, size_t to) {
+    return l->base >= to ? l->base - (to - from) : l->base > from ? from : l->base;
+}
+
+bool kv_can_drop(const kv_cache *c, size_t from, size_t to, size_t length) {
+    size_t left = length - (to - from);
+    for (size_t i = 0; i < c->n_layer; i++)
+        if (kv_base_after(&c->layer[i], from, to) > first_seen(&c->layer[i], left)) return false;
+    return true;
+}
+
 size_t kv_rewind_floor(const kv_cache *c, size_t length) {
     size_t lowest = 0;
     for (size_t i = 0; i < c->n_layer; i++) {

@@ -17,6 +17,12 @@
 typedef struct kv_shape {
     size_t n_head, dim_k, dim_v;
     size_t window; /* positions that a token sees, itself included; 0: all before it */
+    /* how keys were turned to their positions, for when they move */
+    int rope;           /* a plan_rope */
+    size_t rope_first;  /* the first value that is rotated */
+    const float *gain;  /* (dim_k) what rotated values were multiplied with; NULL: nothing */
+    size_t gain_stride; /* from the gain of one head to that of the next; 0: they share one */
+    bool fixed;         /* they can't be turned again */
 } kv_shape;
 
 typedef struct kv_layer {
@@ -51,6 +57,10 @@ void kv_advance(kv_cache *c, size_t length, size_t n);
 /* The session goes back to `length` tokens. False, nothing changed, when a windowed layer has given up
  * positions that the next token would see. Going back to 0 is always possible. */
 bool kv_rewind(kv_cache *c, size_t length);
+/* True if, with positions from .. to - 1 of `length` gone, all layers still have what the next token sees. */
+bool kv_can_drop(const kv_cache *c, size_t from, size_t to, size_t length);
+/* The first position that a layer keeps then. */
+size_t kv_base_after(const kv_layer *l, size_t from, size_t to);
 /* The smallest length above 0 that a session of `length` tokens can go back to; 0 if any will do. */
 size_t kv_rewind_floor(const kv_cache *c, size_t length);
 

@@ -295,6 +295,12 @@ LEAT_API leat_status leat_session_eval_progress(leat_session *session, const lea
  * their state, and the next eval first runs again what lies between the last copy and `length`, if anything.
  */
 LEAT_API leat_status leat_session_rewind(leat_session *session, size_t length);
+/* Forgets the tokens at positions from .. to - 1, and moves those behind down into their places, with keys
+ * turned to their new positions: room in a full context without evaluating anything again. What the later
+ * tokens took from the forgotten ones stays in them. Logits stay. LEAT_E_UNSUPPORTED for models with
+ * recurrent layers or learned positions, LEAT_E_STATE when a windowed layer has given up what would be seen
+ * then, and nothing changed: go back and evaluate what shall stay. */
+LEAT_API leat_status leat_session_drop(leat_session *session, size_t from, size_t to, leat_error *e);
 /* The smallest length other than 0 to which the session can go back now; 0 if it can to any. */
 LEAT_API size_t leat_session_rewind_floor(const leat_session *session);
 LEAT_API size_t leat_session_length(const leat_session *session);
@@ -553,7 +559,8 @@ typedef struct leat_chat_params {
                                            {"enable_thinking": false}, or NULL */
     const char *const *stop;            /* n_stop texts that end a reply and are not part of it */
     size_t n_stop;
-    bool context_shift; /* when the context is full, leave out the oldest turns, but not the system prompt */
+    bool context_shift; /* when the context is full, also within a reply, leave out the oldest turns, but not
+                           the system prompt; later ones are not evaluated again (leat_session_drop) */
     leat_template_params *params; /* the clock for the template, or NULL */
 } leat_chat_params;
 LEAT_API void leat_chat_params_default(leat_chat_params *p);
