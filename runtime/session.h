@@ -38,6 +38,8 @@ void session_forget(leat_session *s);
 /* session_file.c: what leat_session_save and leat_session_load do, the session being taken inside. */
 leat_status session_save(leat_session *s, const char *path, const void *user, size_t n_user, leat_error *e);
 leat_status session_load(leat_session *s, const saved *file, leat_error *e);
+/* A number for one of the session's sets of rotations (ROPE_SETS), as saved_head has it. */
+double session_rope_sum(const leat_session *s, size_t set);
 
 /* Back to `length` tokens, of a session that is taken; LEAT_E_STATE when a window has moved on. */
 leat_status session_rewind(leat_session *s, size_t length);
