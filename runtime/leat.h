@@ -70,7 +70,8 @@ typedef enum leat_status {
     LEAT_E_BUSY = 30,        /* the session is in use by another thread */
     LEAT_E_THREAD = 31,      /* a thread could not be started */
     LEAT_E_LIMIT = 32,       /* a limit of this library is exceeded */
-    LEAT_E_TEMPLATE = 33     /* a chat template is wrong, or refuses what it was given */
+    LEAT_E_TEMPLATE = 33,    /* a chat template is wrong, or refuses what it was given */
+    LEAT_E_FORK = 34         /* the session was opened before this process was forked off */
 } leat_status;
 
 typedef struct leat_error {
@@ -273,7 +274,10 @@ LEAT_API void leat_session_params_default(leat_session_params *p);
 /* Physical cores in this process's affinity mask, no more than its cgroup CPU quota; at least 1. */
 LEAT_API uint32_t leat_threads_default(void);
 
-/* Allocates the cache and starts the workers. params may be NULL. A session keeps its model alive. */
+/* Reserves the cache and starts the workers. params may be NULL. A session keeps its model alive. The cache
+ * takes memory as tokens come, not for all of n_ctx at once; but if all of it could not fit what is available
+ * now, LEAT_E_NOMEM says what would. After fork, a child may open sessions of its own on a model that it
+ * inherited; the sessions that it inherited it can only close (LEAT_E_FORK). */
 LEAT_API leat_status leat_session_open(leat_model *model, const leat_session_params *params,
                                        leat_session **out, leat_error *e);
 LEAT_API void leat_session_close(leat_session *session);

@@ -237,6 +237,10 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
 }
 
 leat_status session_take(leat_session *s, leat_error *e) {
+    if (!runner_here(s->runner))
+        return error_set(e, LEAT_E_FORK,
+                         "the session's threads stayed behind in the process that was forked: open another "
+                         "session here");
     if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire))
         return error_set(e, LEAT_E_BUSY, "the session is in use by another thread");
     return LEAT_OK;
