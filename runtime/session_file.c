@@ -259,8 +259,11 @@ static void take_rows(leat_session *s, const saved *f) {
 static void take_state(state_cache *c, const saved *f) {
     size_t bytes = c->n_floats * sizeof(float);
     if (!bytes) return;
-    memcpy(c->side[c->now], f->state, bytes);
     c->length = (size_t)f->head.state_length;
+    if (c->length)
+        memcpy(c->side[c->now], f->state, bytes);
+    else
+        memset(c->side[c->now], 0, bytes); /* no other state is that of no tokens, whatever the file says */
     c->n_copied = (size_t)f->head.n_copied;
     for (size_t i = 0; i < c->n_copied; i++) {
         c->copied[i] = (size_t)saved_get_copied(f, i);
