@@ -28,7 +28,8 @@ enum { USUAL_CONTEXT = 4096, ROOM_FOR_ANSWER = 1024 };
 typedef struct run_options {
     const char *model, *prompt, *file, *cache_k, *cache_v, *isa;
     int64_t n_predict, n_ctx, threads, batch;
-    bool stats, escape, special;
+    int64_t n_keep;
+    bool stats, escape, special, shift;
     sampling_options sampling;
 } run_options;
 
@@ -168,6 +169,35 @@ static int put_piece(generation *g, leat_str piece, bool terminal) {
     return term_interrupted() ? stopped() : term_stdout_failed(errno);
 }
 
+/* Forgets the older half of what a full context holds behind its first tokens; where the model can't,
+ * evaluates again what stays. False when there is nothing to forget; *status says what went wrong. */
+static bool make_room(leat_session *session, size_t n_keep, int *status) {
+    leat_error error;
+    size_t n, first = 0;
+    const leat_token *held = leat_session_tokens(session, &n);
+    if (!n_keep && n && held[0] == leat_token_bos(leat_session_model(session))) n_keep = 1;
+    size_t dropped = n > n_keep ? (n - n_keep + 1) / 2 : 0;
+    if (!dropped) return false;
+    leat_status done = leat_session_drop(session, n_keep, n_keep + dropped, &error);
+    if (done == LEAT_E_UNSUPPORTED || done == LEAT_E_STATE) {
+        leat_token *rest = malloc(n * sizeof *rest);
+        if (!rest) {
+            *status = fail("no memory for %zu tokens", n);
+            return true;
+        }
+        memcpy(rest, held, n_keep * sizeof *rest);
+        memcpy(rest + n_keep, held + n_keep + dropped, (n - n_keep - dropped) * sizeof *rest);
+        if (leat_session_rewind(session, n_keep) == LEAT_OK)
+            first = n_keep;
+        else /* a window has moved on */
+            leat_session_rewind(session, 0);
+        done = leat_session_eval(session, rest + first, n - dropped - first, &error);
+        free(rest);
+    }
+    if (done) *status = term_interrupted() ? stopped() : fail("%s", error.message);
+    return true;
+}
+
 static int generate(generation *g, const run_options *o) {
     bool terminal = term_is_tty(STDOUT_FILENO);
     double start = term_seconds();
@@ -193,8 +223,9 @@ static int generate(generation *g, const run_options *o) {
         g->ended = leat_sampler_must_end(g->sampler);
         if (status || g->ended || (o->n_predict >= 0 && g->n_generated == (uint64_t)o->n_predict)) break;
         if (leat_session_length(g->session) == leat_session_n_ctx(g->session)) {
-            g->context_full = true;
-            break;
+            g->context_full =
+                !o->shift || !make_room(g->session, o->n_keep < 0 ? g->n_prompt : (size_t)o->n_keep, &status);
+            if (g->context_full || status) break;
         }
         if (leat_session_eval(g->session, &token, 1, &error))
             status = term_interrupted() ? stopped() : fail("%s", error.message);
@@ -256,8 +287,9 @@ static int run_model(const run_options *o, generation *g) {
     if (!status) status = generate(g, o);
     if (!g->sampler) return status;
     if (g->context_full && (o->stats || term_is_tty(STDERR_FILENO)))
-        fprintf(stderr, "leat: the context of %u tokens is full; -c makes it longer\n",
-                (unsigned)leat_session_n_ctx(g->session));
+        fprintf(stderr, "leat: the context of %u tokens is full; -c makes it longer%s\n",
+                (unsigned)leat_session_n_ctx(g->session),
+                o->shift ? "" : ", --context-shift forgets old ones");
     if (!status && !g->ended && !leat_sampler_can_end(g->sampler) && (o->stats || term_is_tty(STDERR_FILENO)))
         fprintf(stderr,
                 "leat: the output was cut off before it was complete by the grammar; -n makes it longer\n");
@@ -303,6 +335,10 @@ int command_run(int argc, char **argv) {
          1e9, NULL},
         {"-c --ctx-size", "N", "context in tokens; 0: the model's own (what the prompt needs, 4096 at least)",
          OPTION_INT, &o.n_ctx, 0, 2147483647.0, NULL},
+        {"--context-shift", NULL, "when the context is full, forget the older half of it and go on",
+         OPTION_FLAG, &o.shift, 0, 0, NULL},
+        {"--keep", "N", "but not the first N tokens; -1: the prompt (0)", OPTION_INT, &o.n_keep, -1, 1e9,
+         NULL},
         OPTION_THREADS(&o.threads),
         OPTION_BATCH(&o.batch),
         OPTIONS_SAMPLING(o.sampling),

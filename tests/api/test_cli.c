@@ -341,6 +341,28 @@ static void progress_is_erased(test *t) {
     program_free(&o);
 }
 
+/* A full context ends a text, unless it may forget. */
+static void context_shift(test *t) {
+    static const struct {
+        const char *arguments, *word;
+        bool full;
+    } cases[] = {{"", "--context-shift", true},
+                 {"--context-shift", " 150 tokens", false},
+                 {"--context-shift --keep -1", " 150 tokens", false},
+                 {"--context-shift --keep 63", " 150 tokens", false},
+                 {"--context-shift --keep 64", "longer\n", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char arguments[200];
+        output o;
+        snprintf(arguments, sizeof arguments,
+                 "run -p 'Once there was' -c 64 -n 150 --temp 0 --ignore-eos --stats %s", cases[i].arguments);
+        REQUIRE(t, leat_run(&o, NULL, arguments));
+        if (o.status || !has(o.err, cases[i].word) || has(o.err, "is full") != cases[i].full)
+            TEST_FAIL(t, "%s: status %d, \"%s\"", arguments, o.status, o.err);
+        program_free(&o);
+    }
+}
+
 #define TESTS(X)                                                                                             \
     X(wrong_usage)                                                                                           \
     X(failures)                                                                                              \
@@ -350,5 +372,6 @@ static void progress_is_erased(test *t) {
     X(constrained)                                                                                           \
     X(prompt_sources)                                                                                        \
     X(streams_that_fail)                                                                                     \
+    X(context_shift)                                                                                         \
     X(info_pages) X(hostile_metadata) X(tokens_and_back) X(terminal_and_interrupt) X(progress_is_erased)
 TEST_SUITE(TESTS)
