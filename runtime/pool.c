@@ -21,9 +21,9 @@ struct pool {
     _Atomic bool quit;
     pool_fn *fn;
     void *arg;
-    uint32_t n;   /* workers, the caller included */
-    os_mark mark; /* of the process that has them */
+    uint32_t n; /* workers, the caller included */
     worker *workers;
+    os_mark mark; /* of the process that has them */
 };
 
 enum {
@@ -100,10 +100,6 @@ void pool_close(pool *p) {
     mem_free(p);
 }
 
-bool pool_here(const pool *p) {
-    return os_mark_here(&p->mark);
-}
-
 uint32_t pool_size(const pool *p) {
     return p->n;
 }
@@ -123,4 +119,8 @@ void pool_run(pool *p, pool_fn *fn, void *arg) {
         for (uint32_t turn = 0; atomic_load(&p->inside); turn++) pool_spin(turn);
     }
     os_fp_restore(&old);
+}
+
+bool pool_here(const pool *p) {
+    return os_mark_here(&p->mark);
 }

@@ -131,14 +131,8 @@ void runner_set_state(runner *r, const float *state, float *next) {
 const float *runner_logits(const runner *r) {
     return r->run.logits;
 }
-void runner_put_logits(runner *r, const void *row) {
-    memcpy(r->run.logits, row, r->run.plan->hp->n_vocab * sizeof(float));
-}
 uint32_t runner_threads(const runner *r) {
     return r->n_workers;
-}
-bool runner_here(const runner *r) {
-    return pool_here(r->pool);
 }
 size_t runner_bytes(const runner *r) {
     return r->bytes;
@@ -269,4 +263,12 @@ void runner_close(runner *r) {
     pool_close(r->pool);
     mem_free(r->memory);
     mem_free(r);
+}
+
+bool runner_here(const runner *r) {
+    return pool_here(r->pool);
+}
+
+void runner_put_logits(runner *r, const void *row) {
+    memcpy(r->run.logits, row, r->run.plan->hp->n_vocab * sizeof(float));
 }

@@ -25,14 +25,15 @@ void runner_set_state(runner *r, const float *state, float *next);
 
 /* (n_out, n_vocab) of the last pass that asked for any. */
 const float *runner_logits(const runner *r);
-/* As if a pass had left this one row, (n_vocab). */
-void runner_put_logits(runner *r, const void *row);
 uint32_t runner_threads(const runner *r);
-/* False in a child that fork made, where it can only be closed. */
-bool runner_here(const runner *r);
 size_t runner_bytes(const runner *r);
 
 /* What runner_open would allocate, for a look before the leap; SIZE_MAX if it does not fit a size_t. */
 size_t runner_size(const plan *p, const kernels *k, size_t n_batch, size_t n_out_max, uint32_t n_threads);
+
+/* False in a child that fork made, where it can only be closed. */
+bool runner_here(const runner *r);
+/* As if a pass had left this one row of logits, (n_vocab). */
+void runner_put_logits(runner *r, const void *row);
 
 #endif
