@@ -406,6 +406,6 @@ static void prompt_cache(test *t) {
     X(prompt_sources)                                                                                        \
     X(streams_that_fail)                                                                                     \
     X(context_shift)                                                                                         \
-    X(prompt_cache) X(info_pages) X(hostile_metadata) X(tokens_and_back) X(terminal_and_interrupt)           \
-        X(progress_is_erased)
+    X(prompt_cache)                                                                                          \
+    X(info_pages) X(hostile_metadata) X(tokens_and_back) X(terminal_and_interrupt) X(progress_is_erased)
 TEST_SUITE(TESTS)
