@@ -36,24 +36,26 @@ bool parse_int(const char *text, int64_t min, int64_t max, int64_t *out) {
     return true;
 }
 
-/* Levenshtein distance between a word of at most 63 bytes and n bytes of another, in one row of the usual
- * table. */
+/* Letters inserted, left out, changed or swapped with their neighbour between a word of at most 63 bytes and
+ * n bytes of another: three rows of the usual table. */
 static size_t edit_distance(const char *a, const char *b, size_t n) {
-    size_t row[64], length = strlen(a);
+    size_t rows[3][64], length = strlen(a);
     if (length >= 64 || n >= 64) return SIZE_MAX;
-    for (size_t i = 0; i <= length; i++) row[i] = i;
+    for (size_t i = 0; i <= length; i++) rows[0][i] = i;
     for (size_t j = 0; j < n; j++) {
-        size_t diagonal = row[0];
+        const size_t *above = rows[j % 3], *above_that = rows[(j + 2) % 3];
+        size_t *row = rows[(j + 1) % 3];
         row[0] = j + 1;
         for (size_t i = 0; i < length; i++) {
-            size_t cost = diagonal + (a[i] != b[j]);
-            diagonal = row[i + 1];
+            size_t cost = above[i] + (a[i] != b[j]);
             if (row[i] + 1 < cost) cost = row[i] + 1;
-            if (row[i + 1] + 1 < cost) cost = row[i + 1] + 1;
+            if (above[i + 1] + 1 < cost) cost = above[i + 1] + 1;
+            bool swapped = i && j && a[i] == b[j - 1] && a[i - 1] == b[j];
+            if (swapped && above_that[i - 1] + 1 < cost) cost = above_that[i - 1] + 1;
             row[i + 1] = cost;
         }
     }
-    return row[length];
+    return rows[n % 3][length];
 }
 
 bool nearer_word(const char *word, const char *candidate, size_t candidate_length, size_t *best) {
