@@ -175,6 +175,16 @@ leat_status leat_chat_set_variables(leat_chat *c, const char *variables, leat_er
     return LEAT_OK;
 }
 
+void leat_chat_set_sampler(leat_chat *c, leat_sampler *sampler) {
+    if (!c || !sampler) return;
+    c->sampler = sampler;
+    for (size_t i = 0; i < c->n_held; i++) leat_sampler_accept(sampler, c->held[i]);
+}
+
+void leat_chat_set_context_shift(leat_chat *c, bool shift) {
+    if (c) c->context_shift = shift;
+}
+
 leat_status leat_chat_reply(leat_chat *c, const leat_reply_params *params, leat_reply_result *result,
                             leat_error *e) {
     static const leat_reply_params defaults = {.max_tokens = -1};
