@@ -166,10 +166,11 @@ editor_result editor_read(editor *e, const char *prompt, const char **line, size
     e->n_line = 0;
     *line = NULL;
     *n = 0;
-    editor_resume(e);
+    if (!e->rich) editor_resume(e);
     if (!editor_put(e, "", 0)) return EDITOR_NO_MEMORY;
     editor_result result =
         e->rich ? rich_read(e->rich, prompt, &was_blank) : read_plainly(e, prompt, &was_blank);
+    if (e->rich) editor_pause(e); /* never does the terminal itself show what is typed */
     if (blank) *blank = was_blank;
     if (result == EDITOR_INTERRUPT) e->input_at = e->input_end = 0;
     if (result == EDITOR_LINE) {
@@ -204,9 +205,12 @@ void editor_remember(editor *e, const char *text, size_t n) {
 void editor_pause(editor *e) {
     if (!e->saved || e->paused) return;
     struct termios busy = e->usual;
-    busy.c_lflag &= ~(tcflag_t)(ECHO | ICANON);
-    busy.c_cc[VMIN] = 1;
-    busy.c_cc[VTIME] = 0;
+    busy.c_lflag &= ~(tcflag_t)ECHO;
+    if (e->rich) { /* it wants every key, the others what the terminal makes of them */
+        busy.c_lflag &= ~(tcflag_t)ICANON;
+        busy.c_cc[VMIN] = 1;
+        busy.c_cc[VTIME] = 0;
+    }
     e->paused = !tcsetattr(STDIN_FILENO, TCSADRAIN, &busy);
 }
 

@@ -310,6 +310,8 @@ editor_result rich_read(line_editor *r, const char *prompt, bool *blank) {
     else
         snprintf(r->prompt, sizeof r->prompt, "%s", prompt);
     r->stopping = false;
+    e->paused = false;
+    el_set(r->el, EL_PREP_TERM, 1); /* before the prompt says that one may type */
     term_take_continued();
     if (term_take_resized()) el_resize(r->el);
     fputs("\033[?2004h", stderr); /* pastes are to be marked */
