@@ -90,6 +90,15 @@ void kv_close(kv_cache *c) {
     *c = (kv_cache){0};
 }
 
+size_t kv_used(const kv_cache *c, size_t length) {
+    size_t sum = 0;
+    for (size_t i = 0; i < c->n_layer; i++) {
+        const kv_layer *l = &c->layer[i];
+        sum += l->n_head * (length - l->base) * (l->k_row + l->v_row);
+    }
+    return sum;
+}
+
 /* The first position that a token at `position` sees. */
 static size_t first_seen(const kv_layer *l, size_t position) {
     return l->window && position >= l->window ? position - l->window + 1 : 0;

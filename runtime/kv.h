@@ -43,6 +43,9 @@ leat_status kv_open(kv_cache *c, const kv_shape *shapes, size_t n_layer, size_t 
                     uint32_t k_format, uint32_t v_format, leat_error *e);
 void kv_close(kv_cache *c);
 
+/* Bytes of the rows that a session of `length` tokens keeps. */
+size_t kv_used(const kv_cache *c, size_t length);
+
 /* Makes room for n positions from `length` on, n <= n_batch. Before each pass. */
 void kv_advance(kv_cache *c, size_t length, size_t n);
 /* The session goes back to `length` tokens. False, nothing changed, when a windowed layer has given up

@@ -131,6 +131,9 @@ void runner_set_state(runner *r, const float *state, float *next) {
 const float *runner_logits(const runner *r) {
     return r->run.logits;
 }
+void runner_put_logits(runner *r, const void *row) {
+    memcpy(r->run.logits, row, r->run.plan->hp->n_vocab * sizeof(float));
+}
 uint32_t runner_threads(const runner *r) {
     return r->n_workers;
 }

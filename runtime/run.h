@@ -25,6 +25,8 @@ void runner_set_state(runner *r, const float *state, float *next);
 
 /* (n_out, n_vocab) of the last pass that asked for any. */
 const float *runner_logits(const runner *r);
+/* As if a pass had left this one row, (n_vocab). */
+void runner_put_logits(runner *r, const void *row);
 uint32_t runner_threads(const runner *r);
 size_t runner_bytes(const runner *r);
 

@@ -59,6 +59,9 @@ void talk_note(const talk *t, const char *format, ...);
 /* The number with a comma between groups of three digits. */
 const char *grouped(uint64_t number, char out[32]);
 
+/* Such an amount as people say it: "3.1 MB". */
+const char *in_bytes(uint64_t n, char out[32]);
+
 /* chat.c: opens the sampler anew from the options, for a conversation that may be under way. */
 int talk_open_sampler(talk *t);
 /* Has the model read these messages as `role` "system" in front; NULL: none. */

@@ -197,6 +197,55 @@ static bool run_read(talk *t, const char *arguments) {
     return grown != NULL;
 }
 
+/* A file that is no saved conversation is not overwritten: /save notes.txt is a slip. */
+static bool may_overwrite(const char *path) {
+    leat_saved *saved;
+    leat_error error;
+    struct stat info;
+    if (stat(path, &info) || (S_ISREG(info.st_mode) && !info.st_size)) return true;
+    leat_status status = leat_saved_open(path, &saved, &error);
+    leat_saved_close(saved);
+    if (status) fail("%s is there already, and no saved conversation: it is left as it is", path);
+    return !status;
+}
+
+static bool run_save(talk *t, const char *arguments) {
+    char *path = expand_home(arguments), number[32];
+    leat_error error;
+    struct stat info;
+    bool ok = false;
+    if (!*arguments)
+        fail("/save needs a file");
+    else if (path && may_overwrite(path))
+        ok = !leat_chat_save(t->chat, path, &error) || (fail("%s", error.message), false);
+    if (ok && !stat(path, &info))
+        talk_note(t, "%zu messages and what the model has read of them: %s, %s", leat_chat_count(t->chat),
+                  arguments, in_bytes((uint64_t)info.st_size, number));
+    free(path);
+    return ok;
+}
+
+static bool run_load(talk *t, const char *arguments) {
+    char *path = expand_home(arguments), used[32], all[32];
+    leat_error error;
+    if (!*arguments) fail("/load needs a file that /save has written");
+    bool ok =
+        path && *arguments && (!leat_chat_load(t->chat, path, &error) || (fail("%s", error.message), false));
+    free(path);
+    if (!ok) return false;
+    size_t last = message_last(t->chat, "assistant"), n;
+    char *text = last != SIZE_MAX ? message_text(leat_chat_message(t->chat, last), "content", &n) : NULL;
+    t->n_dropped = 0;
+    talk_note(t, "%zu messages, context %s/%s; the last answer was", leat_chat_count(t->chat),
+              grouped(leat_session_length(t->session), used), grouped(leat_session_n_ctx(t->session), all));
+    if (text) {
+        talk_print(text, n);
+        fputc('\n', stderr);
+    }
+    free(text);
+    return true;
+}
+
 static bool run_tokens(talk *t, const char *arguments) {
     return talk_show_tokens(t, arguments);
 }
@@ -217,6 +266,9 @@ static const command commands[] = {
     {"think", "[on|hide|off]", "show thoughts, hide them, or ask the model not to think", run_think,
      COMPLETE_THINK},
     {"read", "FILE", "a text file goes with your next message", run_read, COMPLETE_FILE},
+    {"save", "FILE", "write the conversation, and what the model has read of it, to a file", run_save,
+     COMPLETE_FILE},
+    {"load", "FILE", "go on with a saved conversation, at once", run_load, COMPLETE_FILE},
     {"tokens", "[TEXT]", "the tokens of a text, or how many the conversation has", run_tokens, COMPLETE_NONE},
     {"template", "[source]", "the conversation as the model reads it, or the template", talk_show_template,
      COMPLETE_NONE},

@@ -13,7 +13,7 @@ void talk_print(const char *text, size_t n) {
     free(clean);
 }
 
-static const char *bytes(uint64_t n, char out[32]) {
+const char *in_bytes(uint64_t n, char out[32]) {
     static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
     double v = (double)n;
     size_t i = 0;
@@ -37,7 +37,7 @@ static void show_model(const talk *t) {
         term_put_clean(stderr, path, strlen(path), 200);
     }
     fprintf(stderr, "\n            %s, %.1f million parameters, %s, trained for %s tokens\n",
-            info.architecture, (double)info.n_params / 1e6, bytes(info.bytes, size),
+            info.architecture, (double)info.n_params / 1e6, in_bytes(info.bytes, size),
             grouped(info.n_ctx_train, number));
     fprintf(stderr, "            %s, %s\n",
             leat_chat_has_template(t->chat) ? "with a chat template"
@@ -66,8 +66,12 @@ bool talk_show(talk *t, const char *what) {
 #else
     uint64_t peak = (uint64_t)usage.ru_maxrss * 1024;
 #endif
-    fprintf(stderr, "  memory    %s for the conversation (keys %s, values %s), at most %s in all\n",
-            bytes(leat_session_bytes(t->session), a), t->o->cache_k, t->o->cache_v, bytes(peak, b));
+    leat_session_memory memory;
+    leat_session_get_memory(t->session, &memory);
+    fprintf(stderr, "  memory    %s of %s for the conversation (keys %s, values %s)",
+            in_bytes(memory.cache_used + memory.state_used, a), in_bytes(memory.cache + memory.state, b),
+            t->o->cache_k, t->o->cache_v);
+    fprintf(stderr, ", %s of the process at most so far\n", in_bytes(peak, a));
     fprintf(stderr, "  speed     %u threads, %s", (unsigned)leat_session_threads(t->session), info.isa);
     if (l->n_prompt)
         fprintf(stderr, "; last: %zu of %zu prompt tokens read at %.0f t/s, %zu written at %.1f t/s",

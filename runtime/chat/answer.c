@@ -133,47 +133,21 @@ static leat_status keep_answer(answer *a, leat_error *e) {
 
 /* ---- tokens ---- */
 
-static leat_status hold(leat_chat *c, const leat_token *tokens, size_t n, leat_error *e) {
-    if (n > c->held_capacity - c->n_held) {
-        size_t capacity = c->held_capacity ? c->held_capacity : 1024;
-        while (capacity - c->n_held < n) capacity *= 2;
-        leat_token *grown = mem_resize(c->held, c->n_held, capacity, sizeof *grown);
-        if (!grown) return error_set(e, LEAT_E_NOMEM, "no memory for %zu tokens", capacity);
-        c->held = grown;
-        c->held_capacity = capacity;
-    }
-    if (n) memcpy(c->held + c->n_held, tokens, n * sizeof *tokens);
-    c->n_held += n;
-    return LEAT_OK;
-}
-
-/* Evaluates tokens and notes what the session holds, also when that fails half way. */
-static leat_status evaluate(leat_chat *c, const leat_token *tokens, size_t n, leat_progress_fn *progress,
-                            void *user, leat_error *e) {
-    size_t before = c->n_held;
-    leat_status status = hold(c, tokens, n, e);
-    if (status) return status;
-    status = leat_session_eval_progress(c->session, tokens, n, progress, user, e);
-    size_t length = leat_session_length(c->session);
-    c->n_held = length < before + n ? length : before + n;
-    return status;
-}
-
 /* Takes the session back to what it has in common with the prompt, and evaluates the rest, at least one
  * token, so that there are logits. */
 static leat_status evaluate_prompt(answer *a, const leat_token *prompt, size_t n, leat_error *e) {
     leat_chat *c = a->c;
-    size_t common = 0, length = leat_session_length(c->session);
-    if (length < c->n_held) c->n_held = length; /* somebody else took it back */
-    while (common < n && common < c->n_held && c->held[common] == prompt[common]) common++;
+    size_t common = 0, n_held;
+    const leat_token *held = leat_session_tokens(c->session, &n_held);
+    while (common < n && common < n_held && held[common] == prompt[common]) common++;
     if (common == n && common > 0) common--;
     leat_status status = leat_session_rewind(c->session, common);
     if (status) return error_set(e, status, "the session can't be taken back to token %zu", common);
-    c->n_held = common;
     a->result->n_prompt = n;
     a->result->n_cached = common;
     for (size_t i = common; i < n; i++) leat_sampler_accept(c->sampler, prompt[i]);
-    return evaluate(c, prompt + common, n - common, a->params->progress, a->params->user, e);
+    return leat_session_eval_progress(c->session, prompt + common, n - common, a->params->progress,
+                                      a->params->user, e);
 }
 
 /* Notes what begins the answer's turn, like <|im_start|>: a model that writes it goes on with somebody else's
@@ -226,7 +200,7 @@ static leat_status generate(answer *a, leat_decoder *decoder, leat_error *e) {
             a->result->end = LEAT_CHAT_FULL;
             return LEAT_OK;
         }
-        status = evaluate(c, &token, 1, NULL, NULL, e);
+        status = leat_session_eval(c->session, &token, 1, e);
         if (status == LEAT_E_CANCELLED) {
             a->result->end = LEAT_CHAT_ENDED;
             return error_set(e, LEAT_OK, "%s", "");

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "runtime/leat.h"
-#include "tests/harness/test.h"
+#include "tests/harness/fixture.h"
 
 #define MODEL LEAT_SOURCE_ROOT "/models/storyteller-q8_0.gguf"
 
@@ -252,5 +252,48 @@ static void own_template(test *t) {
     leat_template_close(template);
 }
 
-#define TESTS(X) X(turns) X(ends) X(full_context) X(typed_tokens) X(misuse) X(own_template)
+/* Saved, and gone on with in another process, as it were. */
+static void saved_and_loaded(test *t) {
+    talk k, other;
+    leat_error e = {0};
+    char first[sizeof k.said];
+    temp_file f;
+    REQUIRE(t, temp_make(&f, "chat"));
+    if (!open_talk(t, &k, 512, NULL)) return;
+    leat_chat_add(k.chat, "system", "You tell stories.", 17, &e);
+    CHECK_EQ(t, reply_to(&k, "Tell me about a \"fox\".\n", 30, &e), LEAT_OK);
+    CHECK_EQ(t, leat_chat_save(k.chat, f.path, &e), LEAT_OK);
+    CHECK_EQ(t, reply_to(&k, "And then?", 30, &e), LEAT_OK);
+    snprintf(first, sizeof first, "%s", k.said);
+
+    REQUIRE(t, open_talk(t, &other, 400, NULL));
+    CHECK_EQ(t, reply_to(&other, "Something else.", 10, &e), LEAT_OK);
+    CHECK_EQ(t, leat_chat_load(other.chat, "/nonexistent", &e), LEAT_E_IO);
+    CHECK_EQ(t, leat_chat_count(other.chat), 2);
+    CHECK_EQ(t, leat_chat_load(other.chat, f.path, &e), LEAT_OK);
+    CHECK_EQ(t, leat_chat_count(other.chat), 3);
+    for (size_t i = 0; i < 3; i++) {
+        leat_str a = leat_chat_message(k.chat, i), b = leat_chat_message(other.chat, i);
+        CHECK(t, a.size == b.size && !memcmp(a.data, b.data, a.size));
+    }
+    CHECK_EQ(t, reply_to(&other, "And then?", 30, &e), LEAT_OK);
+    CHECK_STR(t, other.said, first);
+    CHECK(t, other.result.n_cached > other.result.n_prompt / 2);
+
+    leat_session_save(k.session, f.path, "leat chat 1 x", 13, &e);
+    CHECK_EQ(t, leat_chat_load(other.chat, f.path, &e), LEAT_E_MISSING);
+    leat_session_save(k.session, f.path, "leat chat 1 0\n{}", 16, &e);
+    CHECK_EQ(t, leat_chat_load(other.chat, f.path, &e), LEAT_E_VALUE);
+    leat_session_save(k.session, f.path, "leat chat 1 9\n{}", 17, &e);
+    CHECK_EQ(t, leat_chat_load(other.chat, f.path, &e), LEAT_E_VALUE);
+    CHECK_EQ(t, leat_chat_count(other.chat), 5);
+    CHECK_EQ(t, leat_chat_save(k.chat, NULL, &e), LEAT_E_ARG);
+    CHECK_EQ(t, leat_chat_load(NULL, f.path, &e), LEAT_E_ARG);
+    close_talk(&k);
+    close_talk(&other);
+    temp_remove(&f);
+}
+
+#define TESTS(X)                                                                                             \
+    X(turns) X(ends) X(full_context) X(typed_tokens) X(misuse) X(own_template) X(saved_and_loaded)
 TEST_SUITE(TESTS)
