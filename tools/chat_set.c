@@ -115,7 +115,7 @@ static void write_value(const talk *t, const option *o, char *out, size_t size) 
 static void print_option(const talk *t, const option *o) {
     char value[160], shown[100];
     size_t n;
-    const char *name = option_name(o, &n);
+    const char *name = option_longest_name(o, &n);
     write_value(t, o, value, sizeof value);
     snprintf(shown, sizeof shown, "%.*s", (int)n, name);
     fprintf(stderr, "  %-20s ", shown);
@@ -191,9 +191,10 @@ static bool say_unknown(const option *options, size_t n_options, const char *nam
     const char *nearest = NULL;
     size_t best = SIZE_MAX, n = 0;
     for (size_t i = 0; i < n_options; i++) {
+        const char *word;
         size_t length;
-        const char *word = option_name(&options[i], &length);
-        if (nearer_word(name, word, length, &best)) nearest = word, n = length;
+        for (size_t j = 0; (word = option_name(&options[i], j, &length)) != NULL; j++)
+            if (nearer_word(name, word, length, &best)) nearest = word, n = length;
     }
     if (nearest) return fail("there is no option \"%s\"; did you mean %.*s?", name, (int)n, nearest), false;
     return fail("there is no option \"%s\" to set; /set lists them", name), false;
@@ -235,8 +236,9 @@ void talk_complete_option(const char *word, size_t n, completions *out) {
     option options[MOST_OPTIONS];
     size_t count = list_options(&o, options);
     for (size_t i = 0; i < count; i++) {
+        const char *name;
         size_t length;
-        const char *name = option_name(&options[i], &length);
-        if (length >= n && !memcmp(name, word, n)) completions_add(out, name, length);
+        for (size_t j = 0; (name = option_name(&options[i], j, &length)) != NULL; j++)
+            if (length > 1 && length >= n && !memcmp(name, word, n)) completions_add(out, name, length);
     }
 }

@@ -111,29 +111,33 @@ static int unknown_option(const command_line *line, const char *name, size_t n) 
     return usage_error(line->name, "unknown option %s", typed);
 }
 
-const char *option_name(const option *o, size_t *n) {
-    const char *names = o->names, *word, *best = "";
+const char *option_name(const option *o, size_t i, size_t *n) {
+    const char *names = o->names, *word;
+    while (next_word(&names, ' ', &word, n)) {
+        while (*n && *word == '-') word++, --*n;
+        if (!i--) return word;
+    }
+    return NULL;
+}
+
+const char *option_longest_name(const option *o, size_t *n) {
+    const char *best = "", *word;
     size_t length;
     *n = 0;
-    while (next_word(&names, ' ', &word, &length)) {
-        while (length && *word == '-') word++, length--;
-        if (length <= *n) continue;
-        best = word;
-        *n = length;
-    }
+    for (size_t i = 0; (word = option_name(o, i, &length)) != NULL; i++)
+        if (length > *n) best = word, *n = length;
     return best;
 }
 
 const option *option_named(const option *options, size_t n_options, const char *name, size_t n) {
     while (n && *name == '-') name++, n--;
-    for (size_t i = 0; i < n_options; i++) {
-        const char *names = options[i].names, *word;
+    for (size_t i = 0; i < n_options && n; i++) {
+        const char *word;
         size_t length;
-        while (next_word(&names, ' ', &word, &length)) {
-            while (length && *word == '-') word++, length--;
+        for (size_t j = 0; (word = option_name(&options[i], j, &length)) != NULL; j++) {
             size_t k = 0;
             while (k < n && k < length && (name[k] == word[k] || (name[k] == '_' && word[k] == '-'))) k++;
-            if (n && k == n && k == length) return &options[i];
+            if (k == n && k == length) return &options[i];
         }
     }
     return NULL;

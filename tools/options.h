@@ -81,8 +81,9 @@ bool options_parse(command_line *line, int argc, char **argv, int *status);
  * allowed. */
 const option *option_named(const option *options, size_t n_options, const char *name, size_t n);
 bool option_set(const option *o, const char *name, const char *text, char *message, size_t size);
-/* The longest name of an option without its dashes: *n bytes. */
-const char *option_name(const option *o, size_t *n);
+/* The i-th name of an option without its dashes, *n bytes, and the longest; NULL past the last. */
+const char *option_name(const option *o, size_t i, size_t *n);
+const char *option_longest_name(const option *o, size_t *n);
 
 /* Prints "leat COMMAND: MESSAGE (see leat COMMAND --help)" to stderr and returns EXIT_USAGE. */
 #ifdef __GNUC__

@@ -32,6 +32,7 @@ static void make_environment(char **out, const char *const *variables, char home
     out[n++] = home;
     out[n++] = state;
     out[n++] = (char *)(uintptr_t) "TERM=xterm-256color";
+    out[n++] = (char *)(uintptr_t) "LEAT=" LEAT_PROGRAM;
     out[n++] = (char *)(uintptr_t) "LC_ALL=C.UTF-8";
     for (char **p = environ; *p && n < MAX_ENVIRONMENT - 1; p++) {
         size_t length = strcspn(*p, "="), i = 0;
@@ -70,7 +71,12 @@ bool pty_start(pty *p, const pty *keep, size_t columns, size_t rows, const char 
     snprintf(line, sizeof line, "%s", arguments);
     snprintf(home, sizeof home, "HOME=%s", folder);
     snprintf(state, sizeof state, "XDG_STATE_HOME=%s/state", folder);
-    split(line, words);
+    if (*line == '$') { /* for sh */
+        char *shell[] = {(char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c", line, NULL};
+        memcpy(words, shell, sizeof shell);
+    } else {
+        split(line, words);
+    }
     make_environment(environment, variables, home, state);
     p->fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (p->fd < 0 || grantpt(p->fd) || unlockpt(p->fd) || ioctl(p->fd, TIOCSWINSZ, &size)) return false;
@@ -199,7 +205,8 @@ static void remove_file(const char *folder, const char *name) {
 }
 
 void pty_clean(pty *p) {
-    static const char *const names[] = {"state/leat/history", "state/leat", "state", "file", "saved", ""};
+    static const char *const names[] = {
+        "state/leat/history", "state/leat", "state", "file", "saved", "out", ""};
     if (p->fd >= 0) close(p->fd); /* a test that gave up: the program gets SIGHUP */
     vt_close(&p->screen);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) remove_file(p->folder, names[i]);

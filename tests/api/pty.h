@@ -18,7 +18,8 @@ typedef struct pty {
     char folder[64]; /* its HOME, empty at first; kept until pty_clean */
 } pty;
 
-/* Starts the program with the words of `arguments` (as program.h's leat_run) in a window of this size. `keep`
+/* Starts the program with the words of `arguments` (as program.h's leat_run), or a command line for sh that
+ * begins with $LEAT, in a window of this size. `keep`
  * is an earlier pty whose folder is used again, or NULL; variables are NAME=VALUE, NULL behind the last.
  * False if there are no terminals here. */
 bool pty_start(pty *p, const pty *keep, size_t columns, size_t rows, const char *const *variables,
