@@ -13,15 +13,26 @@
 /* Context when nobody asked for one: a model's own may be 128k tokens and its cache many gigabytes. */
 enum { USUAL_CONTEXT = 8192 };
 
+/* A text to standard error, wrapped if that is a terminal. */
+static void put_wrapped(const char *text, bool dim) {
+    screen s;
+    screen_init(&s, STDERR_FILENO);
+    screen_start(&s);
+    if (dim) fputs("\033[2m", stderr);
+    screen_put(&s, text, strlen(text));
+    screen_finish(&s);
+    if (dim) fputs("\033[0m", stderr);
+    screen_free(&s);
+}
+
 void talk_note(const talk *t, const char *format, ...) {
     va_list args;
-    char text[512];
+    char text[512] = "[ ";
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text + 2, sizeof text - 4, format, args);
     va_end(args);
-    fputs(t->colours ? "\033[2m[ " : "[ ", stderr);
-    term_put_clean(stderr, text, strlen(text), SIZE_MAX);
-    fputs(t->colours ? " ]\033[0m\n" : " ]\n", stderr);
+    strcat(text, " ]");
+    put_wrapped(text, t->colours);
 }
 
 const char *grouped(uint64_t number, char out[32]) {
@@ -116,7 +127,7 @@ static int open_chat(talk *t) {
     params.stop = o->stop.items;
     params.n_stop = o->stop.n;
     if (leat_chat_open(t->session, t->sampler, &params, &t->chat, &error)) return fail("%s", error.message);
-    if (!leat_chat_has_template(t->chat))
+    if (!leat_chat_has_template(t->chat) && !o->quiet)
         fprintf(
             stderr,
             "leat: this model has no chat template: it goes on with what you write, and answers nobody\n");
@@ -139,8 +150,9 @@ static void suit_default_model(chat_options *o) {
 static void greet(const talk *t) {
     if (!t->person || !t->terminal || t->o->quiet || t->o->once) return;
     if (!t->o->model)
-        fputs("This is Leat's own small story teller. Ask it for a story: about a fox, a little boat, ...\n",
-              stderr);
+        put_wrapped(
+            "This is Leat's own small story teller. Ask it for a story: about a fox, a little boat, ...",
+            false);
     talk_note(t, "/help tells what can be done here; Ctrl-D leaves");
 }
 

@@ -90,7 +90,7 @@ bool talk_show_tokens(talk *t, const char *text);
 bool talk_show_template(talk *t, const char *what);
 bool talk_set(talk *t, const char *arguments);
 void talk_complete_option(const char *word, size_t n, completions *out);
-/* One line of what sampling is like. */
+/* Two lines of what sampling is like, the second indented for /show. */
 void talk_describe_sampling(const talk *t);
 
 /* chat_text.c: the text of a member of a message, like "content", the caller's to free; NULL if it has none.

@@ -117,7 +117,10 @@ static void show_numbers(const talk *t) {
     char used[32], all[32];
     const chat_numbers *l = &t->last;
     if (!t->terminal || !term_is_tty(STDERR_FILENO) || t->o->quiet || t->o->once) return;
-    talk_note(t, "prompt %.0f t/s · %.1f t/s · context %s/%s",
+    double rate = per_second(l->n_generated, l->seconds);
+    talk_note(t,
+              rate < 100 ? "prompt %.0f t/s · %.1f t/s · context %s/%s"
+                         : "prompt %.0f t/s · %.0f t/s · context %s/%s",
               per_second(l->n_prompt - l->n_cached, l->prompt_seconds),
               per_second(l->n_generated, l->seconds), grouped(leat_session_length(t->session), used),
               grouped(leat_session_n_ctx(t->session), all));
@@ -126,9 +129,9 @@ static void show_numbers(const talk *t) {
 static void say_full(const char *what) {
     fprintf(stderr,
             "leat: %s\n"
-            "      /clear starts afresh, /undo takes the last turn back, /set context-shift on leaves out "
-            "the oldest\n"
-            "      turns from now on; leat chat -c N makes room for more\n",
+            "      /clear starts afresh, /undo takes the last turn back,\n"
+            "      /set context-shift on leaves out the oldest turns from now on;\n"
+            "      leat chat -c N makes room for more\n",
             what);
 }
 

@@ -126,11 +126,12 @@ static void print_option(const talk *t, const option *o) {
 void talk_describe_sampling(const talk *t) {
     leat_sampler_params p;
     sampling_params(&t->o->sampling, t->model, &p);
-    fprintf(stderr, "temp %g, top-k %d, top-p %g, min-p %g, seed %u; steps ", (double)p.temp, (int)p.top_k,
-            (double)p.top_p, (double)p.min_p, (unsigned)leat_sampler_seed(t->sampler));
+    fprintf(stderr, "temp %g, top-k %d, top-p %g, min-p %g, seed %u%s\n            ", (double)p.temp,
+            (int)p.top_k, (double)p.top_p, (double)p.min_p, (unsigned)leat_sampler_seed(t->sampler),
+            t->grammar ? "; a grammar" : "");
     for (size_t i = 0; i < sizeof p.order && p.order[i] != LEAT_STEP_END; i++)
         fprintf(stderr, "%s%s", i ? ";" : "", leat_sampler_step_name(p.order[i]));
-    fprintf(stderr, "%s\n", t->grammar ? "; a grammar" : "");
+    fputc('\n', stderr);
 }
 
 /* ---- changing ---- */

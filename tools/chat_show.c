@@ -34,17 +34,16 @@ static void show_model(const talk *t) {
     if (t->o->model) {
         term_put_clean(stderr, t->o->model, strlen(t->o->model), 200);
     } else if (!default_model_path(path)) {
-        term_put_clean(stderr, path, strlen(path), 200);
+        fprintf(stderr, "%s, which comes with Leat", strrchr(path, '/') + 1);
     }
     fprintf(stderr, "\n            %s, %.1f million parameters, %s, trained for %s tokens\n",
             info.architecture, (double)info.n_params / 1e6, in_bytes(info.bytes, size),
             grouped(info.n_ctx_train, number));
-    fprintf(stderr, "            %s, %s\n",
-            leat_chat_has_template(t->chat) ? "with a chat template"
-                                            : "without a chat template: it goes on with what you write",
-            t->think == THINK_OFF           ? "asked not to think"
-            : leat_chat_can_reason(t->chat) ? "with thoughts"
-                                            : "without thoughts");
+    fprintf(stderr, "            %s\n",
+            !leat_chat_has_template(t->chat) ? "without a chat template: it goes on with what you write"
+            : t->think == THINK_OFF          ? "with a chat template; asked not to think"
+            : leat_chat_can_reason(t->chat)  ? "with a chat template that knows of thinking"
+                                             : "with a chat template");
 }
 
 bool talk_show(talk *t, const char *what) {
@@ -68,16 +67,16 @@ bool talk_show(talk *t, const char *what) {
 #endif
     leat_session_memory memory;
     leat_session_get_memory(t->session, &memory);
-    fprintf(stderr, "  memory    %s of %s for the conversation (keys %s, values %s)",
+    fprintf(stderr, "  memory    %s of %s for the conversation (keys %s, values %s)\n",
             in_bytes(memory.cache_used + memory.state_used, a), in_bytes(memory.cache + memory.state, b),
             t->o->cache_k, t->o->cache_v);
-    fprintf(stderr, ", %s of the process at most so far\n", in_bytes(peak, a));
+    fprintf(stderr, "            %s of the whole process at most so far\n", in_bytes(peak, a));
     fprintf(stderr, "  speed     %u threads, %s", (unsigned)leat_session_threads(t->session), info.isa);
     if (l->n_prompt)
-        fprintf(stderr, "; last: %zu of %zu prompt tokens read at %.0f t/s, %zu written at %.1f t/s",
-                l->n_prompt - l->n_cached, l->n_prompt,
-                per_second(l->n_prompt - l->n_cached, l->prompt_seconds), l->n_generated,
-                per_second(l->n_generated, l->seconds));
+        fprintf(
+            stderr, "\n            last: %zu of %zu prompt tokens read at %.0f t/s, %zu written at %.1f t/s",
+            l->n_prompt - l->n_cached, l->n_prompt, per_second(l->n_prompt - l->n_cached, l->prompt_seconds),
+            l->n_generated, per_second(l->n_generated, l->seconds));
     fputc('\n', stderr);
     return true;
 }

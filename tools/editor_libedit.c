@@ -27,6 +27,7 @@ struct line_editor {
     EditLine *el;
     History *past;
     char prompt[64];
+    size_t n_prompt; /* cells of it */
     wchar_t *insert; /* text that KEY_INSERT inserts; NULL: a line end */
     editor_result stop;
     bool stopping, blank;
@@ -148,6 +149,22 @@ static void stop(line_editor *r, fill_result filled) {
                                        : EDITOR_END;
 }
 
+/* Rows of the window between the prompt's and the cursor's, after the terminal has broken the lines anew. */
+static size_t rows_before_cursor(const line_editor *r, size_t columns) {
+    const LineInfoW *line = el_wline(r->el);
+    size_t rows = 0, column = r->n_prompt;
+    for (const wchar_t *p = line->buffer; p < line->cursor; p++) {
+        size_t cells = (size_t)width_of((uint32_t)*p);
+        if (*p == '\t') cells = 8 - column % 8;
+        if (*p == '\n' || column + cells > columns) {
+            rows++;
+            column = 0;
+        }
+        column += cells;
+    }
+    return rows + (column >= columns);
+}
+
 static void take_notice(line_editor *r) {
     if (term_take_continued()) { /* the shell has used the terminal in between */
         el_set(r->el, EL_PREP_TERM, 0);
@@ -155,8 +172,12 @@ static void take_notice(line_editor *r) {
         el_set(r->el, EL_REFRESH);
     }
     if (term_take_resized()) {
+        size_t rows = rows_before_cursor(r, screen_columns(STDERR_FILENO));
+        fputc('\r', stderr);
+        if (rows) fprintf(stderr, "\033[%zuA", rows);
+        fputs("\033[J", stderr);
         el_resize(r->el);
-        el_set(r->el, EL_REFRESH);
+        el_set(r->el, EL_REFRESH); /* draws all of it, as if it stood nowhere yet */
     }
 }
 
@@ -309,6 +330,7 @@ editor_result rich_read(line_editor *r, const char *prompt, bool *blank) {
                  prompt + mark);
     else
         snprintf(r->prompt, sizeof r->prompt, "%s", prompt);
+    r->n_prompt = width_of_text(prompt, mark + 1);
     r->stopping = false;
     e->paused = false;
     el_set(r->el, EL_PREP_TERM, 1); /* before the prompt says that one may type */
