@@ -112,6 +112,13 @@ static void write_value(const talk *t, const option *o, char *out, size_t size) 
     }
 }
 
+/* Help ends with what holds where nothing was said, in brackets: not so here. */
+static int help_length(const char *help) {
+    size_t n = strlen(help);
+    const char *open = n && help[n - 1] == ')' ? strrchr(help, '(') : NULL;
+    return (int)(open && open > help ? (size_t)(open - help) - 1 : n);
+}
+
 static void print_option(const talk *t, const option *o) {
     char value[160], shown[100];
     size_t n;
@@ -120,7 +127,8 @@ static void print_option(const talk *t, const option *o) {
     snprintf(shown, sizeof shown, "%.*s", (int)n, name);
     fprintf(stderr, "  %-20s ", shown);
     term_put_clean(stderr, value, strlen(value), 40);
-    fprintf(stderr, "%*s  %s\n", strlen(value) < 8 ? 8 - (int)strlen(value) : 0, "", o->help);
+    fprintf(stderr, "%*s  %.*s\n", strlen(value) < 8 ? 8 - (int)strlen(value) : 0, "", help_length(o->help),
+            o->help);
 }
 
 void talk_describe_sampling(const talk *t) {

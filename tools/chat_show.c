@@ -56,7 +56,7 @@ bool talk_show(talk *t, const char *what) {
     show_model(t);
     fputs("  sampling  ", stderr);
     talk_describe_sampling(t);
-    fprintf(stderr, "  context   %s of %s tokens, %zu messages; when it is full, %s\n",
+    fprintf(stderr, "  context   %s of %s tokens, %zu messages\n            when it is full, %s\n",
             grouped(leat_session_length(t->session), a), grouped(leat_session_n_ctx(t->session), b),
             leat_chat_count(t->chat), t->o->shift ? "the oldest turns are left out" : "answers end");
     getrusage(RUSAGE_SELF, &usage);
@@ -73,12 +73,24 @@ bool talk_show(talk *t, const char *what) {
     fprintf(stderr, "            %s of the whole process at most so far\n", in_bytes(peak, a));
     fprintf(stderr, "  speed     %u threads, %s", (unsigned)leat_session_threads(t->session), info.isa);
     if (l->n_prompt)
-        fprintf(
-            stderr, "\n            last: %zu of %zu prompt tokens read at %.0f t/s, %zu written at %.1f t/s",
-            l->n_prompt - l->n_cached, l->n_prompt, per_second(l->n_prompt - l->n_cached, l->prompt_seconds),
-            l->n_generated, per_second(l->n_generated, l->seconds));
+        fprintf(stderr, "\n            last: %zu of %zu tokens read at %.0f t/s, %zu written at %.1f t/s",
+                l->n_prompt - l->n_cached, l->n_prompt,
+                per_second(l->n_prompt - l->n_cached, l->prompt_seconds), l->n_generated,
+                per_second(l->n_generated, l->seconds));
     fputc('\n', stderr);
     return true;
+}
+
+/* A token's text, which may be a part of a character: bytes then. */
+static void print_piece(const char *text, size_t n) {
+    uint32_t code;
+    for (size_t i = 0, length; i < n; i += length) {
+        length = utf8_next(text + i, n - i, &code);
+        if (code == 0xFFFD && length == 1)
+            fprintf(stderr, "\\x%02X", (unsigned)(unsigned char)text[i]);
+        else
+            term_put_clean(stderr, text + i, length, 1);
+    }
 }
 
 bool talk_show_tokens(talk *t, const char *text) {
@@ -94,7 +106,7 @@ bool talk_show_tokens(talk *t, const char *text) {
     for (size_t i = 0; i < n; i++) {
         leat_str piece = leat_token_text(t->model, tokens[i], true);
         fprintf(stderr, "%s%d \"", i ? "  " : "", (int)tokens[i]);
-        term_put_clean(stderr, piece.data ? piece.data : "", piece.size, 100);
+        print_piece(piece.data ? piece.data : "", piece.size);
         fputc('"', stderr);
     }
     fprintf(stderr, "\n%s tokens\n", grouped(n, used));

@@ -276,9 +276,11 @@ static void bind_keys(EditLine *el) {
         {"\033b", "ed-prev-word"},     {"\033f", "em-next-word"},          {"^W", "ed-delete-prev-word"},
         {"^R", "em-inc-search-prev"},
     };
-    el_set(el, EL_ADDFN, "leat-insert", "insert what was pasted, or a line end", insert_text);
-    el_set(el, EL_ADDFN, "leat-stop", "drop the line", show_stop);
-    el_set(el, EL_ADDFN, "leat-complete", "complete a name", complete_word);
+    /* Wide, because of these libedit keeps the pointers; of narrow ones it makes copies that it never frees.
+     */
+    el_wset(el, EL_ADDFN, L"leat-insert", L"insert what was pasted, or a line end", insert_text);
+    el_wset(el, EL_ADDFN, L"leat-stop", L"drop the line", show_stop);
+    el_wset(el, EL_ADDFN, L"leat-complete", L"complete a name", complete_word);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
 }
 

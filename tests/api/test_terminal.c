@@ -65,7 +65,8 @@ static void types_and_edits(test *t) {
     PROMPT(t, &p);
     pty_type(&p, "Tell me \xC3\xA4\xE6\x97\xA5\xF0\x9F\xA6\x8A" BACK BACK BACK
                  "a \xE6\x97\xA5\xE6\x9C\xAC\xC3\xA9" BACK);
-    WAIT(t, &p, "> Tell me a \xE6\x97\xA5\xE6\x9C\xAC");
+    if (edits) /* where the kernel does it, wide characters leave a half behind on the screen */
+        WAIT(t, &p, "> Tell me a \xE6\x97\xA5\xE6\x9C\xAC");
     pty_type(&p, edits ? "stry\001x" DELETE BACK LEFT "\005" LEFT LEFT "o" : "story");
     pty_type(&p, ENTER);
     WAIT(t, &p, "[ prompt ");
