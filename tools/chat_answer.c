@@ -198,6 +198,7 @@ int talk_answer(talk *t) {
     atomic_store(&running, NULL);
     end_bar(&a);
     end_thinking(&a);
+    if (t->out.error == EINTR) t->out.error = 0; /* Ctrl-C while the terminal was held up */
     if (t->terminal)
         screen_finish(&t->out);
     else if (a.said && !t->out.error)
