@@ -1,5 +1,5 @@
-/* The public functions of leat.h for sessions in files: arguments are checked here, the work is in
- * session_file.c and saved.c. */
+/* The public functions of leat.h for sessions that are kept in files or forget from their middle:
+ * arguments are checked here, the work is in session_file.c, saved.c and session_shift.c. */
 #include "leat.h"
 
 #include <string.h>
@@ -17,6 +17,12 @@ static void begin(leat_error *e) {
 
 uint64_t leat_model_hash(const leat_model *m) {
     return m ? model_hash(m) : 0;
+}
+
+leat_status leat_session_drop(leat_session *s, size_t from, size_t to, leat_error *e) {
+    begin(e);
+    if (!s) return error_set(e, LEAT_E_ARG, "session is NULL");
+    return session_drop(s, from, to, e);
 }
 
 leat_status leat_session_save(leat_session *s, const char *path, const void *user, size_t n_user,

@@ -70,7 +70,8 @@ typedef enum leat_status {
     LEAT_E_BUSY = 30,        /* the session is in use by another thread */
     LEAT_E_THREAD = 31,      /* a thread could not be started */
     LEAT_E_LIMIT = 32,       /* a limit of this library is exceeded */
-    LEAT_E_TEMPLATE = 33     /* a chat template is wrong, or refuses what it was given */
+    LEAT_E_TEMPLATE = 33,    /* a chat template is wrong, or refuses what it was given */
+    LEAT_E_FORK = 34         /* the session was opened before this process was forked off */
 } leat_status;
 
 typedef struct leat_error {
@@ -273,7 +274,10 @@ LEAT_API void leat_session_params_default(leat_session_params *p);
 /* Physical cores in this process's affinity mask, no more than its cgroup CPU quota; at least 1. */
 LEAT_API uint32_t leat_threads_default(void);
 
-/* Allocates the cache and starts the workers. params may be NULL. A session keeps its model alive. */
+/* Reserves the cache and starts the workers. params may be NULL. A session keeps its model alive. The cache
+ * takes memory as tokens come, not for all of n_ctx at once; but if all of it could not fit what is available
+ * now, LEAT_E_NOMEM says what would. After fork, a child may open sessions of its own on a model that it
+ * inherited; the sessions that it inherited it can only close (LEAT_E_FORK). */
 LEAT_API leat_status leat_session_open(leat_model *model, const leat_session_params *params,
                                        leat_session **out, leat_error *e);
 LEAT_API void leat_session_close(leat_session *session);
@@ -295,6 +299,12 @@ LEAT_API leat_status leat_session_eval_progress(leat_session *session, const lea
  * their state, and the next eval first runs again what lies between the last copy and `length`, if anything.
  */
 LEAT_API leat_status leat_session_rewind(leat_session *session, size_t length);
+/* Forgets the tokens at positions from .. to - 1, and moves those behind down into their places, with keys
+ * turned to their new positions: room in a full context without evaluating anything again. What the later
+ * tokens took from the forgotten ones stays in them. Logits stay. LEAT_E_UNSUPPORTED for models with
+ * recurrent layers or learned positions, LEAT_E_STATE when a windowed layer has given up what would be seen
+ * then, and nothing changed: go back and evaluate what shall stay. */
+LEAT_API leat_status leat_session_drop(leat_session *session, size_t from, size_t to, leat_error *e);
 /* The smallest length other than 0 to which the session can go back now; 0 if it can to any. */
 LEAT_API size_t leat_session_rewind_floor(const leat_session *session);
 LEAT_API size_t leat_session_length(const leat_session *session);
@@ -553,7 +563,8 @@ typedef struct leat_chat_params {
                                            {"enable_thinking": false}, or NULL */
     const char *const *stop;            /* n_stop texts that end a reply and are not part of it */
     size_t n_stop;
-    bool context_shift; /* when the context is full, leave out the oldest turns, but not the system prompt */
+    bool context_shift; /* when the context is full, also within a reply, leave out the oldest turns, but not
+                           the system prompt; later ones are not evaluated again (leat_session_drop) */
     leat_template_params *params; /* the clock for the template, or NULL */
 } leat_chat_params;
 LEAT_API void leat_chat_params_default(leat_chat_params *p);

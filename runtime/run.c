@@ -137,6 +137,9 @@ void runner_put_logits(runner *r, const void *row) {
 uint32_t runner_threads(const runner *r) {
     return r->n_workers;
 }
+bool runner_here(const runner *r) {
+    return pool_here(r->pool);
+}
 size_t runner_bytes(const runner *r) {
     return r->bytes;
 }

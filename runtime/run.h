@@ -28,6 +28,8 @@ const float *runner_logits(const runner *r);
 /* As if a pass had left this one row, (n_vocab). */
 void runner_put_logits(runner *r, const void *row);
 uint32_t runner_threads(const runner *r);
+/* False in a child that fork made, where it can only be closed. */
+bool runner_here(const runner *r);
 size_t runner_bytes(const runner *r);
 
 /* What runner_open would allocate, for a look before the leap; SIZE_MAX if it does not fit a size_t. */

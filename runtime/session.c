@@ -237,6 +237,10 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
 }
 
 leat_status session_take(leat_session *s, leat_error *e) {
+    if (!runner_here(s->runner))
+        return error_set(e, LEAT_E_FORK,
+                         "the session's threads stayed behind in the process that was forked: open another "
+                         "session here");
     if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire))
         return error_set(e, LEAT_E_BUSY, "the session is in use by another thread");
     return LEAT_OK;
@@ -280,16 +284,20 @@ static leat_status rewind_caches(leat_session *s, size_t length) {
     return LEAT_OK;
 }
 
+leat_status session_rewind(leat_session *s, size_t length) {
+    leat_status st = length <= s->length ? LEAT_OK : LEAT_E_ARG;
+    if (st || length == s->length) return st;
+    if ((st = rewind_caches(s, length))) return st;
+    s->length = length;
+    s->n_logits = 0; /* they belong to a token that is gone */
+    return LEAT_OK;
+}
+
 leat_status leat_session_rewind(leat_session *s, size_t length) {
     if (!s) return LEAT_E_ARG;
     leat_status st = session_take(s, NULL);
     if (st) return st;
-    st = length <= s->length ? LEAT_OK : LEAT_E_ARG;
-    if (!st && length < s->length) st = rewind_caches(s, length);
-    if (!st && length < s->length) {
-        s->length = length;
-        s->n_logits = 0; /* they belong to a token that is gone */
-    }
+    st = session_rewind(s, length);
     session_give(s);
     return st;
 }

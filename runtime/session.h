@@ -1,6 +1,6 @@
 /* A session: one timeline of tokens over a model, with its cache, its plan and its workers. Used by one
- * thread at a time, which is checked, not assumed. session.c evaluates, session_file.c keeps sessions in
- * files. */
+ * thread at a time, which is checked, not assumed. session.c evaluates, session_shift.c forgets tokens
+ * from the middle, session_file.c keeps sessions in files. */
 #ifndef LEAT_RUNTIME_SESSION_H
 #define LEAT_RUNTIME_SESSION_H
 
@@ -38,6 +38,13 @@ void session_forget(leat_session *s);
 /* session_file.c: what leat_session_save and leat_session_load do, the session being taken inside. */
 leat_status session_save(leat_session *s, const char *path, const void *user, size_t n_user, leat_error *e);
 leat_status session_load(leat_session *s, const saved *file, leat_error *e);
+/* A number for one of the session's sets of rotations (ROPE_SETS), as saved_head has it. */
+double session_rope_sum(const leat_session *s, size_t set);
+
+/* Back to `length` tokens, of a session that is taken; LEAT_E_STATE when a window has moved on. */
+leat_status session_rewind(leat_session *s, size_t length);
+/* session_shift.c: what leat_session_drop does. */
+leat_status session_drop(leat_session *s, size_t from, size_t to, leat_error *e);
 
 /* The type of the public enum whose format this is; -1: none. */
 int session_kv_type(uint32_t format);

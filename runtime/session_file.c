@@ -12,7 +12,8 @@
 
 /* A number for the rotations of a session: they depend on more than the model where the context decides
  * (LongRoPE). Compared with a tolerance, since libraries differ in the last bits of pow. */
-static double rope_sum(const rope_table *r) {
+double session_rope_sum(const leat_session *s, size_t set) {
+    const rope_table *r = &s->rope[set];
     double sum = r->magnitude;
     for (size_t i = 0; i < r->n_dims / 2; i++) sum += (double)(i + 1) * r->frequency[i];
     return sum;
@@ -97,7 +98,7 @@ static leat_status put_all(sink *to, const leat_session *s, const saved_head *he
 static leat_status save(leat_session *s, const char *path, const void *user, size_t n_user, leat_error *e) {
     saved_head head = {.has_logits = s->n_logits > 0,
                        .model = model_hash(s->model),
-                       .rope = {rope_sum(&s->rope[0]), rope_sum(&s->rope[1])},
+                       .rope = {session_rope_sum(s, 0), session_rope_sum(s, 1)},
                        .n_layer = (uint32_t)s->kv.n_layer,
                        .k_format = s->kv.k_format,
                        .v_format = s->kv.v_format,
@@ -222,7 +223,7 @@ static leat_status check(const leat_session *s, const saved *f, leat_error *e) {
                        "the saved session holds %" PRIu64 " tokens, but this context only %zu", h->length,
                        s->kv.n_ctx);
     for (size_t i = 0; !st && i < ROPE_SETS; i++)
-        if (!same_rope(h->rope[i], rope_sum(&s->rope[i])))
+        if (!same_rope(h->rope[i], session_rope_sum(s, i)))
             st = error_set(e, LEAT_E_STATE,
                            "the session was saved with a context of another size, for which this model turns "
                            "positions in another way");

@@ -20,6 +20,7 @@ typedef struct answer {
     leat_token begins[TURN_MARKS]; /* (n_begins) control tokens that the prompt's last turn begins with */
     size_t n_begins;
     bool ended, stopped, no_memory;
+    size_t prompt_end; /* where in the session the answer begins */
 } answer;
 
 leat_status chat_add(leat_chat *c, const char *json, size_t n, leat_error *e) {
@@ -134,15 +135,16 @@ static leat_status keep_answer(answer *a, leat_error *e) {
 /* ---- tokens ---- */
 
 /* Takes the session back to what it has in common with the prompt, and evaluates the rest, at least one
- * token, so that there are logits. */
-static leat_status evaluate_prompt(answer *a, const leat_token *prompt, size_t n, leat_error *e) {
+ * token, so that there are logits. `cut`: turns were left out that the session may still hold. */
+static leat_status evaluate_prompt(answer *a, const leat_token *prompt, size_t n, bool cut, leat_error *e) {
     leat_chat *c = a->c;
-    size_t common = 0, n_held;
-    const leat_token *held = leat_session_tokens(c->session, &n_held);
-    while (common < n && common < n_held && held[common] == prompt[common]) common++;
+    size_t common = cut ? chat_cut_out(c, prompt, n) : chat_in_common(c, prompt, n);
     if (common == n && common > 0) common--;
     leat_status status = leat_session_rewind(c->session, common);
+    if (status == LEAT_E_STATE)
+        status = leat_session_rewind(c->session, common = 0); /* a window has moved on */
     if (status) return error_set(e, status, "the session can't be taken back to token %zu", common);
+    a->prompt_end = n;
     a->result->n_prompt = n;
     a->result->n_cached = common;
     for (size_t i = common; i < n; i++) leat_sampler_accept(c->sampler, prompt[i]);
@@ -166,6 +168,22 @@ static bool begins_turn(const answer *a, leat_token token) {
     for (size_t i = 0; i < a->n_begins; i++)
         if (a->begins[i] == token) return true;
     return false;
+}
+
+/* Before the next token: room for it, if there is none and turns may go; `ended` says when there is none. */
+static leat_status keep_room(answer *a, bool *ended, leat_error *e) {
+    leat_chat *c = a->c;
+    bool made = false;
+    size_t before = leat_session_length(c->session);
+    *ended = false;
+    if (before < leat_session_n_ctx(c->session)) return LEAT_OK;
+    leat_status status = c->context_shift ? chat_make_room(c, a->prompt_end, &made, e) : LEAT_OK;
+    if (made) a->prompt_end -= before - leat_session_length(c->session);
+    if (!status && !made) {
+        a->result->end = LEAT_CHAT_FULL;
+        *ended = true;
+    }
+    return status;
 }
 
 static leat_status generate(answer *a, leat_decoder *decoder, leat_error *e) {
@@ -196,11 +214,10 @@ static leat_status generate(answer *a, leat_decoder *decoder, leat_error *e) {
             a->result->end = a->stopped ? LEAT_CHAT_STOP : LEAT_CHAT_ENDED;
             return LEAT_OK;
         }
-        if (leat_session_length(c->session) >= leat_session_n_ctx(c->session)) {
-            a->result->end = LEAT_CHAT_FULL;
-            return LEAT_OK;
-        }
-        status = leat_session_eval(c->session, &token, 1, e);
+        bool full;
+        status = keep_room(a, &full, e);
+        if (!status && full) return LEAT_OK;
+        if (!status) status = leat_session_eval(c->session, &token, 1, e);
         if (status == LEAT_E_CANCELLED) {
             a->result->end = LEAT_CHAT_ENDED;
             return error_set(e, LEAT_OK, "%s", "");
@@ -247,14 +264,14 @@ leat_status chat_reply(leat_chat *c, const leat_reply_params *params, leat_reply
     answer a = {.c = c, .params = params, .result = result};
     leat_decoder *decoder = NULL;
     leat_token *prompt = NULL;
-    size_t n = 0;
+    size_t n = 0, dropped = c->n_dropped;
     bool thinking = false, evaluated = false;
     if (c->n_messages == 0) return error_set(e, LEAT_E_STATE, "there is no message to reply to");
     leat_status status = fitting_prompt(&a, &prompt, &n, &thinking, e);
     if (status) goto done;
     if ((status = leat_decoder_open(leat_session_model(c->session), false, &decoder, e))) goto done;
     if ((status = reply_open(&c->style, thinking, take_piece, &a, &a.parts, e))) goto done;
-    if ((status = evaluate_prompt(&a, prompt, n, e))) goto done;
+    if ((status = evaluate_prompt(&a, prompt, n, c->n_dropped > dropped, e))) goto done;
     evaluated = true;
     note_turn_marks(&a, prompt, n);
     status = generate(&a, decoder, e);

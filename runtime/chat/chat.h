@@ -50,6 +50,13 @@ leat_status chat_reply(leat_chat *c, const leat_reply_params *params, leat_reply
                        leat_error *e);
 leat_status chat_add(leat_chat *c, const char *json, size_t n, leat_error *e);
 
+/* room.c: how many tokens the session and a prompt begin with in common; the same after cutting out of the
+ * session what a prompt with fewer turns has no longer; and, within an answer that filled the context behind
+ * n_prompt tokens, the oldest turns left out (not `made` when there are none that can go). */
+size_t chat_in_common(const leat_chat *c, const leat_token *prompt, size_t n);
+size_t chat_cut_out(leat_chat *c, const leat_token *prompt, size_t n);
+leat_status chat_make_room(leat_chat *c, size_t n_prompt, bool *made, leat_error *e);
+
 /* keep.c: the messages and the session in a file, and back; after an error the chat is as before. */
 leat_status chat_save(const leat_chat *c, const char *path, leat_error *e);
 leat_status chat_load(leat_chat *c, const char *path, leat_error *e);

@@ -138,6 +138,7 @@ static leat_status keep(scene *s, leat_error *e) {
     if (!st) st = leat_chat_open(session, sampler, NULL, &chat, e);
     if (!st) st = leat_chat_add(chat, "user", "w1 w2", 5, e);
     if (!st) st = leat_session_eval(session, tokens, 5, e);
+    if (!st) st = leat_session_drop(session, 1, 3, e);
     if (!st) st = leat_chat_save(chat, s->out, e);
     if (!st && (st = leat_chat_load(chat, s->out, e))) unlink(s->out); /* it was whole, but reading failed */
     leat_chat_close(chat);

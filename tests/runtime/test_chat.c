@@ -2,6 +2,7 @@
  * replies, stop texts, a full context, and text of special tokens in what people type. */
 #include <stdlib.h>
 
+#include "kernels/formats.h"
 #include "runtime/leat.h"
 #include "tests/harness/fixture.h"
 
@@ -147,16 +148,23 @@ static void full_context(test *t) {
     CHECK(t, k.result.end == LEAT_CHAT_FULL || k.result.end == LEAT_CHAT_DONE);
     close_talk(&k);
 
+    size_t evaluated_again = 0;
     leat_chat_params_default(&params);
     params.context_shift = true;
     if (!open_talk(t, &k, 160, &params)) return;
     leat_chat_add(k.chat, "system", "You tell stories.", 17, &e);
     for (int i = 0; i < 12; i++) {
-        leat_status status = reply_to(&k, "Tell me a story about a little boat.", 25, &e);
+        static const char *const heroes[] = {"little boat", "fox", "dragon and a queen", "cat"};
+        char question[80];
+        snprintf(question, sizeof question, "Tell me a story about a %s.", heroes[i % 4]);
+        leat_status status = reply_to(&k, question, 25, &e);
         if (status) TEST_FAIL(t, "turn %d: %s", i, e.message);
         CHECK(t, leat_session_length(k.session) <= 160 && k.n > 0);
+        if (k.result.n_prompt - k.result.n_cached > evaluated_again)
+            evaluated_again = k.result.n_prompt - k.result.n_cached;
     }
     CHECK(t, k.result.n_dropped > 0 && k.result.n_dropped % 2 == 0);
+    CHECK(t, evaluated_again < 40);           /* turns that stay are not evaluated once more */
     CHECK_EQ(t, leat_chat_count(k.chat), 25); /* all is still there to be read */
     CHECK_EQ(t, reply_to(&k, lots, 5, &e), LEAT_E_CONTEXT);
     close_talk(&k);
@@ -252,6 +260,50 @@ static void own_template(test *t) {
     leat_template_close(template);
 }
 
+/* An answer that fills the context goes on while there are old turns to leave out, whatever the model. */
+static void answers_go_on(test *t) {
+    static const char *const archs[] = {"llama", "gemma2", "gpt2", "mamba2"};
+    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
+        const arch_spec *spec = arch_specs;
+        while (strcmp(spec->arch, archs[i])) spec++;
+        random_model shape = random_model_of(spec, FORMAT_F32);
+        leat_sampler_params sp;
+        leat_chat_params params;
+        leat_reply_params rp = {.max_tokens = 100};
+        leat_reply_result result;
+        leat_error e = {0};
+        leat_sampler *sampler = NULL;
+        leat_chat *chat = NULL;
+        leat_model *m = open_random(t, &shape, NULL);
+        leat_session *s = open_session(t, m, 128, 32, 1);
+        leat_sampler_params_default(&sp);
+        leat_chat_params_default(&params);
+        sp.seed = 3;
+        sp.ignore_eos = true;
+        params.context_shift = true;
+        REQUIRE(t, s && !leat_sampler_open(m, &sp, &sampler, &e) &&
+                       !leat_chat_open(s, sampler, &params, &chat, &e));
+        for (int turn = 0; turn < 3; turn++) {
+            leat_chat_add(chat, "user", "w300 w301", 9, &e);
+            leat_status st = leat_chat_reply(chat, &rp, &result, &e);
+            if (st) TEST_FAIL(t, "%s, turn %d: %s", archs[i], turn, e.message);
+            CHECK_EQ(t, result.end, LEAT_CHAT_LENGTH);
+            CHECK_EQ(t, result.n_generated, 100);
+            CHECK(t, leat_session_length(s) <= 128 && leat_session_length(s) >= 99);
+        }
+        CHECK_EQ(t, result.n_dropped, 4);
+        rp.max_tokens = 200; /* more than there is room for, with nothing left to leave out */
+        leat_chat_add(chat, "user", "w5", 2, &e);
+        CHECK_EQ(t, leat_chat_reply(chat, &rp, &result, &e), LEAT_OK);
+        CHECK_EQ(t, result.end, LEAT_CHAT_FULL);
+        CHECK_EQ(t, leat_session_length(s), 128);
+        leat_chat_close(chat);
+        leat_sampler_close(sampler);
+        leat_session_close(s);
+        leat_model_close(m);
+    }
+}
+
 /* Saved, and gone on with in another process, as it were. */
 static void saved_and_loaded(test *t) {
     talk k, other;
@@ -332,5 +384,8 @@ static void changes(test *t) {
 }
 
 #define TESTS(X)                                                                                             \
-    X(turns) X(ends) X(full_context) X(typed_tokens) X(misuse) X(own_template) X(saved_and_loaded) X(changes)
+    X(turns)                                                                                                 \
+    X(ends)                                                                                                  \
+    X(full_context) X(typed_tokens) X(misuse) X(own_template) X(answers_go_on) X(saved_and_loaded)           \
+        X(changes)
 TEST_SUITE(TESTS)
