@@ -139,9 +139,13 @@ static int open_chat(talk *t) {
     return status;
 }
 
-/* The model that comes with Leat tells its best stories with a steadier hand than most, and has a small
- * context: old stories may go. */
+enum { LONG_STORY = 400, NOT_GIVEN = -3 };
+
+/* The model that comes with Leat tells its best stories with a steadier hand than most, does not always find
+ * an end, and has a small context: old stories may go. */
 static void suit_default_model(chat_options *o) {
+    bool given = o->n_predict != NOT_GIVEN;
+    if (!given) o->n_predict = o->model ? -1 : LONG_STORY;
     if (o->model) return;
     if (isnan(o->sampling.temp)) o->sampling.temp = 0.5f;
     o->shift = true;
@@ -225,7 +229,7 @@ static int check_usage(chat_options *o, const command_line *line) {
 
 int command_chat(int argc, char **argv) {
     chat_options o = {
-        .n_predict = -1, .n_ctx = -1, .threads = -1, .batch = 512, .cache_k = "f16", .cache_v = "f16"};
+        .n_predict = NOT_GIVEN, .n_ctx = -1, .threads = -1, .batch = 512, .cache_k = "f16", .cache_v = "f16"};
     const option options[] = {
         OPTION_MODEL(&o.model),
         {"-sys --system-prompt", "TEXT", "what the model is told about its part", OPTION_TEXT, &o.system, 0,

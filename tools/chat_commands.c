@@ -139,10 +139,7 @@ static bool run_think(talk *t, const char *arguments) {
     bool on = !strcmp(arguments, "on"), off = !strcmp(arguments, "off"), hide = !strcmp(arguments, "hide");
     if (*arguments && !on && !off && !hide)
         return refused("/think on shows thoughts, hide hides them, off asks for none");
-    if (!leat_chat_can_reason(t->chat) && !off)
-        talk_note(
-            t,
-            "this model's template knows of no thoughts; what the model marks as some is still told apart");
+    if (!leat_chat_can_reason(t->chat)) talk_note(t, "this model's template knows of no thinking");
     if (*arguments) {
         if (!set_thinking(t, !off)) return false;
         t->think = on ? THINK_SHOWN : hide ? THINK_HIDDEN : THINK_OFF;

@@ -26,7 +26,7 @@ static const bool edits = false;
 #endif
 
 /* An answer that nobody waits for. */
-#define ENDLESS "chat -c 100000 --temp 0 --grammar 'root ::= many{200}\nmany ::= \"la \"{200}'"
+#define ENDLESS "chat -c 100000 -n -1 --temp 0 --grammar 'root ::= many{200}\nmany ::= \"la \"{200}'"
 
 #define START(t, p, columns, arguments)                                                                      \
     do {                                                                                                     \
