@@ -6,7 +6,7 @@
  * A line of the script: `type TEXT` (and Enter), `keys TEXT` (without), `wait TEXT`, `prompt`, `stop`
  * (Ctrl-C). The picture in the README:
  *
- *     screenshot tools/chat.svg 80 tests/bench/screenshot.txt chat -s 5 */
+ *     screenshot tools/chat.svg 80 tests/bench/screenshot.txt chat -s 36 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
