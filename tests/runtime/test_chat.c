@@ -386,6 +386,5 @@ static void changes(test *t) {
 #define TESTS(X)                                                                                             \
     X(turns)                                                                                                 \
     X(ends)                                                                                                  \
-    X(full_context) X(typed_tokens) X(misuse) X(own_template) X(answers_go_on) X(saved_and_loaded)           \
-        X(changes)
+    X(full_context) X(typed_tokens) X(misuse) X(own_template) X(answers_go_on) X(saved_and_loaded) X(changes)
 TEST_SUITE(TESTS)
