@@ -597,6 +597,10 @@ LEAT_API leat_status leat_chat_save(const leat_chat *chat, const char *path, lea
 LEAT_API leat_status leat_chat_load(leat_chat *chat, const char *path, leat_error *e);
 /* New variables for the template, as in the params; NULL: none. */
 LEAT_API leat_status leat_chat_set_variables(leat_chat *chat, const char *variables, leat_error *e);
+/* From the next reply on: another sampler, which is told of the tokens so far; may old turns be left out when
+ * the context is full? */
+LEAT_API void leat_chat_set_sampler(leat_chat *chat, leat_sampler *sampler);
+LEAT_API void leat_chat_set_context_shift(leat_chat *chat, bool shift);
 
 typedef enum leat_piece_kind {
     LEAT_PIECE_CONTENT,

@@ -120,7 +120,7 @@ static int open_session(generation *g, const run_options *o) {
                     g->n_prompt, (unsigned)n_ctx, (unsigned)info.n_ctx_train);
     if (leat_session_open(g->model, &params, &g->session, &error)) return fail("%s", error.message);
     atomic_store(&running, g->session);
-    int status = sampling_open(&o->sampling, g->model, &g->sampler);
+    int status = sampling_open(&o->sampling, g->model, &g->sampler, NULL);
     if (status) return status;
     if (leat_decoder_open(g->model, o->special, &g->decoder, &error)) return fail("%s", error.message);
     return EXIT_DONE;

@@ -7,6 +7,8 @@
 #include "loader/error.h"
 #include "runtime/model.h"
 
+enum { TURN_MARKS = 8 };
+
 /* One answer in the making. */
 typedef struct answer {
     leat_chat *c;
@@ -15,6 +17,8 @@ typedef struct answer {
     reply *parts;
     chat_text content, reasoning, calls; /* calls: elements of a JSON array */
     chat_text tail;                      /* text that may be the beginning of a stop text */
+    leat_token begins[TURN_MARKS]; /* (n_begins) control tokens that the prompt's last turn begins with */
+    size_t n_begins;
     bool ended, stopped, no_memory;
     size_t prompt_end; /* where in the session the answer begins */
 } answer;
@@ -148,6 +152,24 @@ static leat_status evaluate_prompt(answer *a, const leat_token *prompt, size_t n
                                       a->params->user, e);
 }
 
+/* Notes what begins the answer's turn, like <|im_start|>: a model that writes it goes on with somebody else's
+ * turn, and has forgotten to end its own. */
+static void note_turn_marks(answer *a, const leat_token *prompt, size_t n) {
+    const leat_model *m = leat_session_model(a->c->session);
+    for (size_t i = n > TURN_MARKS ? n - TURN_MARKS : 0; i < n && a->c->source; i++) {
+        leat_str plain = leat_token_text(m, prompt[i], false), special = leat_token_text(m, prompt[i], true);
+        if (plain.size == 0 && special.size > 0 &&
+            !reply_knows(&a->c->style, (str){special.data, special.size}))
+            a->begins[a->n_begins++] = prompt[i];
+    }
+}
+
+static bool begins_turn(const answer *a, leat_token token) {
+    for (size_t i = 0; i < a->n_begins; i++)
+        if (a->begins[i] == token) return true;
+    return false;
+}
+
 /* Before the next token: room for it, if there is none and turns may go; `ended` says when there is none. */
 static leat_status keep_room(answer *a, bool *ended, leat_error *e) {
     leat_chat *c = a->c;
@@ -182,6 +204,10 @@ static leat_status generate(answer *a, leat_decoder *decoder, leat_error *e) {
             if (!c->style.harmony || !reply_knows(&c->style, (str){special.data, special.size}))
                 return LEAT_OK;
             return push_text(a, special.data, special.size, false, e);
+        }
+        if (begins_turn(a, token)) {
+            a->result->end = LEAT_CHAT_DONE;
+            return LEAT_OK;
         }
         if ((status = push_token(a, decoder, token, e))) return status;
         if (a->stopped || a->ended) {
@@ -247,6 +273,7 @@ leat_status chat_reply(leat_chat *c, const leat_reply_params *params, leat_reply
     if ((status = reply_open(&c->style, thinking, take_piece, &a, &a.parts, e))) goto done;
     if ((status = evaluate_prompt(&a, prompt, n, c->n_dropped > dropped, e))) goto done;
     evaluated = true;
+    note_turn_marks(&a, prompt, n);
     status = generate(&a, decoder, e);
     if (!status && !a.stopped) {
         leat_str last = leat_decoder_finish(decoder);

@@ -346,7 +346,45 @@ static void saved_and_loaded(test *t) {
     temp_remove(&f);
 }
 
+/* Another sampler and another way with a full context, in the middle; a model that begins somebody else's
+ * turn has ended its own. */
+static void changes(test *t) {
+    talk k;
+    leat_error e;
+    leat_sampler *other = NULL;
+    leat_sampler_params sampling;
+    leat_logit_bias bias = {0, 1000};
+    size_t n;
+    if (!open_talk(t, &k, 64, NULL)) return;
+    CHECK_EQ(t, reply_to(&k, "Hello!", 20, &e), LEAT_OK);
+    CHECK(t, k.n > 0);
+    REQUIRE(t, !leat_tokenize(k.model, "<|im_start|>", 12, LEAT_TOKENIZE_SPECIAL, &bias.token, 1, &n, &e) &&
+                   n == 1);
+    leat_sampler_params_default(&sampling);
+    sampling.logit_bias = &bias;
+    sampling.n_logit_bias = 1;
+    REQUIRE(t, !leat_sampler_open(k.model, &sampling, &other, &e));
+    leat_chat_set_sampler(k.chat, other);
+    CHECK_EQ(t, reply_to(&k, "And?", -1, &e), LEAT_OK);
+    CHECK_EQ(t, k.result.end, LEAT_CHAT_DONE);
+    CHECK_EQ(t, k.n, 0);
+    CHECK_EQ(t, k.result.n_generated, 1);
+    leat_chat_set_sampler(k.chat, k.sampler);
+    leat_status status = LEAT_OK;
+    for (int i = 0; i < 8 && !status; i++) status = reply_to(&k, "Tell me more.", 10, &e);
+    CHECK_EQ(t, status, LEAT_E_CONTEXT);
+    leat_chat_set_context_shift(k.chat, true);
+    CHECK_EQ(t, reply_to(&k, NULL, 10, &e), LEAT_OK);
+    CHECK(t, k.result.n_dropped > 0 && k.result.n_generated > 0);
+    leat_chat_set_sampler(NULL, other);
+    leat_chat_set_sampler(k.chat, NULL);
+    leat_chat_set_context_shift(NULL, true);
+    close_talk(&k);
+    leat_sampler_close(other);
+}
+
 #define TESTS(X)                                                                                             \
     X(turns)                                                                                                 \
-    X(ends) X(full_context) X(typed_tokens) X(misuse) X(own_template) X(answers_go_on) X(saved_and_loaded)
+    X(ends)                                                                                                  \
+    X(full_context) X(typed_tokens) X(misuse) X(own_template) X(answers_go_on) X(saved_and_loaded) X(changes)
 TEST_SUITE(TESTS)
