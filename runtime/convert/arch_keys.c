@@ -34,6 +34,10 @@ void hparams_chatglm(conversion *c) {
     meta_put_u32(m, ".attention.head_count_kv", c->n_head_kv);
     meta_put_f32(m, ".attention.layer_norm_rms_epsilon",
                  (float)cfg_f64(c, "layernorm_epsilon|rms_norm_eps", 1e-5));
+    if (dim * (uint64_t)c->n_head != c->n_embd) {
+        meta_put_u32(m, ".attention.key_length", dim);
+        meta_put_u32(m, ".attention.value_length", dim);
+    }
     meta_put_u32(m, ".rope.dimension_count", dim / 2);
     meta_put_f32(m, ".rope.freq_base",
                  (float)(cfg_f64(c, "rope_theta", 10000.0) * cfg_f64(c, "rope_ratio", 1.0)));
@@ -44,7 +48,7 @@ void hparams_codeshell(conversion *c) {
     c->n_head_kv = cfg_u32(c, "num_query_groups", c->n_head);
     meta_put_u32(&c->meta, ".attention.head_count_kv", c->n_head_kv);
     meta_put_u32(&c->meta, ".feed_forward_length", cfg_u32(c, "n_inner", 4 * c->n_embd));
-    meta_put_f32(&c->meta, ".rope.freq_base", 10000.0f);
+    meta_put_f32(&c->meta, ".rope.freq_base", (float)cfg_f64(c, "rope_theta", 10000.0));
 }
 
 void hparams_exaone(conversion *c) {
@@ -176,7 +180,7 @@ void hparams_layer_kinds(conversion *c, const char *key, const char *word) {
 }
 
 void hparams_windows(conversion *c) {
-    if (!cfg(c, "sliding_window") || !cfg(c, "layer_types|sliding_window_pattern")) return;
+    if (!cfg(c, "sliding_window")) return;
     meta_put_u32(&c->meta, ".attention.sliding_window", cfg_u32(c, "sliding_window", 0));
     hparams_layer_kinds(c, ".attention.sliding_window_pattern", "sliding_attention");
 }
