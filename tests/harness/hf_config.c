@@ -224,6 +224,10 @@ static void put_more(FILE *f, const gguf *g, const arch_spec *s) {
         fprintf(f, ",\"text_config\":{\"model_type\":\"ministral3\",\"rope_parameters\":{\"rope_type\":"
                    "\"yarn\",\"factor\":1,"
                    "\"original_max_position_embeddings\":10,\"llama_4_scaling_beta\":0.5}}");
+    const gguf_kv *sections = find(g, s, "rope.dimension_sections");
+    if (sections)
+        fprintf(f, ",\"rope_parameters\":{\"mrope_section\":[%u,%u,%u]}", (unsigned)gguf_kv_u64(sections, 0),
+                (unsigned)gguf_kv_u64(sections, 1), (unsigned)gguf_kv_u64(sections, 2));
     if (s->long_factors) {
         const char *names[] = {"long", "short"};
         fprintf(f, ",\"original_max_position_embeddings\":32,\"rope_scaling\":{\"type\":\"longrope\"");

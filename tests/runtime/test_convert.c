@@ -113,6 +113,7 @@ static void there_and_back(test *t) {
         random_model m = random_model_of(s, FORMAT_F32);
         /* real ones have as many heads for keys as for queries */
         if (!strcmp(s->arch, "gpt2") || !strcmp(s->arch, "gptneox")) m.n_head_kv = m.n_head;
+        if (!strcmp(s->arch, "starcoder")) m.n_head_kv = 1;
         snprintf(what, sizeof what, "%s %s", s->arch, s->variant ? s->variant : "");
         /* keys and values not split into k_b and v_b are of old files: no conversion makes them */
         if (!can_convert(s->arch) || (s->latent && !s->absorbed)) continue;
