@@ -319,8 +319,8 @@ static void tiny_stories(test *t) {
     while (good && length < n) {
         uint32_t best = 0;
         good = !leat_session_eval(s, &token, 1, &e);
-        const float *logits = good ? leat_session_logits(s, 1) : NULL;
-        for (uint32_t i = 1; good && i < 2048; i++)
+        const float *logits = good ? leat_session_logits(s, 0) : NULL;
+        for (uint32_t i = 1; logits && i < 2048; i++)
             if (logits[i] > logits[best]) best = i;
         token = (leat_token)best;
         leat_str piece = leat_decoder_push(d, token);
