@@ -1,6 +1,7 @@
 /* See folder.h. */
 #include "folder.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "loader/alloc.h"
@@ -47,7 +48,7 @@ leat_status folder_text(const char *folder, const char *name, bool needed, arena
     *out = (str){NULL, 0};
     leat_status s = folder_path(folder, name, &path, e);
     if (s) return s;
-    if (!needed && sys_stat(path, &st) != 0) {
+    if (!needed && sys_stat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
         mem_free(path);
         return LEAT_OK;
     }
