@@ -26,11 +26,9 @@ static void refuse(conversion *c, str name) {
     char list[200];
     size_t n = 0;
     const convert_arch *a;
-    const char *last = "";
-    for (size_t i = 0; (a = convert_arch_get(i)) && n + 24 < sizeof list; i++, last = a->arch)
+    for (size_t i = 0; (a = convert_arch_get(i)) && n + 24 < sizeof list; i++)
         n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", a->arch);
     conversion_fail(c, LEAT_E_ARCH, "%.60s can't be converted; can be: %s%s", name.p, list, a ? ", ..." : "");
-    (void)last;
 }
 
 /* Granite 4 has one name for models with and without state spaces. */
