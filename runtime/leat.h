@@ -680,6 +680,39 @@ LEAT_API const char *leat_quantize_type(size_t i);
 LEAT_API leat_status leat_quantize(const char *in_path, const char *out_path,
                                    const leat_quantize_params *params, leat_error *e);
 
+/* ---- converting ---- */
+
+typedef struct leat_convert_params {
+    const char
+        *type; /* as in leat_quantize_params; NULL: the 16 or 32 bits that lose nothing of most weights */
+    const char *name;                                  /* general.name of the file; NULL: the folder's */
+    uint32_t n_threads;                                /* 0: leat_threads_default */
+    leat_progress_fn *progress;                        /* in weights; may be NULL */
+    void (*warning)(void *user, const char *sentence); /* what was guessed or left out; may be NULL */
+    void *user;
+    const char *imatrix; /* these as in leat_quantize_params */
+    const char *const *tensor_types;
+    size_t n_tensor_types;
+    const char *output_tensor_type;
+    const char *token_embedding_type;
+    bool pure;
+    leat_quantize_summary *summary; /* filled on success; may be NULL */
+} leat_convert_params;
+LEAT_API void leat_convert_params_default(leat_convert_params *p);
+
+/* The i-th architecture that can be converted, by its name in GGUF files; NULL past the last. */
+LEAT_API const char *leat_convert_architecture(size_t i);
+
+/* Makes a GGUF file of a Hugging Face folder: config.json, model.safetensors or the parts that
+ * model.safetensors.index.json names, tokenizer.json or tokenizer.model or vocab.json with merges.txt, and
+ * what there is of tokenizer_config.json, generation_config.json, chat_template.jinja. `folder` may also be
+ * the path of the one .safetensors file in such a folder that counts. Memory stays small whatever the model's
+ * size; the output appears whole or not at all. LEAT_E_ARCH for a model of another architecture,
+ * LEAT_E_TENSOR for one with a tensor that its architecture has not, LEAT_E_UNSUPPORTED for weights packed by
+ * GPTQ, AWQ and such, LEAT_E_NUMERIC, naming tensor and place, for a weight that is not finite. */
+LEAT_API leat_status leat_convert(const char *folder, const char *out_path, const leat_convert_params *params,
+                                  leat_error *e);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,7 +23,8 @@ enum {
     PIECE = 16384,         /* values per piece of work, or one row */
     PIECE_COLUMNS = 65536, /* columns per piece at most; a multiple of every block */
     BAND_PIECES = 64,      /* pieces between two writes */
-    THREADS_MAX = 256      /* beyond this the disk decides */
+    THREADS_MAX = 256,     /* beyond this the disk decides */
+    DROP_VALUES = 1 << 26  /* values between two chances for a source to let go of memory */
 };
 
 typedef struct job {
@@ -35,6 +36,7 @@ typedef struct job {
     uint8_t *blocks;        /* the band, (BAND_PIECES, piece) as the output's type */
     size_t piece;           /* values of the longest piece */
     uint64_t n_done, n_all; /* weights */
+    uint64_t n_dropped;     /* n_done when the source last let go */
 } job;
 
 /* How a tensor is cut. */
@@ -75,6 +77,7 @@ static size_t piece_values(const gguf_tensor *t, const cut *c, uint64_t i) {
 typedef struct band {
     job *j;
     const gguf_tensor *t;
+    size_t index; /* of t */
     cut c;
     uint32_t to;             /* type; the tensor's own: only look at the values */
     const float *importance; /* (ne[2], ne[0]) or NULL */
@@ -117,6 +120,8 @@ static void quantize_piece(const band *b, uint64_t start, const float *x, size_t
 static void work(void *arg, uint32_t worker) {
     band *b = arg;
     float *x = b->j->values + (size_t)worker * b->j->piece;
+    const weight_source *source = b->j->plan->source;
+    bool blocks = source && b->to == b->t->format && format_get(b->to)->block_elems > 1;
     uint64_t from = piece_start(b->t, &b->c, b->first);
     os_fp fp;
     os_fp_default(&fp);
@@ -126,11 +131,18 @@ static void work(void *arg, uint32_t worker) {
         uint64_t start = piece_start(b->t, &b->c, i);
         size_t n = piece_values(b->t, &b->c, i);
         float largest = b->to == b->t->format ? 3.4028235e38f : quantize_largest(b->to);
+        uint8_t *out = b->j->blocks + format_row_bytes(b->to, (size_t)(start - from));
+        if (blocks) {
+            source->read_blocks(source->owner, b->index, start, n, out);
+            continue;
+        }
         /* rows follow one another, and a piece is whole blocks */
-        b->j->k.decode[b->t->format](b->t->data + format_row_bytes(b->t->format, (size_t)start), x, n);
+        if (source)
+            source->read(source->owner, b->index, start, n, x);
+        else
+            b->j->k.decode[b->t->format](b->t->data + format_row_bytes(b->t->format, (size_t)start), x, n);
         size_t good = find_bad(x, n, largest);
-        if (good == n && b->to != b->t->format)
-            quantize_piece(b, start, x, n, b->j->blocks + format_row_bytes(b->to, (size_t)(start - from)));
+        if (good == n && (source || b->to != b->t->format)) quantize_piece(b, start, x, n, out);
         uint64_t bad = atomic_load(&b->bad);
         while (good < n && start + good < bad && !atomic_compare_exchange_weak(&b->bad, &bad, start + good)) {
         }
@@ -140,6 +152,10 @@ static void work(void *arg, uint32_t worker) {
 
 static leat_status report(job *j, uint64_t n, leat_error *e) {
     j->n_done += n;
+    if (j->plan->source && j->n_done - j->n_dropped >= DROP_VALUES) {
+        j->plan->source->drop(j->plan->source->owner);
+        j->n_dropped = j->n_done;
+    }
     if (!j->params->progress || j->params->progress(j->params->user, (size_t)j->n_done, (size_t)j->n_all))
         return LEAT_OK;
     return error_set(e, LEAT_E_CANCELLED, "quantizing was stopped after %" PRIu64 " of %" PRIu64 " weights",
@@ -148,10 +164,12 @@ static leat_status report(job *j, uint64_t n, leat_error *e) {
 
 /* Runs the pieces of a tensor, band by band; writes what comes out of them where there is something to
  * quantize. */
-static leat_status run_tensor(job *j, const gguf_tensor *t, uint32_t to, const float *importance,
-                              file_writer *w, leat_error *e) {
+static leat_status run_tensor(job *j, size_t index, uint32_t to, const float *importance, file_writer *w,
+                              leat_error *e) {
     leat_status status;
-    band b = {.j = j, .t = t, .c = cut_tensor(t), .to = to, .importance = importance};
+    const gguf_tensor *t = &j->plan->in->tensors[index];
+    bool writes = to != t->format || j->plan->source;
+    band b = {.j = j, .t = t, .index = index, .c = cut_tensor(t), .to = to, .importance = importance};
     for (b.first = 0; b.first < b.c.n; b.first = b.end) {
         b.end = b.c.n - b.first < BAND_PIECES ? b.c.n : b.first + BAND_PIECES;
         atomic_init(&b.next, 0);
@@ -166,7 +184,7 @@ static leat_status run_tensor(job *j, const gguf_tensor *t, uint32_t to, const f
         uint64_t last = b.end - 1;
         size_t n = (size_t)(piece_start(t, &b.c, last) - piece_start(t, &b.c, b.first)) +
                    piece_values(t, &b.c, last);
-        if (to != t->format && (status = writer_put(w, j->blocks, format_row_bytes(to, n), e))) return status;
+        if (writes && (status = writer_put(w, j->blocks, format_row_bytes(to, n), e))) return status;
         if ((status = report(j, n, e))) return status;
     }
     return LEAT_OK;
@@ -186,12 +204,12 @@ static leat_status put_tensor(job *j, size_t index, file_writer *w, leat_error *
                 "the importance matrix has nothing for tensor \"%.*s\", which would be worthless as %s",
                 NAME_OF(t), format_get(to)->name);
     }
-    if (to != t->format || plain)
-        status = run_tensor(j, t, to, importance, w, e);
+    if (to != t->format || plain || j->plan->source)
+        status = run_tensor(j, index, to, importance, w, e);
     else
         status = report(j, t->ne[0] * t->n_rows, e);
     mem_free(importance);
-    if (!status && to == t->format) status = writer_put(w, t->data, t->bytes, e);
+    if (!status && to == t->format && !j->plan->source) status = writer_put(w, t->data, t->bytes, e);
     return status;
 }
 
@@ -235,8 +253,8 @@ static leat_status put_files(job *j, const char *out_path, leat_error *e) {
         mem_free(path);
         if (!status) status = put_part(j, i, writers[i], e);
     }
-    if (!status && file_lost(j->plan->file))
-        status = error_set(e, LEAT_E_IO, "the input file shrank while it was read");
+    bool lost = j->plan->source ? j->plan->source->lost(j->plan->source->owner) : file_lost(j->plan->file);
+    if (!status && lost) status = error_set(e, LEAT_E_IO, "the input file shrank while it was read");
     for (size_t i = 0; i < parts && !status; i++) {
         status = writer_commit(writers[i], e);
         writers[i] = NULL;
@@ -255,30 +273,46 @@ static leat_status get_room(job *j, leat_error *e) {
         size_t n = c.rows * c.columns, bytes = format_row_bytes(j->plan->formats[i], n);
         j->n_all += t->ne[0] * t->n_rows;
         if (n > j->piece) j->piece = n;
-        if (j->plan->formats[i] != t->format && bytes > band_bytes) band_bytes = bytes;
+        if ((j->plan->source || j->plan->formats[i] != t->format) && bytes > band_bytes) band_bytes = bytes;
     }
     j->values = mem_alloc(pool_size(j->pool), j->piece * sizeof *j->values);
     j->blocks = mem_alloc(BAND_PIECES, band_bytes);
     return j->values && j->blocks ? LEAT_OK : error_set(e, LEAT_E_NOMEM, "out of memory for quantizing");
 }
 
+/* Carries out a plan whose opening ended with `status`, and closes it. */
+static leat_status run_plan(job *j, quantize_plan *plan, leat_status status, const char *out_path,
+                            leat_error *e) {
+    if (status) goto fail;
+    uint32_t n_threads = j->params->n_threads ? j->params->n_threads : os_threads_default();
+    if ((status = pool_open(n_threads < THREADS_MAX ? n_threads : THREADS_MAX, &j->pool, e))) goto fail;
+    if ((status = get_room(j, e))) goto fail;
+    if ((status = put_files(j, out_path, e))) goto fail;
+    if (j->params->summary) *j->params->summary = plan->summary;
+fail:
+    mem_free(j->values);
+    mem_free(j->blocks);
+    pool_close(j->pool);
+    quantize_plan_close(plan);
+    return status;
+}
+
+static leat_status no_isa(leat_error *e) {
+    return error_set(e, LEAT_E_UNSUPPORTED, "this machine runs none of the instruction sets");
+}
+
 leat_status quantize_file(const char *in_path, const char *out_path, const leat_quantize_params *params,
                           leat_error *e) {
-    leat_status status;
     quantize_plan plan = {NULL};
     job j = {.plan = &plan, .params = params};
-    if (!kernels_init(&j.k, NULL))
-        return error_set(e, LEAT_E_UNSUPPORTED, "this machine runs none of the instruction sets");
-    if ((status = quantize_plan_open(&plan, in_path, params, &j.k, e))) goto fail;
-    uint32_t n_threads = params->n_threads ? params->n_threads : os_threads_default();
-    if ((status = pool_open(n_threads < THREADS_MAX ? n_threads : THREADS_MAX, &j.pool, e))) goto fail;
-    if ((status = get_room(&j, e))) goto fail;
-    if ((status = put_files(&j, out_path, e))) goto fail;
-    if (params->summary) *params->summary = plan.summary;
-fail:
-    mem_free(j.values);
-    mem_free(j.blocks);
-    pool_close(j.pool);
-    quantize_plan_close(&plan);
-    return status;
+    if (!kernels_init(&j.k, NULL)) return no_isa(e);
+    return run_plan(&j, &plan, quantize_plan_open(&plan, in_path, params, &j.k, e), out_path, e);
+}
+
+leat_status quantize_source(const gguf *in, const weight_source *source, const char *out_path,
+                            const leat_quantize_params *params, leat_error *e) {
+    quantize_plan plan = {NULL};
+    job j = {.plan = &plan, .params = params};
+    if (!kernels_init(&j.k, NULL)) return no_isa(e);
+    return run_plan(&j, &plan, quantize_plan_source(&plan, in, source, params, &j.k, e), out_path, e);
 }

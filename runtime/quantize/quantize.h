@@ -10,4 +10,10 @@
 leat_status quantize_file(const char *in_path, const char *out_path, const leat_quantize_params *params,
                           leat_error *e);
 
+/* The same for a model whose tensors come from `source` (quantize_plan.h); params->type is no "copy". */
+struct gguf;
+struct weight_source;
+leat_status quantize_source(const struct gguf *in, const struct weight_source *source, const char *out_path,
+                            const leat_quantize_params *params, leat_error *e);
+
 #endif

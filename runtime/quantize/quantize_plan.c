@@ -102,7 +102,9 @@ static leat_status decide(quantize_plan *p, const leat_quantize_params *params, 
         const gguf_tensor *t = &p->in->tensors[i];
         p->formats[i] = t->format;
         p->summary.bytes_in += t->bytes;
-        if (p->mix && recipe_allows(t) && (is_plain(t->format) || format_get(t->format)->block_elems > 1) &&
+        bool kept = p->source && !is_plain(t->format);
+        if (p->mix && !kept && recipe_allows(t) &&
+            (is_plain(t->format) || format_get(t->format)->block_elems > 1) &&
             !(params->leave_output_tensor && recipe_is_output(t))) {
             uint32_t wanted = choose(p, &facts, w, params, t);
             p->formats[i] = recipe_fallback(wanted, t->ne[0]);
@@ -118,27 +120,27 @@ static leat_status decide(quantize_plan *p, const leat_quantize_params *params, 
     return LEAT_OK;
 }
 
-leat_status quantize_plan_open(quantize_plan *p, const char *in_path, const leat_quantize_params *params,
-                               const kernels *k, leat_error *e) {
+/* Everything but the input, which is a file or, where `in_path` is NULL, p->in. */
+static leat_status plan_open(quantize_plan *p, const char *in_path, const leat_quantize_params *params,
+                             const kernels *k, leat_error *e) {
     leat_status status;
     wishes w = {NULL, NULL, 0, -1, -1};
-    memset(p, 0, sizeof *p);
     bool only_copy = !strcmp(params->type, "copy") || !strcmp(params->type, "COPY");
     p->mix = only_copy ? NULL : mix_find(params->type);
-    if (!p->mix && !only_copy) {
+    if (!p->mix && (!only_copy || !in_path)) {
         status =
             error_set(e, LEAT_E_ARG, "\"%.40s\" is no type to quantize to; try Q4_K_M, Q8_0, IQ4_XS or F16",
                       params->type);
         goto fail;
     }
     if ((status = wishes_read(&w, params, e))) goto fail;
-    if ((status = file_open(in_path, &p->file, e))) goto fail;
+    if (in_path && (status = file_open(in_path, &p->file, e))) goto fail;
     if (params->imatrix && p->mix) {
         if ((status = importance_open(params->imatrix, &p->importance, e))) goto fail;
         p->importance_path = params->imatrix;
     }
-    p->in = file_gguf(p->file);
-    p->parts = params->keep_split ? file_parts(p->file) : 1;
+    if (in_path) p->in = file_gguf(p->file);
+    p->parts = in_path && params->keep_split ? file_parts(p->file) : 1;
     p->formats = mem_alloc(p->in->n_tensors, sizeof *p->formats);
     if (!p->formats) {
         status = error_set(e, LEAT_E_NOMEM, "out of memory for quantizing");
@@ -150,8 +152,22 @@ fail:
     return status;
 }
 
+leat_status quantize_plan_open(quantize_plan *p, const char *in_path, const leat_quantize_params *params,
+                               const kernels *k, leat_error *e) {
+    memset(p, 0, sizeof *p);
+    return plan_open(p, in_path, params, k, e);
+}
+
+leat_status quantize_plan_source(quantize_plan *p, const gguf *in, const weight_source *source,
+                                 const leat_quantize_params *params, const kernels *k, leat_error *e) {
+    memset(p, 0, sizeof *p);
+    p->in = in;
+    p->source = source;
+    return plan_open(p, NULL, params, k, e);
+}
+
 void quantize_plan_close(quantize_plan *p) {
     mem_free(p->formats);
     importance_close(p->importance);
-    file_close(p->file);
+    file_close(p->file); /* NULL is fine */
 }

@@ -11,9 +11,22 @@
 #include "loader/write.h"
 #include "recipe.h"
 
+/* Weights that are in no GGUF file: then tensors have no data, and all that is read comes from here.
+ * Functions are called by any number of threads at a time. */
+typedef struct weight_source {
+    const void *owner;
+    /* n values of a tensor from `start` on */
+    void (*read)(const void *owner, size_t tensor, uint64_t start, size_t n, float *out);
+    /* the same as blocks of the tensor's own type, where that is none of floats */
+    void (*read_blocks)(const void *owner, size_t tensor, uint64_t start, size_t n, uint8_t *out);
+    void (*drop)(const void *owner); /* lets go of memory that reading took; called now and then */
+    bool (*lost)(const void *owner); /* has a file shrunk? */
+} weight_source;
+
 typedef struct quantize_plan {
-    const mix *mix; /* NULL: tensors are only copied */
-    model_file *file;
+    const mix *mix;              /* NULL: tensors are only copied */
+    model_file *file;            /* NULL with a source */
+    const weight_source *source; /* NULL with a file */
     importance_file *importance; /* NULL: none */
     const gguf *in;
     uint32_t *formats; /* (n_tensors) of the output */
@@ -25,6 +38,10 @@ typedef struct quantize_plan {
 /* Opens the files and decides. On failure too, close it. */
 leat_status quantize_plan_open(quantize_plan *p, const char *in_path, const leat_quantize_params *params,
                                const kernels *k, leat_error *e);
+/* The same for a model whose tensors come from `source`; both stay the caller's. Tensors are F32, or blocks
+ * of another type, which they keep. */
+leat_status quantize_plan_source(quantize_plan *p, const gguf *in, const weight_source *source,
+                                 const leat_quantize_params *params, const kernels *k, leat_error *e);
 void quantize_plan_close(quantize_plan *p);
 
 /* Everything before the first tensor's data of a part. */

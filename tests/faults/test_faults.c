@@ -10,11 +10,14 @@
 #include "kernels/formats.h"
 #include "rigged.h"
 #include "tests/harness/fixture.h"
+#include "tests/harness/hf_folder.h"
+#include "tests/loader/folder.h"
 
 typedef struct scene {
     test *t;
     temp_file model;  /* a small random model */
     char out[112];    /* where results are written, in the same folder */
+    folder hf;        /* the same as a Hugging Face folder, where a test made it */
     float first[300]; /* logits of an undisturbed run */
 } scene;
 
@@ -29,7 +32,16 @@ static bool scene_open(scene *s, test *t, uint32_t format) {
     return true;
 }
 
+/* The model as a Hugging Face folder. */
+static bool scene_publish(scene *s) {
+    static const arch_spec llama = {.arch = "llama"};
+    bool good = folder_make(&s->hf) && hf_write(s->model.path, &llama, s->hf.path, 2);
+    if (!good) TEST_FAIL(s->t, "no folder to convert");
+    return good;
+}
+
 static void scene_close(scene *s) {
+    if (*s->hf.path) folder_remove(&s->hf);
     unlink(s->out);
     temp_remove(&s->model);
 }
@@ -210,6 +222,14 @@ static leat_status converse(scene *s, leat_error *e) {
     return st;
 }
 
+static leat_status convert(scene *s, leat_error *e) {
+    leat_convert_params p;
+    leat_convert_params_default(&p);
+    p.type = "q8_0";
+    p.n_threads = 1;
+    return leat_convert(s->hf.path, s->out, &p, e);
+}
+
 typedef leat_status deed(scene *s, leat_error *e);
 
 /* Nothing but the model and a finished result may be in the folder. */
@@ -257,9 +277,9 @@ static void memory_runs_out(test *t) {
         deed *d;
     } deeds[] = {{"reading a file", read_file}, {"tokenizing", tokenize}, {"generating", generate},
                  {"rendering", render},         {"conversing", converse}, {"constraining", constrain},
-                 {"quantizing", quantize},      {"keeping", keep}};
+                 {"quantizing", quantize},      {"keeping", keep},        {"converting", convert}};
     scene s;
-    REQUIRE(t, scene_open(&s, t, FORMAT_F32));
+    REQUIRE(t, scene_open(&s, t, FORMAT_F32) && scene_publish(&s));
     for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++) {
         leat_error e = {LEAT_OK, ""};
         if (deeds[i].d(&s, &e)) TEST_FAIL(t, "%s: %s", deeds[i].name, e.message);
@@ -270,10 +290,11 @@ static void memory_runs_out(test *t) {
 
 static void files_fail(test *t) {
     scene s;
-    REQUIRE(t, scene_open(&s, t, FORMAT_F32));
+    REQUIRE(t, scene_open(&s, t, FORMAT_F32) && scene_publish(&s));
     fail_each(&s, "reading a file", read_file, &rig_file, LEAT_E_IO, true);
     fail_each(&s, "quantizing", quantize, &rig_file, LEAT_E_IO, true);
     fail_each(&s, "keeping", keep, &rig_file, LEAT_E_IO, true);
+    fail_each(&s, "converting", convert, &rig_file, LEAT_E_IO, true);
     scene_close(&s);
 }
 

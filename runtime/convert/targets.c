@@ -1,0 +1,234 @@
+/* Which tensors the GGUF file has: every tensor of the folder goes through the rules of its architecture and
+ * then through the common ones. One that no rule knows is an error, since a model without it would be
+ * another. Scales of FP8 weights are bound to them here; weights of other quantized kinds are refused. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conversion.h"
+#include "kernels/formats.h"
+#include "loader/alloc.h"
+
+enum { PLAIN_MAX = 512 };
+
+static bool starts(const char *text, const char *with) {
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static bool ends(const char *text, const char *with) {
+    size_t n = strlen(text), m = strlen(with);
+    return n >= m && !strcmp(text + n - m, with);
+}
+
+/* A name without what different programs put around the same model. */
+static const char *plain_name(const char *name) {
+    static const char *const prefixes[] = {"language_model.", "model.", "transformer.", "backbone.",
+                                           "gpt_neox.",       "ernie.", "text_model.",  "decoder."};
+    for (bool again = true; again;) {
+        again = false;
+        for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+            if (starts(name, prefixes[i])) {
+                name += strlen(prefixes[i]);
+                again = true;
+            }
+    }
+    return name;
+}
+
+/* Parts of a model that are not its language model, and buffers that say nothing. */
+static bool is_left_out(const char *name) {
+    static const char *const parts[] = {
+        "visual.",      "vision_",       "vision_model", "audio_",       "multi_modal_projector",
+        "mm_projector", "image_newline", "rotary_emb.",  ".masked_bias", "mtp_"};
+    static const char *const tails[] = {".input_scale",      ".activation_scale", ".qscale_act",
+                                        ".weight_scale_inv", ".weight_scale",     ".qscale_weight",
+                                        "_scales",           ".attn.bias",        ".attention.bias",
+                                        ".k_scale",          ".v_scale"};
+    if (starts(name, "mtp.") || starts(name, "vit.") || starts(name, "vision")) return true;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strstr(name, parts[i])) return true;
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
+        if (ends(name, tails[i])) return true;
+    return false;
+}
+
+/* Reads digits into *out. */
+static bool take_number(const char **p, uint32_t *out) {
+    const char *start = *p;
+    uint32_t v = 0;
+    while (**p >= '0' && **p <= '9' && *p - start < 6) v = v * 10 + (uint32_t)(*(*p)++ - '0');
+    *out = v;
+    return *p > start && !(**p >= '0' && **p <= '9');
+}
+
+/* Does the name fit the rule? Fills the match's numbers and suffix. */
+static bool fits(const char *name, const tensor_rule *rule, tensor_match *m) {
+    const char *p = name;
+    m->layer = m->expert = 0;
+    for (const char *r = rule->from; *r; r++) {
+        if (*r == '#' || *r == '@') {
+            if (!take_number(&p, *r == '#' ? &m->layer : &m->expert)) return false;
+        } else if (*r == '!' && !r[1]) {
+            m->suffix = "";
+            return !*p;
+        } else if (*p++ != *r) {
+            return false;
+        }
+    }
+    m->suffix = !strcmp(p, ".weight") ? ".weight" : !strcmp(p, ".bias") ? ".bias" : NULL;
+    return m->suffix != NULL;
+}
+
+static bool find_rule(const conversion *c, const char *name, tensor_match *m) {
+    const tensor_rule *lists[] = {c->rules, common_tensors};
+    for (size_t i = 0; i < 2; i++)
+        for (const tensor_rule *r = lists[i]; r && r->from; r++)
+            if (fits(name, r, m)) {
+                m->rule = r;
+                return true;
+            }
+    return false;
+}
+
+/* ---- FP8 ---- */
+
+static source_tensor *find_beside(const conversion *c, const source_tensor *t, const char *tail) {
+    static const char weight[] = ".weight";
+    char name[PLAIN_MAX + 64];
+    size_t n = t->name.n;
+    if (n > PLAIN_MAX) return NULL;
+    if (n > 7 && !memcmp(t->name.p + n - 7, weight, 7) && *tail == '.') n -= 7;
+    memcpy(name, t->name.p, n);
+    snprintf(name + n, sizeof name - n, "%s", tail);
+    return weights_find(&c->w, (str){name, n + strlen(tail)});
+}
+
+/* Blocks as config.json has them: one number for so many rows and columns. */
+static void block_sizes(conversion *c, uint64_t *rows, uint64_t *cols) {
+    const json_value *v = cfg(c, "quantization_config.weight_block_size|quantization_config.block_size");
+    *rows = *cols = 128;
+    if (v && v->type == JSON_ARRAY && v->count == 2 && v->first->type == JSON_INT &&
+        v->last->type == JSON_INT && v->first->integer > 0 && v->last->integer > 0) {
+        *rows = (uint64_t)v->first->integer;
+        *cols = (uint64_t)v->last->integer;
+    }
+}
+
+static void bind_scale(conversion *c, source_tensor *t) {
+    static const char *const tails[] = {".weight_scale_inv", ".weight_scale", ".qscale_weight", "_scale_inv",
+                                        "_scale"};
+    const source_tensor *s = NULL;
+    if (t->type != WEIGHT_F8_E4M3 && t->type != WEIGHT_F8_E5M2) return;
+    for (size_t i = 0; !s && i < sizeof tails / sizeof *tails; i++) s = find_beside(c, t, tails[i]);
+    if (!s) return; /* plain numbers of eight bits */
+    uint64_t cols = t->n_dims ? t->dims[t->n_dims - 1] : 1, rows = cols ? t->n / cols : 0;
+    uint64_t block_rows, block_cols;
+    block_sizes(c, &block_rows, &block_cols);
+    if (s->n == 1) {
+        block_rows = rows ? rows : 1;
+        block_cols = cols ? cols : 1;
+    } else if (s->n == rows) {
+        block_rows = 1;
+        block_cols = cols ? cols : 1;
+    }
+    bool rounds =
+        block_rows <= rows + block_rows && s->n == (rows / block_rows + (rows % block_rows != 0)) *
+                                                       (cols / block_cols + (cols % block_cols != 0));
+    if (!weight_type_bytes(s->type) || !rounds || s == t) {
+        conversion_fail(c, LEAT_E_TENSOR, "the scales of tensor \"%.150s\" do not fit it", t->name.p);
+        return;
+    }
+    t->scale = s;
+    t->block_rows = block_rows;
+    t->block_cols = block_cols;
+}
+
+/* Weights that are packed in ways we don't read have names of their own. */
+static void refuse_packed(conversion *c) {
+    static const struct {
+        const char *tail, *kind;
+    } packed[] = {
+        {".qweight", "GPTQ or AWQ"}, {".qzeros", "GPTQ or AWQ"},     {".weight_packed", "compressed-tensors"},
+        {".absmax", "bitsandbytes"}, {".quant_map", "bitsandbytes"}, {".SCB", "bitsandbytes"}};
+    for (size_t i = 0; i < c->w.n && !c->status; i++)
+        for (size_t k = 0; k < sizeof packed / sizeof *packed; k++)
+            if (ends(c->w.t[i].name.p, packed[k].tail))
+                conversion_fail(
+                    c, LEAT_E_UNSUPPORTED,
+                    "tensor \"%.100s\" is packed by %s, which can't be converted; convert the model "
+                    "that it was made from",
+                    c->w.t[i].name.p, packed[k].kind);
+}
+
+/* ---- all of them ---- */
+
+static void make(conversion *c, source_tensor *t) {
+    const char *name = plain_name(t->name.p);
+    tensor_match m = {.src = t};
+    if (is_left_out(name)) return;
+    bool found = find_rule(c, name, &m);
+    if (found && m.layer >= c->n_layer && strchr(m.rule->from, '#')) return; /* layers that draft tokens */
+    if (!found && starts(name, "layers.")) { /* whose tensors have other names, too */
+        const char *p = name + 7;
+        uint32_t layer;
+        if (take_number(&p, &layer) && layer >= c->n_layer) return;
+    }
+    if (!found) {
+        conversion_fail(c, LEAT_E_TENSOR, "tensor \"%.120s\" is none that %s models have", t->name.p,
+                        c->arch->arch);
+        return;
+    }
+    bool blocks = m.rule->op == OP_MXFP4 || m.rule->op == OP_MXFP4_TURNS;
+    if (m.rule->op != OP_SKIP && !blocks && !weight_is_float(t->type) && t->type != WEIGHT_F8_E4M3 &&
+        t->type != WEIGHT_F8_E5M2) {
+        conversion_fail(c, LEAT_E_UNSUPPORTED,
+                        "tensor \"%.120s\" is of type %s and not of numbers with fractions", t->name.p,
+                        weight_type_name(t->type));
+        return;
+    }
+    op_apply(c, &m);
+}
+
+/* Layer by layer, so that a model is read from its start to its end: what comes first, layers, the rest. */
+static uint64_t order_of(const target *t, uint64_t index) {
+    uint64_t layer = UINT32_MAX;
+    if (starts(t->name, "token_embd") || starts(t->name, "position_embd")) layer = 0;
+    if (starts(t->name, "blk.")) layer = 1 + strtoul(t->name + 4, NULL, 10);
+    return layer << 32 | index;
+}
+
+static int by_order(const void *a, const void *b) {
+    const target *x = a, *y = b;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+static target *find_target(const conversion *c, const char *name) {
+    for (size_t i = 0; i < c->n_targets; i++)
+        if (!strcmp(c->targets[i].name, name)) return &c->targets[i];
+    return NULL;
+}
+
+/* Where output and embedding are one matrix, folders have it under either name, or under both; GGUF has the
+ * embedding. */
+static void tie(conversion *c) {
+    target *output = find_target(c, "output.weight"), *embedding = find_target(c, "token_embd.weight");
+    if (!output || !(c->tied || c->arch->no_output)) return;
+    if (!embedding) {
+        strcpy(output->name, "token_embd.weight");
+        return;
+    }
+    target_free(output);
+    *output = c->targets[--c->n_targets];
+}
+
+void targets_make(conversion *c) {
+    refuse_packed(c);
+    for (size_t i = 0; i < c->w.n && !c->status; i++) bind_scale(c, &c->w.t[i]);
+    for (size_t i = 0; i < c->w.n && !c->status; i++) make(c, &c->w.t[i]);
+    if (!c->status) tie(c);
+    op_check(c);
+    if (!c->status && !c->n_targets) conversion_fail(c, LEAT_E_TENSOR, "the folder has no tensors");
+    for (size_t i = 0; i < c->n_targets; i++) c->targets[i].order = order_of(&c->targets[i], i);
+    if (c->n_targets) qsort(c->targets, c->n_targets, sizeof *c->targets, by_order);
+}

@@ -1,0 +1,187 @@
+/* What tokens are for: which begin and end texts, what is put around a text, chat templates, and what the
+ * authors recommend for sampling. See tokens.h. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "folder.h"
+#include "tokens.h"
+
+enum { ENDS_MAX = 16 };
+
+/* A token that files write as its text, or as an object with it. */
+static str text_of(const json_value *v) {
+    const json_value *content = v && v->type == JSON_OBJECT ? json_get(v, "content") : v;
+    return content && content->type == JSON_STRING ? content->text : (str){NULL, 0};
+}
+
+/* One number, or the first of a list. */
+static int64_t id_of(const json_value *v, uint32_t n) {
+    if (v && v->type == JSON_ARRAY) v = v->first;
+    return v && v->type == JSON_INT && v->integer >= 0 && v->integer < n ? v->integer : -1;
+}
+
+static int64_t role(const vocabulary *v, const char *name) {
+    char key[40];
+    const json_value *maps[] = {v->config, v->special_map};
+    snprintf(key, sizeof key, "%s_token", name);
+    for (size_t i = 0; i < 2; i++) {
+        str text = text_of(json_get(maps[i], key));
+        int64_t id = text.n ? vocabulary_find(v, text) : -1;
+        if (id >= 0) return id;
+    }
+    snprintf(key, sizeof key, "%s_token_id", name);
+    const json_value *documents[] = {v->c->text, v->c->config, v->generation};
+    for (size_t i = 0; i < 3; i++) {
+        int64_t id = id_of(json_get(documents[i], key), v->n);
+        if (id >= 0) return id;
+    }
+    return -1;
+}
+
+/* Ends that only generation_config.json knows: of a turn, and of a message. */
+static void more_ends(vocabulary *v, int64_t eos) {
+    const json_value *list = json_get(v->generation, "eos_token_id");
+    int64_t ends[ENDS_MAX];
+    size_t n = 0;
+    if (!list || list->type != JSON_ARRAY) list = cfg(v->c, "eos_token_id");
+    if (!list || list->type != JSON_ARRAY) return;
+    for (const json_value *t = list->first; t && n < ENDS_MAX; t = t->next) {
+        int64_t id = id_of(t, v->n);
+        if (id >= 0 && id != eos && t->type == JSON_INT) ends[n++] = id;
+    }
+    for (size_t i = 0; i < n; i++) {
+        meta_out *m = &v->c->meta;
+        bool message = str_eq(v->tokens[ends[i]].text, "<|eom_id|>");
+        if (message || meta_has(m, "tokenizer.ggml.eot_token_id"))
+            meta_put_u32(m, "tokenizer.ggml.eom_token_id", (uint32_t)ends[i]);
+        else
+            meta_put_u32(m, "tokenizer.ggml.eot_token_id", (uint32_t)ends[i]);
+    }
+}
+
+/* ---- what is put around a text ---- */
+
+static const json_value *template_of(const json_value *processor) {
+    const json_value *parts = json_get(processor, "processors"), *single = json_get(processor, "single");
+    for (const json_value *p = parts && parts->type == JSON_ARRAY ? parts->first : NULL; p && !single;
+         p = p->next)
+        single = json_get(p, "single");
+    return single && single->type == JSON_ARRAY ? single : NULL;
+}
+
+static void around(vocabulary *v) {
+    const json_value *flags[] = {json_get(v->config, "add_bos_token"), json_get(v->config, "add_eos_token")};
+    const json_value *single = template_of(json_get(v->tokenizer, "post_processor"));
+    meta_out *m = &v->c->meta;
+    bool before = false, after = false, text_seen = false;
+    for (const json_value *p = single ? single->first : NULL; p; p = p->next) {
+        if (json_get(p, "Sequence")) text_seen = true;
+        if (!json_get(p, "SpecialToken")) continue;
+        before = before || !text_seen;
+        after = after || text_seen;
+    }
+    if (flags[0] && flags[0]->type == JSON_BOOL)
+        meta_put_bool(m, "tokenizer.ggml.add_bos_token", flags[0]->boolean);
+    else if (single || !strcmp(v->model, "gpt2"))
+        meta_put_bool(m, "tokenizer.ggml.add_bos_token", before);
+    if (flags[1] && flags[1]->type == JSON_BOOL)
+        meta_put_bool(m, "tokenizer.ggml.add_eos_token", flags[1]->boolean);
+    else if (single)
+        meta_put_bool(m, "tokenizer.ggml.add_eos_token", after);
+}
+
+/* ---- templates ---- */
+
+static bool is_word(str s) {
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+              c == '-'))
+            return false;
+    }
+    return s.n > 0 && s.n < 64;
+}
+
+/* A template, or a list of templates with names. */
+static void put_templates(vocabulary *v, const json_value *t) {
+    meta_out *m = &v->c->meta;
+    size_t n = 0;
+    if (t && t->type == JSON_STRING) meta_put_str(m, "tokenizer.chat_template", t->text);
+    if (!t || t->type != JSON_ARRAY) return;
+    for (const json_value *x = t->first; x; x = x->next) {
+        const json_value *name = json_get(x, "name"), *text = json_get(x, "template");
+        char key[100];
+        if (!name || !text || name->type != JSON_STRING || text->type != JSON_STRING || !is_word(name->text))
+            continue;
+        if (str_eq(name->text, "default")) {
+            meta_put_str(m, "tokenizer.chat_template", text->text);
+            continue;
+        }
+        snprintf(key, sizeof key, "tokenizer.chat_template.%s", name->text.p);
+        n += !meta_has(m, key);
+        meta_put_str(m, key, text->text);
+    }
+    if (!n) return;
+    meta_put_array(m, "tokenizer.chat_templates", GGUF_STRING, n);
+    for (const json_value *x = t->first; x && n; x = x->next) {
+        const json_value *name = json_get(x, "name"), *text = json_get(x, "template");
+        if (!name || !text || name->type != JSON_STRING || text->type != JSON_STRING ||
+            !is_word(name->text) || str_eq(name->text, "default"))
+            continue;
+        meta_elem_str(m, name->text);
+        n--;
+    }
+    for (; n; n--) meta_elem_str(m, (str){"", 0}); /* where two had the same name */
+}
+
+static void templates(vocabulary *v) {
+    conversion *c = v->c;
+    str text;
+    const json_value *document = NULL;
+    c->status = folder_text(c->folder, "chat_template.jinja", false, &v->a, &text, c->e);
+    if (!c->status && text.p) meta_put_str(&c->meta, "tokenizer.chat_template", text);
+    if (!c->status) c->status = folder_json(c->folder, "chat_template.json", false, &v->a, &document, c->e);
+    if (!c->status) put_templates(v, json_get(document, "chat_template"));
+    if (!c->status && !meta_has(&c->meta, "tokenizer.chat_template"))
+        put_templates(v, json_get(v->config, "chat_template"));
+}
+
+/* ---- sampling ---- */
+
+static void sampling(vocabulary *v) {
+    static const struct {
+        const char *from, *key;
+        bool whole;
+    } rules[] = {{"top_k", "general.sampling.top_k", true},
+                 {"top_p", "general.sampling.top_p", false},
+                 {"min_p", "general.sampling.min_p", false},
+                 {"temperature", "general.sampling.temp", false},
+                 {"repetition_penalty", "general.sampling.penalty_repeat", false}};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        const json_value *x = json_get(v->generation, rules[i].from);
+        if (!x || (x->type != JSON_INT && x->type != JSON_FLOAT) || !isfinite(x->real)) continue;
+        if (!rules[i].whole)
+            meta_put_f32(&v->c->meta, rules[i].key, (float)x->real);
+        else if (x->real >= 0 && x->real < INT32_MAX)
+            meta_put_i32(&v->c->meta, rules[i].key, (int32_t)x->real);
+    }
+}
+
+void tokens_roles(vocabulary *v) {
+    static const char *const roles[][2] = {
+        {"bos", "tokenizer.ggml.bos_token_id"},     {"eos", "tokenizer.ggml.eos_token_id"},
+        {"unk", "tokenizer.ggml.unknown_token_id"}, {"sep", "tokenizer.ggml.seperator_token_id"}, /* sic */
+        {"pad", "tokenizer.ggml.padding_token_id"}, {"cls", "tokenizer.ggml.cls_token_id"},
+        {"mask", "tokenizer.ggml.mask_token_id"}};
+    int64_t eos = -1;
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        int64_t id = role(v, roles[i][0]);
+        if (id >= 0) meta_put_u32(&v->c->meta, roles[i][1], (uint32_t)id);
+        if (i == 1) eos = id;
+    }
+    more_ends(v, eos);
+    around(v);
+    templates(v);
+    sampling(v);
+}

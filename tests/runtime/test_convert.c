@@ -1,0 +1,143 @@
+/* Conversion of Hugging Face folders: every architecture there and back (tests/harness/hf_folder.h), types,
+ * what is refused, and the folder of golden data. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernels/kernels.h"
+#include "loader/file.h"
+#include "tests/harness/fixture.h"
+#include "tests/harness/hf_folder.h"
+#include "tests/loader/folder.h"
+
+static bool can_convert(const char *arch) {
+    const char *name;
+    for (size_t i = 0; (name = leat_convert_architecture(i)); i++)
+        if (!strcmp(name, arch)) return true;
+    return false;
+}
+
+/* Keys that folders have no place for, or whose value in models differs from what random ones have. */
+static bool is_lost(str key) {
+    static const char *const list[] = {
+        "tokenizer.ggml.",
+        "general.name",
+        "deepseek2.expert_shared_feed_forward_length", /* follows from the others */
+        "granitemoe.expert_shared_count",
+        "granitehybrid.expert_shared_count",
+        "granitehybrid.context_length", /* without positions there is no end */
+        "mamba2.context_length",
+        "mamba2.attention.key_length", /* there is no attention */
+        "mamba2.attention.value_length",
+        "mamba2.rope.",
+    };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (key.n >= strlen(list[i]) && !memcmp(key.p, list[i], strlen(list[i]))) return true;
+    return false;
+}
+
+static bool ends_with(str s, const char *end) {
+    return s.n >= strlen(end) && !memcmp(s.p + s.n - strlen(end), end, strlen(end));
+}
+
+/* Is the value what models have without the key: whole heads rotated, heads that divide the width? */
+static bool is_default(const gguf *g, const gguf_kv *kv) {
+    uint64_t dim = 0, heads = 0, width = 0, ff = 0;
+    for (size_t i = 0; i < g->n_kv; i++) {
+        if (ends_with(g->kv[i].key, ".attention.key_length")) dim = gguf_kv_u64(&g->kv[i], 0);
+        if (ends_with(g->kv[i].key, ".attention.head_count")) heads = gguf_kv_u64(&g->kv[i], 0);
+        if (ends_with(g->kv[i].key, "feed_forward_length")) ff = gguf_kv_u64(&g->kv[i], 0);
+        if (ends_with(g->kv[i].key, ".embedding_length")) width = gguf_kv_u64(&g->kv[i], 0);
+    }
+    if (ends_with(kv->key, ".expert_feed_forward_length")) return gguf_kv_u64(kv, 0) == ff;
+    if (ends_with(kv->key, ".rope.dimension_count")) return gguf_kv_u64(kv, 0) == dim;
+    if (ends_with(kv->key, ".attention.key_length") || ends_with(kv->key, ".attention.value_length"))
+        return heads && gguf_kv_u64(kv, 0) * heads == width;
+    return false;
+}
+
+static bool same_numbers(const gguf_kv *a, const gguf_kv *b) {
+    if (b->count != a->count) return a->count == 1 || b->count == 1;
+    for (uint64_t i = 0; i < a->count; i++) {
+        double x = a->elem_type == GGUF_F32 ? gguf_kv_f64(a, i) : (double)gguf_kv_u64(a, i);
+        double y = b->elem_type == GGUF_F32 ? gguf_kv_f64(b, i) : (double)gguf_kv_u64(b, i);
+        if (fabs(x - y) > 1e-6 * fabs(x)) return false;
+    }
+    return true;
+}
+
+static void compare_keys(test *t, const char *what, const gguf *a, const gguf *b) {
+    for (size_t i = 0; i < a->n_kv; i++) {
+        const gguf_kv *x = &a->kv[i];
+        char key[160];
+        snprintf(key, sizeof key, "%.*s", (int)x->key.n, x->key.p);
+        if (is_lost(x->key) || x->elem_type == GGUF_STRING) continue;
+        const gguf_kv *y = gguf_find(b, key);
+        if (!y && is_default(a, x)) continue;
+        if (!y || !same_numbers(x, y)) TEST_FAIL(t, "%s: %s is %s", what, key, y ? "another" : "missing");
+    }
+}
+
+/* float32 tensors: the same bytes, but where logarithms were taken. */
+static void compare_tensors(test *t, const char *what, const gguf *a, const gguf *b) {
+    if (a->n_tensors != b->n_tensors)
+        TEST_FAIL(t, "%s: %zu tensors became %zu", what, a->n_tensors, b->n_tensors);
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        const gguf_tensor *x = &a->tensors[i];
+        char name[160];
+        snprintf(name, sizeof name, "%.*s", (int)x->name.n, x->name.p);
+        const gguf_tensor *y = gguf_find_tensor(b, name);
+        bool shape = y && !memcmp(x->ne, y->ne, sizeof x->ne) && y->format == FORMAT_F32;
+        if (!shape) {
+            TEST_FAIL(t, "%s: %s is %s", what, name, y ? "of another shape or type" : "missing");
+            continue;
+        }
+        const float *p = (const float *)(const void *)x->data, *q = (const float *)(const void *)y->data;
+        bool is_log = strstr(name, "ssm_a") != NULL;
+        size_t n = x->bytes / 4, k = 0;
+        while (k < n && (is_log ? fabsf(p[k] - q[k]) <= 1e-6f * fabsf(p[k]) : p[k] == q[k])) k++;
+        if (k < n)
+            TEST_FAIL(t, "%s: %s differs at %zu: %g, not %g", what, name, k, (double)q[k], (double)p[k]);
+    }
+}
+
+static void there_and_back(test *t) {
+    size_t n = 0;
+    for (const arch_spec *s = arch_specs; s->arch; s++) {
+        char what[80];
+        folder f;
+        leat_error e = {LEAT_OK, ""};
+        model_file *a = NULL, *b = NULL;
+        leat_model *model = NULL;
+        random_model m = random_model_of(s, FORMAT_F32);
+        /* real ones have as many heads for keys as for queries */
+        if (!strcmp(s->arch, "gpt2") || !strcmp(s->arch, "gptneox")) m.n_head_kv = m.n_head;
+        if (!strcmp(s->arch, "starcoder")) m.n_head_kv = 1;
+        snprintf(what, sizeof what, "%s %s", s->arch, s->variant ? s->variant : "");
+        /* keys and values not split into k_b and v_b are of old files: no conversion makes them */
+        if (!can_convert(s->arch) || (s->latent && !s->absorbed)) continue;
+        REQUIRE(t, folder_make(&f));
+        const char *from = folder_file(&f, "a.gguf"), *to = folder_file(&f, "b.gguf");
+        if (random_model_write(&m, from, &e) || !hf_write(from, s, f.path, n % 3 + 1))
+            TEST_FAIL(t, "%s: no folder %s", what, e.message);
+        else if (leat_convert(f.path, to, NULL, &e))
+            TEST_FAIL(t, "%s: %s", what, e.message);
+        else if (file_open(from, &a, &e) || file_open(to, &b, &e))
+            TEST_FAIL(t, "%s: %s", what, e.message);
+        else {
+            compare_keys(t, what, file_gguf(a), file_gguf(b));
+            compare_tensors(t, what, file_gguf(a), file_gguf(b));
+            if (leat_model_open(to, NULL, &model, &e)) TEST_FAIL(t, "%s: %s", what, e.message);
+            n++;
+        }
+        leat_model_close(model);
+        file_close(a);
+        file_close(b);
+        folder_remove(&f);
+    }
+    CHECK(t, n > 50);
+}
+
+#define TESTS(X) X(there_and_back)
+TEST_SUITE(TESTS)

@@ -1,0 +1,340 @@
+/* Vocabularies of Hugging Face folders: tokenizer.json of each kind, vocab.json with merges.txt, added
+ * tokens, roles, templates, sampling, and which pre-tokenizer is meant. The weights around them are a random
+ * model's. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernels/formats.h"
+#include "loader/file.h"
+#include "tests/harness/fixture.h"
+#include "tests/harness/hf_folder.h"
+#include "tests/loader/folder.h"
+
+enum { N_VOCAB = 300 };
+
+typedef struct subject {
+    folder f;
+    model_file *file;
+    leat_error e;
+    char warned[512];
+} subject;
+
+/* A folder of a small llama without a vocabulary. */
+static bool subject_open(test *t, subject *s) {
+    random_model m = random_model_of(&(arch_spec){.arch = "llama"}, FORMAT_F32);
+    memset(s, 0, sizeof *s);
+    if (!folder_make(&s->f)) return false;
+    const char *from = folder_file(&s->f, "a.gguf");
+    bool good =
+        !random_model_write(&m, from, &s->e) && hf_write(from, &(arch_spec){.arch = "llama"}, s->f.path, 1);
+    unlink(folder_file(&s->f, "tokenizer.model"));
+    if (!good) TEST_FAIL(t, "no folder: %s", s->e.message);
+    return good;
+}
+
+static void subject_close(subject *s) {
+    file_close(s->file);
+    folder_remove(&s->f);
+}
+
+static void put(subject *s, const char *name, const char *text) {
+    file_put(folder_file(&s->f, name), text, strlen(text));
+}
+
+static void keep_warning(void *user, const char *sentence) {
+    subject *s = user;
+    snprintf(s->warned, sizeof s->warned, "%s", sentence);
+}
+
+static const gguf *convert(test *t, subject *s) {
+    leat_convert_params p;
+    const char *out = folder_file(&s->f, "b.gguf");
+    leat_convert_params_default(&p);
+    p.warning = keep_warning;
+    p.user = s;
+    file_close(s->file);
+    s->file = NULL;
+    *s->warned = 0;
+    if (leat_convert(s->f.path, out, &p, &s->e) || file_open(out, &s->file, &s->e)) {
+        TEST_FAIL(t, "%s", s->e.message);
+        return NULL;
+    }
+    return file_gguf(s->file);
+}
+
+static str text_at(const gguf *g, const char *key, uint64_t i) {
+    const gguf_kv *kv = gguf_find(g, key);
+    size_t cursor = 0;
+    str s = {"", 0};
+    if (!kv || kv->elem_type != GGUF_STRING || i >= kv->count) return s;
+    for (uint64_t k = 0; k <= i; k++) s = gguf_kv_next_str(kv, &cursor);
+    return s;
+}
+
+static long long number_at(const gguf *g, const char *key, uint64_t i) {
+    const gguf_kv *kv = gguf_find(g, key);
+    return kv && i < kv->count
+               ? kv->elem_type == GGUF_I32 ? gguf_kv_i64(kv, i) : (long long)gguf_kv_u64(kv, i)
+               : -1;
+}
+
+static double real_at(const gguf *g, const char *key, uint64_t i) {
+    const gguf_kv *kv = gguf_find(g, key);
+    return kv && i < kv->count ? gguf_kv_f64(kv, i) : -1e9;
+}
+
+#define CHECK_TEXT(t, g, key, i, expected)                                                                   \
+    do {                                                                                                     \
+        str got_ = text_at(g, key, i);                                                                       \
+        if (!str_eq(got_, expected))                                                                         \
+            TEST_FAIL(t, "%s[%d] is \"%.*s\", not \"%s\"", key, (int)(i), (int)got_.n, got_.p, expected);    \
+    } while (0)
+
+/* ---- pre-tokenizers ---- */
+
+#define SPLIT(regex)   "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"},\"behavior\":\"Isolated\"}"
+#define LEVEL          "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
+#define SEQUENCE(list) "{\"type\":\"Sequence\",\"pretokenizers\":[" list "]}"
+#define CONTRACTED     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|"
+#define REST           "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+#define CASES                                                                                                \
+    "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]*"                          \
+    "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]+"
+
+/* As in the tokenizer.json of the models that gave the names. */
+static const struct {
+    const char *pre, *name, *more;
+} pres[] = {
+    {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true}", "gpt-2", ""},
+    {SEQUENCE(SPLIT(CONTRACTED "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}" REST) "," LEVEL),
+     "llama-bpe", ",\"ignore_merges\":true"},
+    {SEQUENCE(SPLIT(CONTRACTED "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}" REST) "," LEVEL),
+     "dbrx", ""},
+    {SEQUENCE(SPLIT(CONTRACTED "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}" REST) "," LEVEL), "qwen2",
+     ""},
+    {SEQUENCE(SPLIT(CONTRACTED "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{L}\\\\p{M}]+|\\\\p{N}| "
+                               "?[^\\\\s\\\\p{L}\\\\p{M}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!"
+                               "\\\\S)|\\\\s+") "," LEVEL),
+     "qwen35", ""},
+    {SEQUENCE(SPLIT(CASES
+                    "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\\\p{N}{1,3}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*"
+                    "|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+") "," LEVEL),
+     "gpt-4o", ""},
+    {SEQUENCE(SPLIT(CASES
+                    "|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|"
+                    "\\\\s+") "," LEVEL),
+     "tekken", ",\"ignore_merges\":true"},
+    {SEQUENCE(SPLIT("\\\\p{N}{1,3}") "," SPLIT("[\u4E00-\u9FA5\u3040-\u309F\u30A0-\u30FF]+") "," SPLIT(
+         "[!\\\"#$%&'()*+,\\\\-./:;<=>?@\\\\[\\\\\\\\\\\\]^_`{|}~][A-Za-z]+|[^\\\\r\\\\n\\\\p{L}"
+         "\\\\p{P}\\\\p{S}]?[\\\\p{L}\\\\p{M}]+| ?[\\\\p{P}\\\\p{S}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+"
+         "|\\\\s+(?!\\\\S)|\\\\s+") "," LEVEL),
+     "deepseek-v3", ""},
+    {SEQUENCE("{\"type\":\"Digits\",\"individual_digits\":true}"
+              ","
+              "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"),
+     "starcoder", ""},
+    {SEQUENCE("{\"type\":\"Punctuation\",\"behavior\":\"Contiguous\"}"
+              ","
+              "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
+              ","
+              "{\"type\":\"Digits\",\"individual_digits\":false}"
+              "," SPLIT("[0-9][0-9][0-9]")),
+     "falcon", ""},
+};
+
+static void pre_tokenizers(test *t) {
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    for (size_t i = 0; i < sizeof pres / sizeof *pres; i++) {
+        char text[4096];
+        snprintf(text, sizeof text,
+                 "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]%s},"
+                 "\"pre_tokenizer\":%s}",
+                 pres[i].more, pres[i].pre);
+        put(&s, "tokenizer.json", text);
+        const gguf *g = convert(t, &s);
+        if (!g) continue;
+        CHECK_TEXT(t, g, "tokenizer.ggml.pre", 0, pres[i].name);
+        CHECK_STR(t, s.warned, "");
+    }
+    put(&s, "tokenizer.json",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":" SEQUENCE(
+            SPLIT("[a-q]+") "," LEVEL) "}");
+    const gguf *g = convert(t, &s);
+    CHECK(t, g && !gguf_find(g, "tokenizer.ggml.pre"));
+    CHECK(t, strstr(s.warned, "pre is left out"));
+    subject_close(&s);
+}
+
+/* ---- BPE of bytes ---- */
+
+static void byte_level(test *t) {
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    put(&s, "tokenizer.json",
+        "{\"added_tokens\":[{\"id\":4,\"content\":\"<|im_end|>\",\"special\":true},"
+        "{\"id\":6,\"content\":\"<tool>\",\"special\":false},"
+        "{\"id\":900,\"content\":\"<beyond>\",\"special\":true}],"
+        "\"pre_tokenizer\":{\"type\":\"ByteLevel\"},"
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"\u0120a\":3,\"\u0120\":5},"
+        "\"merges\":[[\"a\",\"b\"],[\" \",\"a\"]]}}");
+    put(&s, "tokenizer_config.json",
+        "{\"bos_token\":null,\"eos_token\":{\"content\":\"<|im_end|>\"},\"pad_token\":\"<tool>\","
+        "\"add_bos_token\":false,\"chat_template\":[{\"name\":\"default\",\"template\":\"{{ 1 }}\"},"
+        "{\"name\":\"tool_use\",\"template\":\"{{ 2 }}\"}]}");
+    put(&s, "generation_config.json",
+        "{\"eos_token_id\":[4,2,3],\"temperature\":0.7,\"top_k\":20,\"top_p\":0.8,\"repetition_penalty\":1."
+        "05}");
+    const gguf *g = convert(t, &s);
+    REQUIRE(t, g);
+    CHECK_TEXT(t, g, "tokenizer.ggml.model", 0, "gpt2");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 2, "ab");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 4, "<|im_end|>");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 7, "[PAD7]");
+    CHECK_EQ(t, gguf_find(g, "tokenizer.ggml.tokens")->count, N_VOCAB);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 2), 1);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 4), 3);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 6), 4);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 7), 5);
+    CHECK_TEXT(t, g, "tokenizer.ggml.merges", 0, "a b");
+    CHECK_TEXT(t, g, "tokenizer.ggml.merges", 1, "\u0120 a");
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.eos_token_id", 0), 4);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.eot_token_id", 0), 2);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.eom_token_id", 0), 3);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.padding_token_id", 0), 6);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_bos_token", 0), 0);
+    CHECK_TEXT(t, g, "tokenizer.chat_template", 0, "{{ 1 }}");
+    CHECK_TEXT(t, g, "tokenizer.chat_template.tool_use", 0, "{{ 2 }}");
+    CHECK_TEXT(t, g, "tokenizer.chat_templates", 0, "tool_use");
+    CHECK_EQ(t, number_at(g, "general.sampling.top_k", 0), 20);
+    CHECK(t, (float)real_at(g, "general.sampling.temp", 0) == 0.7f);
+    CHECK(t, (float)real_at(g, "general.sampling.top_p", 0) == 0.8f);
+    CHECK(t, strstr(s.warned, "<beyond>"));
+    /* a file of its own goes before what the configuration has */
+    put(&s, "chat_template.jinja", "{{ 3 }}");
+    g = convert(t, &s);
+    REQUIRE(t, g);
+    CHECK_TEXT(t, g, "tokenizer.chat_template", 0, "{{ 3 }}");
+    subject_close(&s);
+}
+
+static void two_files(test *t) {
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    CHECK_EQ(t, leat_convert(s.f.path, folder_file(&s.f, "b.gguf"), NULL, &s.e), LEAT_E_MISSING);
+    put(&s, "vocab.json", "{\"a\":0,\"b\":1,\"ab\":2,\"<|endoftext|>\":3}");
+    put(&s, "merges.txt", "#version: 0.2\na b\r\n");
+    put(&s, "special_tokens_map.json", "{\"eos_token\":\"<|endoftext|>\",\"bos_token\":\"<|endoftext|>\"}");
+    const gguf *g = convert(t, &s);
+    REQUIRE(t, g);
+    CHECK_TEXT(t, g, "tokenizer.ggml.merges", 0, "a b");
+    CHECK_TEXT(t, g, "tokenizer.ggml.pre", 0, "gpt-2");
+    CHECK_EQ(t, gguf_find(g, "tokenizer.ggml.merges")->count, 1);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.eos_token_id", 0), 3);
+    subject_close(&s);
+}
+
+/* ---- the others ---- */
+
+static void characters(test *t) {
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    put(&s, "tokenizer.json",
+        "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":"
+        "\"\u2581\"}]},"
+        "\"added_tokens\":[{\"id\":0,\"content\":\"<unk>\",\"special\":true},{\"id\":1,\"content\":\"<s>\","
+        "\"special\":true}],"
+        "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"vocab\":{\"<unk>\":0,"
+        "\"<s>\":1,"
+        "\"<0x0A>\":2,\"a\":3,\"b\":4,\"c\":5,\"bc\":6,\"ab\":7},\"merges\":[\"b c\",\"a b\"]}}");
+    const gguf *g = convert(t, &s);
+    REQUIRE(t, g);
+    CHECK_TEXT(t, g, "tokenizer.ggml.model", 0, "llama");
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 0), 2);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 1), 3);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 2), 6);
+    CHECK(t, real_at(g, "tokenizer.ggml.scores", 6) > real_at(g, "tokenizer.ggml.scores", 7));
+    CHECK(t, real_at(g, "tokenizer.ggml.scores", 7) > real_at(g, "tokenizer.ggml.scores", 3));
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_space_prefix", 0), 1);
+    CHECK(t, !gguf_find(g, "tokenizer.ggml.merges"));
+    subject_close(&s);
+}
+
+static void unigram(test *t) {
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    put(&s, "tokenizer.json",
+        "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAECAw==\"},"
+        "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"always\"},"
+        "\"model\":{\"type\":\"Unigram\",\"unk_id\":1,\"vocab\":[[\"<pad>\",0],[\"<unk>\",0],[\"\u2581a\",-2."
+        "5]]}}");
+    const gguf *g = convert(t, &s);
+    REQUIRE(t, g);
+    CHECK_TEXT(t, g, "tokenizer.ggml.model", 0, "t5");
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 1), 2);
+    CHECK(t, real_at(g, "tokenizer.ggml.scores", 2) == -2.5);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.precompiled_charsmap", 3), 3);
+    put(&s, "tokenizer.json",
+        "{\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":true},"
+        "\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[CLS]\":0,\"a\":1,\"##b\":2}}}");
+    g = convert(t, &s);
+    REQUIRE(t, g);
+    CHECK_TEXT(t, g, "tokenizer.ggml.model", 0, "bert");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 0, "[CLS]");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 1,
+               "\u2581"
+               "a");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 2, "b");
+    subject_close(&s);
+}
+
+/* ---- golden data ---- */
+
+/* The whole way: a published folder, and the text it is known to write. */
+static void tiny_stories(test *t) {
+    char path[512], golden[512];
+    folder f;
+    leat_error e;
+    leat_model *model = NULL;
+    leat_session *s = NULL;
+    leat_decoder *d = NULL;
+    leat_session_params p;
+    size_t n = 0;
+    if (!golden_path("models/TinyStories-656K", path) ||
+        !golden_path("models/TinyStories-656K.greedy.txt", golden))
+        SKIP(t, "no golden data (../shared/models)");
+    REQUIRE(t, folder_make(&f));
+    const char *out = folder_file(&f, "m.gguf");
+    char *expected = (char *)file_get(golden, &n), text[4096];
+    leat_session_params_default(&p);
+    p.k_type = p.v_type = LEAT_KV_F32;
+    bool good = expected && !leat_convert(path, out, NULL, &e) && !leat_model_open(out, NULL, &model, &e) &&
+                !leat_session_open(model, &p, &s, &e) && !leat_decoder_open(model, true, &d, &e);
+    if (!good) TEST_FAIL(t, "%s", e.message);
+    while (good && n && expected[n - 1] == '\n') n--;
+    size_t length = 0;
+    leat_token token = good ? leat_token_bos(model) : 0;
+    while (good && length < n) {
+        uint32_t best = 0;
+        good = !leat_session_eval(s, &token, 1, &e);
+        const float *logits = good ? leat_session_logits(s, 0) : NULL;
+        for (uint32_t i = 1; logits && i < 2048; i++)
+            if (logits[i] > logits[best]) best = i;
+        token = (leat_token)best;
+        leat_str piece = leat_decoder_push(d, token);
+        if (length + piece.size >= sizeof text) break;
+        memcpy(text + length, piece.data, piece.size);
+        length += piece.size;
+    }
+    CHECK(t, good && length >= n && !memcmp(text, expected, n));
+    leat_decoder_close(d);
+    leat_session_close(s);
+    leat_model_close(model);
+    free(expected);
+    folder_remove(&f);
+}
+
+#define TESTS(X) X(pre_tokenizers) X(byte_level) X(two_files) X(characters) X(unigram) X(tiny_stories)
+TEST_SUITE(TESTS)
