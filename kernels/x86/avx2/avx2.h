@@ -53,7 +53,7 @@ encode_fn encode_f16_avx2, encode_bf16_avx2, encode_q8_0_avx2, encode_q4_0_avx2,
  *     PANEL_Q8_256_16_MIN  as PANEL_Q8_256_16, but the pairs are of minima, and min[16] = dmin */
 enum {
     ROWS = 16,
-    TOKENS = 12,                 /* per call of panel_mul: four tiles of three tokens, or two of six floats */
+    TOKENS = 252,                /* per call of panel_mul: whole tiles of three, four or six tokens */
     W_SIGNS = PANEL_K / 4,       /* groups of four columns: where the second table of w starts, Q8_0 */
     AUX_MINS = 8 * ROWS,         /* where the second table of aux starts, PANEL_Q8_256_MIN */
     AUX_SCALE_PAIRS = 16 * ROWS, /* and PANEL_Q8_256_16 */
