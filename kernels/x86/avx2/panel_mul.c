@@ -117,9 +117,20 @@ INLINE void scale_token(pair_f *f, __m256i lo, __m256i hi, const float *scale, c
     f->hi = _mm256_fmadd_ps(_mm256_cvtepi32_ps(hi), _mm256_mul_ps(_mm256_load_ps(scale + 8), x), f->hi);
 }
 
-/* more: of further columns with the same scale, or NULL. */
+/* The same for sums with the magic number (act.h), whose bits are those of a float. */
+INLINE void scale_magic_token(pair_f *f, __m256i lo, __m256i hi, const float *scale, const float *unmagic,
+                              const void *d) {
+    __m256 x = broadcast_float(d);
+    __m256 a = _mm256_fmadd_ps(_mm256_castsi256_ps(lo), _mm256_load_ps(scale), _mm256_load_ps(unmagic));
+    __m256 b =
+        _mm256_fmadd_ps(_mm256_castsi256_ps(hi), _mm256_load_ps(scale + 8), _mm256_load_ps(unmagic + 8));
+    f->lo = _mm256_fmadd_ps(a, x, f->lo);
+    f->hi = _mm256_fmadd_ps(b, x, f->hi);
+}
+
+/* more: of further columns with the same scale, or NULL; unmagic: NULL when zero has no magic number. */
 INLINE void fold_token(pair_f *f, const pair_i *s, const pair_i *more, int factor, const float *scale,
-                       const void *d, const void *zero) {
+                       const float *unmagic, const void *d, const void *zero) {
     const __m256i factors = _mm256_set1_epi16((short)factor);
     __m256i lo = _mm256_madd_epi16(s->lo, factors), hi = _mm256_madd_epi16(s->hi, factors);
     if (more) {
@@ -131,19 +142,22 @@ INLINE void fold_token(pair_f *f, const pair_i *s, const pair_i *more, int facto
         lo = _mm256_add_epi32(lo, z);
         hi = _mm256_add_epi32(hi, z);
     }
-    scale_token(f, lo, hi, scale, d);
+    if (unmagic)
+        scale_magic_token(f, lo, hi, scale, unmagic, d);
+    else
+        scale_token(f, lo, hi, scale, d);
 }
 
 /* f += ((sums + more sums) * factor + zero) * scale * d; there is no zero point where the factor is 1. */
 INLINE void fold(tile_f *f, const tile_i *s, const tile_i *more, int factor, const float *scale,
-                 const float *d, const int32_t *zero, size_t stride, int n) {
-    fold_token(&f->t0, &s->t0, more ? &more->t0 : NULL, factor, scale, d, zero);
+                 const float *unmagic, const float *d, const int32_t *zero, size_t stride, int n) {
+    fold_token(&f->t0, &s->t0, more ? &more->t0 : NULL, factor, scale, unmagic, d, zero);
     if (n > 1)
-        fold_token(&f->t1, &s->t1, more ? &more->t1 : NULL, factor, scale, bytes_after(d, stride),
+        fold_token(&f->t1, &s->t1, more ? &more->t1 : NULL, factor, scale, unmagic, bytes_after(d, stride),
                    bytes_after(zero, stride));
     if (n > 2)
-        fold_token(&f->t2, &s->t2, more ? &more->t2 : NULL, factor, scale, bytes_after(d, 2 * stride),
-                   bytes_after(zero, 2 * stride));
+        fold_token(&f->t2, &s->t2, more ? &more->t2 : NULL, factor, scale, unmagic,
+                   bytes_after(d, 2 * stride), bytes_after(zero, 2 * stride));
 }
 
 INLINE void min_token(pair_f *f, __m256 lo, __m256 hi, const void *ds) {
@@ -164,20 +178,20 @@ INLINE void mul_32(const panel *p, tokens a, float *c, int n, int bits, bool has
     const int factor = has_min ? 1 : zero_point_factor(bits);
     const int8_t *q = act_q(a.act) + a.k0;
     const float *d = act_d(a.act, a.k) + a.k0 / 32, *ds = act_ds(a.act, a.k) + a.k0 / 32;
-    const int32_t *z32 = act_z32(a.act, a.k) + a.k0 / 32;
+    const int32_t *m32 = act_m32(a.act, a.k) + a.k0 / 32;
     const uint8_t *w = p->w;
     tile_f f = no_sums();
     for (size_t b = 0; b < a.kc / 32; b++, q += 32, w += 32 * ROWS) {
-        const float *scale = p->scale + ROWS * b;
+        const float *scale = p->scale + ROWS * b, *unmagic = has_min ? NULL : p->min + ROWS * b;
         tile_i s, more;
         prefetch_tile(q, a.stride, n);
         if (bits == 4) {
             dot_32(&s, w, q, a.stride, n);
-            fold(&f, &s, NULL, factor, scale, d + b, z32 + b, a.stride, n);
+            fold(&f, &s, NULL, factor, scale, unmagic, d + b, m32 + b, a.stride, n);
         } else {
             dot_16(&s, w, q, a.stride, n);
             dot_16(&more, w + 16 * ROWS, q + 16, a.stride, n);
-            fold(&f, &s, &more, factor, scale, d + b, z32 + b, a.stride, n);
+            fold(&f, &s, &more, factor, scale, unmagic, d + b, m32 + b, a.stride, n);
         }
         if (has_min) add_mins(&f, p->min + ROWS * b, ds + b, a.stride, n);
     }
@@ -195,7 +209,7 @@ INLINE void mul_32_16(const panel *p, tokens a, float *c, int n) {
         tile_i s;
         if (b % 2 == 0) prefetch_tile(q, a.stride, n);
         dot_16(&s, w, q, a.stride, n);
-        fold(&f, &s, NULL, zero_point_factor(5), scale, d + b / 2, z + b, a.stride, n);
+        fold(&f, &s, NULL, zero_point_factor(5), scale, NULL, d + b / 2, z + b, a.stride, n);
     }
     add_to_c(&f, c, n);
 }
@@ -244,9 +258,11 @@ INLINE void mul_8(const panel *p, tokens a, float *c, int n) {
         prefetch_tile(q, a.stride, n);
         dot_16_signed(&s, w, q, a.stride, n);
         dot_16_signed(&s, w + 16 * ROWS, q + 16, a.stride, n);
-        scale_token(&f.t0, s.t0.lo, s.t0.hi, scale, d + b);
-        if (n > 1) scale_token(&f.t1, s.t1.lo, s.t1.hi, scale, bytes_after(d + b, a.stride));
-        if (n > 2) scale_token(&f.t2, s.t2.lo, s.t2.hi, scale, bytes_after(d + b, 2 * a.stride));
+        const float *unmagic = p->min + ROWS * b;
+        scale_magic_token(&f.t0, s.t0.lo, s.t0.hi, scale, unmagic, d + b);
+        if (n > 1) scale_magic_token(&f.t1, s.t1.lo, s.t1.hi, scale, unmagic, bytes_after(d + b, a.stride));
+        if (n > 2)
+            scale_magic_token(&f.t2, s.t2.lo, s.t2.hi, scale, unmagic, bytes_after(d + b, 2 * a.stride));
     }
     add_to_c(&f, c, n);
 }
