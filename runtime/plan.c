@@ -89,6 +89,20 @@ void plan_embed(plan_builder *b, const plan_embed_step *step) {
     builder_many(b, &s, embed_tiles, embed_tile);
 }
 
+/* Rows of a tile of any of the matrices, by the longest rows. */
+static size_t tile_rows(const stage *s) {
+    size_t all = 0, row_bytes = 1;
+    for (uint32_t i = 0; i < s->n_parts; i++) {
+        const weight *w = &s->part[i].w;
+        all += w->n_rows * w->row_bytes;
+        if (w->row_bytes > row_bytes) row_bytes = w->row_bytes;
+    }
+    size_t bytes = all / TILES_OF_STAGE;
+    bytes = bytes < TILE_BYTES ? TILE_BYTES : bytes > TILE_BYTES_MAX ? TILE_BYTES_MAX : bytes;
+    size_t rows = bytes / row_bytes / 4 * 4;
+    return rows < 4 ? 4 : rows > TILE_ROWS_MAX ? TILE_ROWS_MAX : rows;
+}
+
 /* Adds a matrix that reads the stage's input, and what that asks of the input's form. */
 void builder_part(plan_builder *b, stage *s, const weight *w, const weight *bias, plan_buf out,
                   size_t out_width) {
@@ -100,10 +114,7 @@ void builder_part(plan_builder *b, stage *s, const weight *w, const weight *bias
     s->part[s->n_parts++] = (stage_part){.w = *w, .bias = builder_vector(b, bias, w->n_rows), .out = out};
     s->act_kinds |= 1u << kind;
     if (b->p->max_act_cols[kind] < w->n_cols) b->p->max_act_cols[kind] = w->n_cols;
-    size_t rows = TILE_BYTES / w->row_bytes / 4 * 4;
-    if (rows < 4) rows = 4;
-    if (rows > TILE_ROWS_MAX) rows = TILE_ROWS_MAX;
-    if (!s->tile_rows || rows < s->tile_rows) s->tile_rows = rows;
+    s->tile_rows = tile_rows(s);
 }
 
 stage builder_product(plan_builder *b, plan_buf in, const plan_norm *norm) {

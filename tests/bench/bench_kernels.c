@@ -1,8 +1,9 @@
-/* How fast the kernels are, one line each: matvec in GB/s of weights streamed from memory, and gemm_panels in
- * GOP/s with the weights of one panel in cache and 512 tokens, on one thread, for every type of kernels.def
- * on every instruction set of this machine. Each matvec is followed by a plain read of the same memory, so
- * that the percentage compares two numbers taken a moment apart. A program for people, not a test: it judges
- * nothing.
+/* How fast the kernels are, one line each: matvec in GB/s of weights streamed from memory, in tiles of the
+ * size that evaluation takes, and gemm_panels in GOP/s with the weights of one panel in cache and 512 tokens,
+ * on one thread, for every type of kernels.def on every instruction set of this machine. Each matvec is
+ * followed by a plain read of the same memory, and each gemm by the bare multiplications of the set
+ * (peaks.h), so that a percentage compares two numbers taken a moment apart. A program for people, not a
+ * test: it judges nothing.
  *
  *     bench_kernels [--isa NAME] [--type NAME] [--only matvec|gemm] [--mb MEGABYTES] [--ms MILLISECONDS] */
 #include <stdio.h>
@@ -10,9 +11,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "peaks.h"
 #include "tests/kernels/support.h"
 
-enum { K = 4096, TOKENS = 512, GEMM_ROWS = 256 };
+enum { K = 4096, TOKENS = 512, GEMM_ROWS = 256, TILE_BYTES = 256 << 10 };
 
 typedef struct options {
     const char *isa, *type, *only;
@@ -81,10 +83,13 @@ static double read_bandwidth(const char *p, size_t bytes, volatile uint64_t *sin
 static void bench_matvec(const kernels *k, const struct type *type, const options *o, buffers *b) {
     volatile uint64_t sink = 0;
     size_t row_bytes = format_row_bytes(type->format, K), n_rows = b->w_bytes / row_bytes, passes = 0;
+    size_t tile = TILE_BYTES / row_bytes;
     double best = 0, best_read = 0, end = now() + o->seconds;
     do {
         double start = now();
-        k->matvec[type->format](b->w, row_bytes, n_rows, K, b->act, b->y);
+        for (size_t row = 0; row < n_rows; row += tile)
+            k->matvec[type->format](b->w + row * row_bytes, row_bytes,
+                                    n_rows - row < tile ? n_rows - row : tile, K, b->act, b->y + row);
         double rate = (double)(n_rows * row_bytes) / (now() - start) * 1e-9;
         double read = read_bandwidth(b->w, n_rows * row_bytes, &sink);
         if (rate > best) best = rate;
@@ -110,8 +115,11 @@ static void bench_gemm(const kernels *k, const struct type *type, const options 
         if (rate > best) best = rate;
         passes++;
     } while (now() < end);
-    printf("gemm   %-6s %-12s %8.2f GOP/s, %d tokens, best of %zu\n", type->name, k->isa, best, TOKENS,
-           passes);
+    peaks p = peaks_of(k->isa);
+    double peak = traits.act == ACT_F32 ? p.f32 : p.int8;
+    printf("gemm   %-6s %-12s %8.2f GOP/s", type->name, k->isa, best);
+    if (peak > 0) printf("  %5.1f %% of multiplying alone (%.2f GOP/s)", 100 * best / peak, peak);
+    printf(", %d tokens, best of %zu\n", TOKENS, passes);
 }
 
 /* TOKENS activation rows of a kind. */

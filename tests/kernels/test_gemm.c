@@ -16,7 +16,7 @@ static const struct type {
 #include "kernels/kernels.def"
 #undef W
 };
-enum { N_TYPES = sizeof types / sizeof *types, K_MAX = 1100, TOKENS_MAX = 40 };
+enum { N_TYPES = sizeof types / sizeof *types, K_MAX = 1100, TOKENS_MAX = 258, TOKENS_FEW = 40 };
 
 /* Memory of one test: weights and activations end at a fence. */
 typedef struct arena {
@@ -195,12 +195,13 @@ static void check_sizes(test *t, const kernels *table, const kernels *c, const s
         check_panel(t, table, &q, &r, a->p);
         check_row_alone(t, table, &q, a->p);
     }
-    for (size_t m = 1; m <= tokens; m++) {
+    /* each number of tokens that takes a tile of its own, then the largest */
+    for (size_t m = 1; m <= tokens; m = m < TOKENS_FEW || m == tokens ? m + 1 : tokens) {
         product q = product_new(type, type->act, block == 1 ? 40 : 256, rows, m, 0);
         product_fill(&q, c, &r, a);
         check_panel(t, table, &q, &r, a->p);
     }
-    for (size_t m = 1; m <= TOKENS_MAX; m++) {
+    for (size_t m = 1; m <= TOKENS_FEW; m++) {
         product q = product_new(type, type->act, block == 1 ? 19 : block, 1 + m % rows, m, 0);
         product_fill(&q, c, &r, a);
         check_gemm(t, table, &q, a->p);

@@ -42,18 +42,17 @@ encode_fn encode_f16_avx2, encode_bf16_avx2, encode_q8_0_avx2, encode_q4_0_avx2,
  * |w| * (q ^ s) is w * q less |w| where w is negative: their sum over 32 columns, in aux, makes up for it.
  *
  *     PANEL_F32         f[k][16]
- *     PANEL_Q8_32       scale[k / 32][16], divided by the factor of zero_point_factor() below
- *                       Q8_0: aux[k / 32][16], the sum of magnitudes of negative weights
- *     PANEL_Q8_32_MIN   scale[k / 32][16], min[k / 32][16], to be added
- *     PANEL_Q8_256_MIN  scale[16] = d, min[16] = dmin, and integers in aux (int16 pairs):
- *                       [8][16] the scale of a sub-block twice, [4][16] the minima of two sub-blocks
- *     PANEL_Q8_256_16   scale[16] = d, aux: [16][16] the scale of a sub-block twice, [8][16] scales of two
- * sub-blocks
- *     PANEL_Q8_32_16    scale[k / 16][16], divided by the factor of zero_point_factor(5)
- *     PANEL_Q8_256_16_MIN  as PANEL_Q8_256_16, but the pairs are of minima, and min[16] = dmin */
+ *     PANEL_Q8_32       scale[k / 32][16], divided by the factor of zero_point_factor() below; min[k /
+ * 32][16] is -12582912 times that, to take the magic number (act.h) away Q8_0: aux[k / 32][16], the sum of
+ * magnitudes of negative weights and the magic number PANEL_Q8_32_MIN   scale[k / 32][16], min[k / 32][16],
+ * to be added PANEL_Q8_256_MIN  scale[16] = d, min[16] = dmin, and integers in aux (int16 pairs): [8][16] the
+ * scale of a sub-block twice, [4][16] the minima of two sub-blocks PANEL_Q8_256_16   scale[16] = d, aux:
+ * [16][16] the scale of a sub-block twice, [8][16] scales of two sub-blocks PANEL_Q8_32_16    scale[k /
+ * 16][16], divided by the factor of zero_point_factor(5) PANEL_Q8_256_16_MIN  as PANEL_Q8_256_16, but the
+ * pairs are of minima, and min[16] = dmin */
 enum {
     ROWS = 16,
-    TOKENS = 12,                 /* per call of panel_mul: four tiles of three tokens, or two of six floats */
+    TOKENS = 252,                /* per call of panel_mul: whole tiles of three, four or six tokens */
     W_SIGNS = PANEL_K / 4,       /* groups of four columns: where the second table of w starts, Q8_0 */
     AUX_MINS = 8 * ROWS,         /* where the second table of aux starts, PANEL_Q8_256_MIN */
     AUX_SCALE_PAIRS = 16 * ROWS, /* and PANEL_Q8_256_16 */

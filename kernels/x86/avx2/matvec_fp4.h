@@ -26,65 +26,60 @@ INLINE __m256i dot_nibbles(__m256i v, const int8_t *q, __m128i book, const int z
     return _mm256_add_epi32(dot_q8(low, load256(q)), dot_q8(high, load256(q + 32)));
 }
 
-/* A row's columns, and the activations that meet them. */
+/* The activations that columns of a row meet. */
 typedef struct part {
-    const uint8_t *w;
     size_t n;        /* columns / 32 */
     const int8_t *q; /* in the order of the type */
     const float *d, *ds;
     const int32_t *z16;
 } part;
-typedef float part_fn(const part *x, const char **ahead);
 typedef void pair_fn(paired *to, const int8_t *q, size_t n);
 
-INLINE __m128i first_lanes(size_t n) {
-    return _mm256_castsi256_si128(lanes_below((int)n));
-}
+/* What a row adds up; offset: for zero points. */
+typedef struct part_sums {
+    __m256 dot0, dot1, offset;
+} part_sums;
+typedef void part_step_fn(part_sums *s, const uint8_t *b, const part *x, size_t i);
+typedef float part_end_fn(const part_sums *s);
 
 /* ---- IQ4_NL, MXFP4: blocks of 32 ---- */
 
-INLINE void step_blocks(group_sums *s, const uint8_t *b, const int8_t *q, __m128 d, __m128 ds,
-                        const size_t bytes, const size_t qs, scales_fn *scales, __m128i book,
-                        const int zero) {
+INLINE void step_blocks(part_sums *s, const uint8_t *b, const part *x, size_t i, const size_t bytes,
+                        const size_t qs, scales_fn *scales, __m128i book, const int zero) {
     const __m128 w = scales(b, 0);
-    const __m256 scale = _mm256_castps128_ps256(_mm_mul_ps(w, d));
+    const __m256 scale = _mm256_castps128_ps256(_mm_mul_ps(w, _mm_loadu_ps(x->d + i)));
     const __m256i v0 = load2x128(b + qs, b + bytes + qs);
     const __m256i v1 = load2x128(b + 2 * bytes + qs, b + 3 * bytes + qs);
-    s->dot0 =
-        _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot_nibbles(v0, q, book, zero)), lanes_of(scale, 0, 1), s->dot0);
-    s->dot1 = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot_nibbles(v1, q + 64, book, zero)), lanes_of(scale, 2, 3),
-                              s->dot1);
-    if (zero) s->offset = _mm_fmadd_ps(w, ds, s->offset);
+    const __m256i dot0 = dot_nibbles(v0, x->q + 32 * i, book, zero);
+    const __m256i dot1 = dot_nibbles(v1, x->q + 32 * i + 64, book, zero);
+    s->dot0 = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot0), lanes_of(scale, 0, 1), s->dot0);
+    s->dot1 = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot1), lanes_of(scale, 2, 3), s->dot1);
+    if (zero)
+        s->offset = _mm256_castps128_ps256(
+            _mm_fmadd_ps(w, _mm_loadu_ps(x->ds + i), _mm256_castps256_ps128(s->offset)));
 }
 
-INLINE float dot_blocks(const part *x, const char **ahead, const size_t bytes, const size_t qs,
-                        scales_fn *scales, __m128i book, const int zero) {
-    const uint8_t *b = x->w;
-    const size_t n_whole = x->n / 4 * 4;
-    group_sums s = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm_setzero_ps()};
-    for (size_t i = 0; i < n_whole; i += 4, b += 4 * bytes) {
-        *ahead = prefetch_step(*ahead, (const char *)b + 4 * bytes, 4 * bytes);
-        step_blocks(&s, b, x->q + 32 * i, _mm_loadu_ps(x->d + i), _mm_loadu_ps(x->ds + i), bytes, qs, scales,
-                    book, zero);
-    }
-    if (n_whole < x->n) {
-        uint8_t copy[4 * sizeof(block_iq4_nl)] = {0};
-        const __m128i valid = first_lanes(x->n - n_whole);
-        memcpy(copy, b, (x->n - n_whole) * bytes);
-        step_blocks(&s, copy, x->q + 32 * n_whole, _mm_maskload_ps(x->d + n_whole, valid),
-                    _mm_maskload_ps(x->ds + n_whole, valid), bytes, qs, scales, book, zero);
-    }
-    return sum8(_mm256_add_ps(s.dot0, s.dot1)) - (float)zero * sum4(s.offset);
+INLINE float end_blocks(const part_sums *s, const int zero) {
+    const float dot = sum8(_mm256_add_ps(s->dot0, s->dot1));
+    return zero ? dot - (float)zero * sum4(_mm256_castps256_ps128(s->offset)) : dot;
 }
 
-INLINE float dot_iq4_nl(const part *x, const char **ahead) {
-    return dot_blocks(x, ahead, sizeof(block_iq4_nl), offsetof(block_iq4_nl, qs), scales_iq4_nl,
-                      _mm_setr_epi8(IQ4_NL_CODEBOOK), WIDE_ZERO);
+INLINE void step_iq4_nl(part_sums *s, const uint8_t *b, const part *x, size_t i) {
+    step_blocks(s, b, x, i, sizeof(block_iq4_nl), offsetof(block_iq4_nl, qs), scales_iq4_nl,
+                _mm_setr_epi8(IQ4_NL_CODEBOOK), WIDE_ZERO);
 }
 
-INLINE float dot_mxfp4(const part *x, const char **ahead) {
-    return MXFP4_FACTOR * dot_blocks(x, ahead, sizeof(block_mxfp4), offsetof(block_mxfp4, qs), scales_mxfp4,
-                                     _mm_setr_epi8(FP4_CODEBOOK), 12);
+INLINE float end_iq4_nl(const part_sums *s) {
+    return end_blocks(s, WIDE_ZERO);
+}
+
+INLINE void step_mxfp4(part_sums *s, const uint8_t *b, const part *x, size_t i) {
+    step_blocks(s, b, x, i, sizeof(block_mxfp4), offsetof(block_mxfp4, qs), scales_mxfp4,
+                _mm_setr_epi8(FP4_CODEBOOK), 12);
+}
+
+INLINE float end_mxfp4(const part_sums *s) {
+    return MXFP4_FACTOR * end_blocks(s, 12);
 }
 
 /* ---- IQ4_XS ---- */
@@ -100,30 +95,28 @@ INLINE __m256 superblock_scales(const uint8_t *b) {
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(s, _mm256_set1_epi32(32)));
 }
 
-INLINE float dot_iq4_xs(const part *x, const char **ahead) {
-    enum { B = sizeof(block_iq4_xs) };
+INLINE void step_iq4_xs(part_sums *s, const uint8_t *b, const part *x, size_t i) {
     const __m128i book = _mm_setr_epi8(IQ4_NL_CODEBOOK);
-    const uint8_t *b = x->w;
-    __m256 dot0 = _mm256_setzero_ps(), dot1 = dot0, offset = dot0;
-    for (size_t i = 0; i < x->n; i += 8, b += B) {
-        *ahead = prefetch_step(*ahead, (const char *)b + B, B);
-        const __m256 half = _mm256_cvtph_ps(_mm_set1_epi16((short)load_u16(b)));
-        const __m256 w = _mm256_mul_ps(superblock_scales(b), half);
-        const __m256 scale = _mm256_mul_ps(w, _mm256_loadu_ps(x->d + i));
+    const __m256 half = _mm256_cvtph_ps(_mm_set1_epi16((short)load_u16(b)));
+    const __m256 w = _mm256_mul_ps(superblock_scales(b), half);
+    const __m256 scale = _mm256_mul_ps(w, _mm256_loadu_ps(x->d + i));
 #define ADD(sum, j)                                                                                          \
     {                                                                                                        \
         const __m256i v = load256(b + offsetof(block_iq4_xs, qs) + 32 * (j));                                \
         const __m256i dot = dot_nibbles(v, x->q + 32 * i + 64 * (j), book, WIDE_ZERO);                       \
         sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), lanes_of(scale, 2 * (j), 2 * (j) + 1), sum);          \
     }
-        ADD(dot0, 0)
-        ADD(dot1, 1)
-        ADD(dot0, 2)
-        ADD(dot1, 3)
+    ADD(s->dot0, 0)
+    ADD(s->dot1, 1)
+    ADD(s->dot0, 2)
+    ADD(s->dot1, 3)
 #undef ADD
-        if (WIDE_ZERO) offset = _mm256_fmadd_ps(w, _mm256_loadu_ps(x->ds + i), offset);
-    }
-    return sum8(_mm256_add_ps(dot0, dot1)) - (float)WIDE_ZERO * sum8(offset);
+    if (WIDE_ZERO) s->offset = _mm256_fmadd_ps(w, _mm256_loadu_ps(x->ds + i), s->offset);
+}
+
+INLINE float end_iq4_xs(const part_sums *s) {
+    const float dot = sum8(_mm256_add_ps(s->dot0, s->dot1));
+    return WIDE_ZERO ? dot - (float)WIDE_ZERO * sum8(s->offset) : dot;
 }
 
 /* ---- NVFP4: blocks of four groups of 16 ---- */
@@ -140,71 +133,101 @@ INLINE void pair_groups(paired *to, const int8_t *q, size_t n) {
     }
 }
 
-typedef struct nvfp4_sums {
-    __m256 dot0, dot1, offset;
-} nvfp4_sums;
-
 INLINE __m256 pairs_of(__m256 x, const int first) {
     const __m256i lanes = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
     return _mm256_permutevar8x32_ps(x, _mm256_add_epi32(lanes, _mm256_set1_epi32(first)));
 }
 
 /* Two blocks. What the zero point has too much is a part of -128 times the sum of activations. */
-INLINE void step_nvfp4(nvfp4_sums *s, const uint8_t *b, const int8_t *q, __m128 d, __m256i z16) {
+INLINE void step_nvfp4(part_sums *s, const uint8_t *b, const part *x, size_t i) {
     enum { B = sizeof(block_nvfp4), QS = offsetof(block_nvfp4, qs), ZERO = 12 };
     const __m128i book = _mm_setr_epi8(FP4_CODEBOOK);
-    const __m256 scale = _mm256_mul_ps(eight_scales_nvfp4(b), pairs_of(_mm256_castps128_ps256(d), 0));
+    const int8_t *q = x->q + 32 * i;
+    const __m256 d = _mm256_castps128_ps256(_mm_loadu_ps(x->d + i));
+    const __m256 scale = _mm256_mul_ps(eight_scales_nvfp4(b), pairs_of(d, 0));
     const __m256i a = dot_nibbles(load256(b + QS), q, book, ZERO);
     const __m256i c = dot_nibbles(load256(b + B + QS), q + 64, book, ZERO);
     s->dot0 = _mm256_fmadd_ps(_mm256_cvtepi32_ps(a), pairs_of(scale, 0), s->dot0);
     s->dot1 = _mm256_fmadd_ps(_mm256_cvtepi32_ps(c), pairs_of(scale, 4), s->dot1);
-    s->offset = _mm256_fmadd_ps(_mm256_cvtepi32_ps(z16), scale, s->offset);
+    s->offset = _mm256_fmadd_ps(_mm256_cvtepi32_ps(load256(x->z16 + 2 * i)), scale, s->offset);
 }
 
-INLINE float dot_nvfp4(const part *x, const char **ahead) {
-    enum { B = sizeof(block_nvfp4) };
-    const uint8_t *b = x->w;
-    const size_t n_whole = x->n / 4 * 4;
-    nvfp4_sums s = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
-    for (size_t i = 0; i < n_whole; i += 4, b += 2 * B) {
-        *ahead = prefetch_step(*ahead, (const char *)b + 2 * B, 2 * B);
-        step_nvfp4(&s, b, x->q + 32 * i, _mm_loadu_ps(x->d + i), load256(x->z16 + 2 * i));
-    }
-    if (n_whole < x->n) { /* half a step: one block */
-        uint8_t copy[2 * B] = {0};
-        memcpy(copy, b, B);
-        step_nvfp4(&s, copy, x->q + 32 * n_whole, _mm_maskload_ps(x->d + n_whole, first_lanes(2)),
-                   _mm256_maskload_epi32(x->z16 + 2 * n_whole, lanes_below(4)));
-    }
-    const float offset = sum8(s.offset) * (12.0f / 128.0f);
-    return NVFP4_FACTOR * (sum8(_mm256_add_ps(s.dot0, s.dot1)) + offset);
+INLINE float end_nvfp4(const part_sums *s) {
+    const float offset = sum8(s->offset) * (12.0f / 128.0f);
+    return NVFP4_FACTOR * (sum8(_mm256_add_ps(s->dot0, s->dot1)) + offset);
 }
 
 /* ---- all rows ---- */
 
-/* bytes, values: of a block. */
-INLINE void matvec_parts(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                         float *y, const size_t bytes, const size_t values, pair_fn *pair, part_fn *dot) {
+/* What a step takes, when it is more than a row has left: the rest, and zeros. */
+INLINE void last_part_step(part_sums *s, const uint8_t *b, const part *x, size_t i, const size_t bytes,
+                           const size_t values, part_step_fn *add) {
+    uint8_t blocks[4 * sizeof(block_iq4_nl)] = {0};
+    float d[4] = {0}, ds[4] = {0};
+    int32_t z16[8] = {0};
+    const size_t n = x->n - i;
+    memcpy(blocks, b, n * 32 / values * bytes);
+    memcpy(d, x->d + i, n * sizeof *d);
+    memcpy(ds, x->ds + i, n * sizeof *ds);
+    memcpy(z16, x->z16 + 2 * i, 2 * n * sizeof *z16);
+    const part rest = {n, x->q + 32 * i, d, ds, z16};
+    add(s, blocks, &rest, 0);
+}
+
+/* n (STREAMS or 1) times `per` rows. bytes, values: of a block; a step takes 128 columns, or a block that is
+ * larger. */
+INLINE void part_rows(const part *x, const char *w, size_t row_bytes, size_t per, const int n, float *y,
+                      bool to_y, const size_t bytes, const size_t values, part_step_fn *add,
+                      part_end_fn *end) {
+    const size_t columns = values > 128 ? values : 128, step = columns / values * bytes;
+    const size_t n_whole = x->n / (columns / 32) * (columns / 32);
+    streams ahead = streams_open(w, row_bytes, per, n);
+    for (size_t r = 0; r < per; r++) {
+        const char *b = streams_row(&ahead, w, r);
+#define START(t) part_sums s##t = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+        EACH_STREAM(START)
+        for (size_t i = 0; i < n_whole; i += columns / 32, b += step) {
+            streams_ask(&ahead, b + step, step, n);
+#define ADD(t)                                                                                               \
+    if (t < n) add(&s##t, (const uint8_t *)b + t * ahead.apart, x, i);
+            EACH_STREAM(ADD)
+        }
+#define FINISH(t)                                                                                            \
+    if (t < n) {                                                                                             \
+        float *to = y + r + t * per;                                                                         \
+        if (values <= 128 && n_whole < x->n)                                                                 \
+            last_part_step(&s##t, (const uint8_t *)b + t * ahead.apart, x, n_whole, bytes, values, add);     \
+        *to = to_y ? *to + end(&s##t) : end(&s##t);                                                          \
+    }
+        EACH_STREAM(FINISH)
+    }
+#undef START
+#undef ADD
+#undef FINISH
+}
+
+INLINE void matvec_parts(const char *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
+                         const size_t bytes, const size_t values, pair_fn *pair, part_step_fn *add,
+                         part_end_fn *end) {
+    const size_t per = n_rows / STREAMS, quarters = STREAMS * per;
     paired p;
     size_t done = 0;
     do {
         const size_t n = k / 32 - done < PAIRED_MAX / 32 ? k / 32 - done : PAIRED_MAX / 32;
-        const uint8_t *first = w + done * 32 / values * bytes;
-        const char *ahead = (const char *)first;
+        const char *first = w + done * 32 / values * bytes;
         pair(&p, act_q(act) + 32 * done, (n + 3) / 4 * 4);
-        part x = {first, n, p.q, act_d(act, k) + done, act_ds(act, k) + done, act_z16(act, k) + 2 * done};
-        for (size_t r = 0; r < n_rows; r++, x.w += row_bytes) {
-            if (ahead < (const char *)x.w) ahead = (const char *)x.w;
-            const float sum = dot(&x, &ahead);
-            y[r] = done ? y[r] + sum : sum;
-        }
+        const part x = {n, p.q, act_d(act, k) + done, act_ds(act, k) + done, act_z16(act, k) + 2 * done};
+        part_rows(&x, first, row_bytes, per, STREAMS, y, done > 0, bytes, values, add, end);
+        part_rows(&x, first + quarters * row_bytes, row_bytes, n_rows - quarters, 1, y + quarters, done > 0,
+                  bytes, values, add, end);
         done += n;
     } while (done < k / 32);
 }
 
 #define MATVEC_PART(name, isa, values, pair)                                                                 \
     MATVEC_OF(name, isa,                                                                                     \
-              matvec_parts(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), values, pair, dot_##name))
+              matvec_parts(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), values, pair, step_##name, \
+                           end_##name))
 #define MATVEC_FP4(isa)                                                                                      \
     MATVEC_PART(iq4_nl, isa, 32, pair_blocks)                                                                \
     MATVEC_PART(iq4_xs, isa, 256, pair_blocks)                                                               \

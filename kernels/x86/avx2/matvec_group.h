@@ -143,7 +143,18 @@ INLINE void matvec_groups(const uint8_t *w, size_t row_bytes, size_t n_rows, siz
 typedef struct block_sums {
     __m256i dot, min;
 } block_sums;
-typedef block_sums block_fn(const uint8_t *b, const int8_t *q, const int16_t *s16, const int16_t *s32);
+
+/* d_at: where d is, and after it dmin where there are minima. */
+INLINE void add_superblock(sums_k *s, const uint8_t *b, float act_d, block_sums x, const size_t d_at,
+                           const bool has_min) {
+    const __m128 both =
+        _mm_cvtph_ps(_mm_cvtsi32_si128(has_min ? (int)load_u32(b + d_at) : (int)load_u16(b + d_at)));
+    const __m128 scale = _mm_mul_ps(both, _mm_set1_ps(act_d));
+    s->dot = _mm256_fmadd_ps(_mm256_cvtepi32_ps(x.dot), _mm256_broadcastss_ps(scale), s->dot);
+    if (has_min)
+        s->min =
+            _mm256_fmadd_ps(_mm256_cvtepi32_ps(x.min), _mm256_broadcastss_ps(_mm_movehdup_ps(scale)), s->min);
+}
 
 /* Scales of 16 groups of 16 as words: even ones in the lower half, odd ones in the upper, as 32 columns have
  * them. */
@@ -171,12 +182,12 @@ INLINE __m256i dot_scaled_groups(const uint8_t *b, const int8_t *q, __m128i scal
     return sum;
 }
 
-INLINE block_sums block_q2_k_sums(const uint8_t *b, const int8_t *q, const int16_t *s16, const int16_t *s32) {
-    (void)s32;
+INLINE void superblock_q2_k(sums_k *s, const uint8_t *b, const act_256 *a) {
     const __m128i low4 = _mm_set1_epi8(15), both = load128(b);
     const __m256i min = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(both, 4), low4));
-    return (block_sums){dot_scaled_groups(b, q, _mm_and_si128(both, low4), codes_q2_k, 0),
-                        _mm256_madd_epi16(min, load256(s16))};
+    const block_sums x = {dot_scaled_groups(b, a->q, _mm_and_si128(both, low4), codes_q2_k, 0),
+                          _mm256_madd_epi16(min, load256(a->s16))};
+    add_superblock(s, b, a->d, x, offsetof(block_q2_k, d), true);
 }
 
 /* The 16 scales of six bits less 32; the drawing is at block_q3_k. */
@@ -190,13 +201,13 @@ INLINE __m128i scales_q3_k(const uint8_t *b) {
     return _mm_sub_epi8(_mm_or_si128(x, _mm_and_si128(high, top2)), _mm_set1_epi8(32));
 }
 
-INLINE block_sums block_q3_k_sums(const uint8_t *b, const int8_t *q, const int16_t *s16, const int16_t *s32) {
-    (void)s32;
+INLINE void superblock_q3_k(sums_k *s, const uint8_t *b, const act_256 *a) {
     const __m128i scales = scales_q3_k(b);
-    const __m256i zero = _mm256_madd_epi16(_mm256_cvtepi8_epi16(scales), load256(s16));
-    return (block_sums){
-        _mm256_sub_epi32(dot_scaled_groups(b, q, scales, codes_q3_k, 4), _mm256_slli_epi32(zero, 2)),
+    const __m256i zero = _mm256_madd_epi16(_mm256_cvtepi8_epi16(scales), load256(a->s16));
+    const block_sums x = {
+        _mm256_sub_epi32(dot_scaled_groups(b, a->q, scales, codes_q3_k, 4), _mm256_slli_epi32(zero, 2)),
         _mm256_setzero_si256()};
+    add_superblock(s, b, a->d, x, offsetof(block_q3_k, d), false);
 }
 
 /* Ternary: products are so small that pairs of all 256 fit an int16. */
@@ -228,43 +239,12 @@ INLINE block_sums ternary_sums(const uint8_t *b, const int8_t *q, const int16_t 
 #endif
 }
 
-INLINE block_sums block_tq1_0_sums(const uint8_t *b, const int8_t *q, const int16_t *s16,
-                                   const int16_t *s32) {
-    (void)s16;
-    return ternary_sums(b, q, s32, codes_tq1_0);
+INLINE void superblock_tq1_0(sums_k *s, const uint8_t *b, const act_256 *a) {
+    add_superblock(s, b, a->d, ternary_sums(b, a->q, a->s32, codes_tq1_0), offsetof(block_tq1_0, d), false);
 }
 
-INLINE block_sums block_tq2_0_sums(const uint8_t *b, const int8_t *q, const int16_t *s16,
-                                   const int16_t *s32) {
-    (void)s16;
-    return ternary_sums(b, q, s32, codes_tq2_0);
-}
-
-/* d_at: where d is, and after it dmin where there are minima. */
-INLINE void matvec_superblocks(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                               float *y, const size_t bytes, const size_t d_at, const bool has_min,
-                               block_fn *sums) {
-    const float *d = act_d(act, k);
-    const char *ahead = (const char *)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *b = w + r * row_bytes;
-        const int8_t *q = act_q(act);
-        const int16_t *s16 = act_s16(act, k), *s32 = act_s32(act, k);
-        if (ahead < (const char *)b) ahead = (const char *)b;
-        __m256 dots = _mm256_setzero_ps(), mins = dots;
-        for (size_t i = 0; i < k / 256; i++, b += bytes, q += 256, s16 += 16, s32 += 8) {
-            ahead = prefetch_step(ahead, (const char *)b + bytes, bytes);
-            const block_sums s = sums(b, q, s16, s32);
-            const __m128 both =
-                _mm_cvtph_ps(_mm_cvtsi32_si128(has_min ? (int)load_u32(b + d_at) : (int)load_u16(b + d_at)));
-            const __m128 scale = _mm_mul_ps(both, _mm_set1_ps(d[i]));
-            dots = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s.dot), _mm256_broadcastss_ps(scale), dots);
-            if (has_min)
-                mins = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s.min),
-                                       _mm256_broadcastss_ps(_mm_movehdup_ps(scale)), mins);
-        }
-        y[r] = has_min ? sum8(dots) - sum8(mins) : sum8(dots);
-    }
+INLINE void superblock_tq2_0(sums_k *s, const uint8_t *b, const act_256 *a) {
+    add_superblock(s, b, a->d, ternary_sums(b, a->q, a->s32, codes_tq2_0), offsetof(block_tq2_0, d), false);
 }
 
 /* ---- all kernels of an instruction set ---- */
@@ -276,16 +256,12 @@ INLINE void matvec_superblocks(const uint8_t *w, size_t row_bytes, size_t n_rows
     }
 #define MATVEC_32S(name, isa, bytes)                                                                         \
     MATVEC_OF(name, isa, matvec_groups(w, row_bytes, n_rows, k, act, y, bytes, codes_##name, scales_##name))
-#define MATVEC_256S(name, isa, has_min)                                                                      \
-    MATVEC_OF(name, isa,                                                                                     \
-              matvec_superblocks(w, row_bytes, n_rows, k, act, y, sizeof(block_##name),                      \
-                                 offsetof(block_##name, d), has_min, block_##name##_sums))
 #define MATVEC_GROUP(isa)                                                                                    \
     MATVEC_32S(q1_0, isa, sizeof(block_q1_0))                                                                \
     MATVEC_32S(q2_0, isa, 2 * sizeof(block_q2_0))                                                            \
-    MATVEC_256S(q2_k, isa, true)                                                                             \
-    MATVEC_256S(q3_k, isa, false)                                                                            \
-    MATVEC_256S(tq1_0, isa, false)                                                                           \
-    MATVEC_256S(tq2_0, isa, false)
+    MATVEC_256(q2_k, isa, true)                                                                              \
+    MATVEC_256(q3_k, isa, false)                                                                             \
+    MATVEC_256(tq1_0, isa, false)                                                                            \
+    MATVEC_256(tq2_0, isa, false)
 
 #endif

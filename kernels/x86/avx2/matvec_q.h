@@ -1,12 +1,13 @@
 /* matvec for the types with blocks of 32, Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0, times ACT_Q8_32: the template that
- * matvec_q.c of this folder and of avxvnni compile. One row at a time, front to back, straight from where the
- * file is mapped. A step takes four blocks: their scales are converted and multiplied with those of the
- * activations as one vector, and the floats of a row are summed only at its end. No byte beyond the last
- * block of a row is read. */
+ * matvec_q.c of this folder and of avxvnni compile. Straight from where the file is mapped, four rows side by
+ * side. A step takes four blocks: their scales are converted and multiplied with those of the activations as
+ * one vector, and the floats of a row are summed only at its end. No byte beyond the last block of a row is
+ * read. */
 #ifndef LEAT_KERNELS_X86_AVX2_MATVEC_Q_H
 #define LEAT_KERNELS_X86_AVX2_MATVEC_Q_H
 
 #include "dot.h"
+#include "streams.h"
 
 #include "kernels/blocks.h"
 
@@ -121,37 +122,73 @@ INLINE void step(sums *s, const char *b, const int8_t *q, __m128 d, __m128 ds, c
         s->offset = _mm_fnmadd_ps(_mm256_castps256_ps128(dm), ds, s->offset);
 }
 
+/* What is multiplied, and where it goes. */
+typedef struct product {
+    const char *w, *end; /* first row; where all weights end */
+    size_t row_bytes, n_blocks;
+    const int8_t *q;
+    const float *d, *ds;
+    float *y;
+    bool add; /* to what is in y */
+} product;
+
+/* The blocks that are left over at the end of a row. The step goes on into the next row, or, behind the last,
+ * into zeros; what follows the activations may be anything, even NaN. */
+INLINE void last_step(sums *s, const char *b, const product *x, layout l) {
+    const size_t i = x->n_blocks / STEP * STEP, n = x->n_blocks - i;
+    const __m128i valid = _mm256_castsi256_si128(lanes_below((int)n));
+    char blocks[STEP * sizeof(block_q8_0)];
+    if ((size_t)(x->end - b) < STEP * l.bytes) {
+        memset(blocks, 0, sizeof blocks);
+        memcpy(blocks, b, n * l.bytes);
+        b = blocks;
+    }
+    step(s, b, x->q + 32 * i, _mm_maskload_ps(x->d + i, valid), _mm_maskload_ps(x->ds + i, valid), &valid, l);
+}
+
+INLINE void finish_row(const sums *s, const product *x, size_t r, layout l) {
+    float sum = sum8(_mm256_add_ps(s->dot0, s->dot1)), offset = sum4(s->offset);
+    if (!l.has_min) offset *= l.zero_point;
+    x->y[r] = (x->add ? x->y[r] : 0) + (sum + offset);
+}
+
+/* n (STREAMS or 1) times `per` rows, from row `first` on. */
+INLINE void matvec_rows(const product *x, size_t first, size_t per, const int n, layout l) {
+    const char *w = x->w + first * x->row_bytes;
+    const size_t n_whole = x->n_blocks / STEP * STEP;
+    streams ahead = streams_open(w, x->row_bytes, per, n);
+    for (size_t r = 0; r < per; r++) {
+        const char *b = streams_row(&ahead, w, r);
+#define START(t) sums s##t = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm_setzero_ps()};
+        EACH_STREAM(START)
+        for (size_t i = 0; i < n_whole; i += STEP, b += STEP * l.bytes) {
+            const __m128 d = _mm_loadu_ps(x->d + i), ds = _mm_loadu_ps(x->ds + i);
+            streams_ask(&ahead, b + STEP * l.bytes, STEP * l.bytes, n);
+#define ADD(t)                                                                                               \
+    if (t < n) step(&s##t, b + t * ahead.apart, x->q + 32 * i, d, ds, NULL, l);
+            EACH_STREAM(ADD)
+        }
+#define FINISH(t)                                                                                            \
+    if (t < n) {                                                                                             \
+        if (n_whole < x->n_blocks) last_step(&s##t, b + t * ahead.apart, x, l);                              \
+        finish_row(&s##t, x, first + r + t * per, l);                                                        \
+    }
+        EACH_STREAM(FINISH)
+    }
+#undef START
+#undef ADD
+#undef FINISH
+}
+
 /* y = or += so many blocks of each row times activations. */
 INLINE void matvec_blocks(const char *w, size_t row_bytes, size_t n_rows, size_t n_blocks, const int8_t *q,
                           const float *d, const float *ds, float *y, bool add, layout l) {
     if (!n_rows) return;
-    const size_t n_whole = n_blocks / STEP * STEP;
-    const __m128i valid = _mm256_castsi256_si128(lanes_below((int)(n_blocks - n_whole)));
-    const char *ahead = w, *end = w + (n_rows - 1) * row_bytes + n_blocks * l.bytes;
-    for (size_t r = 0; r < n_rows; r++) {
-        const char *b = w + r * row_bytes;
-        if (ahead < b) ahead = b;
-        sums s = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm_setzero_ps()};
-        for (size_t i = 0; i < n_whole; i += STEP, b += STEP * l.bytes) {
-            ahead = prefetch_step(ahead, b + STEP * l.bytes, STEP * l.bytes);
-            step(&s, b, q + 32 * i, _mm_loadu_ps(d + i), _mm_loadu_ps(ds + i), NULL, l);
-        }
-        if (n_whole < n_blocks) {
-            /* the step goes on into the next row, or, behind the last, into zeros; what follows the
-             * activations may be anything, even NaN */
-            char blocks[STEP * sizeof(block_q8_0)];
-            if ((size_t)(end - b) < STEP * l.bytes) {
-                memset(blocks, 0, sizeof blocks);
-                memcpy(blocks, b, (n_blocks - n_whole) * l.bytes);
-                b = blocks;
-            }
-            step(&s, b, q + 32 * n_whole, _mm_maskload_ps(d + n_whole, valid),
-                 _mm_maskload_ps(ds + n_whole, valid), &valid, l);
-        }
-        float sum = sum8(_mm256_add_ps(s.dot0, s.dot1)), offset = sum4(s.offset);
-        if (!l.has_min) offset *= l.zero_point;
-        y[r] = (add ? y[r] : 0) + (sum + offset);
-    }
+    const char *end = w + (n_rows - 1) * row_bytes + n_blocks * l.bytes;
+    const product x = {w, end, row_bytes, n_blocks, q, d, ds, y, add};
+    const size_t per = n_rows / STREAMS;
+    matvec_rows(&x, 0, per, STREAMS, l);
+    matvec_rows(&x, STREAMS * per, n_rows - STREAMS * per, 1, l);
 }
 
 INLINE void matvec_32(const char *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,

@@ -1,5 +1,5 @@
-/* panel_mul for the kinds of panel that unpack.c makes; avx2.h has their layout. Called through the
- * kernel table only, by gemm_panels, with up to 12 tokens that are read where they lie.
+/* panel_mul for the kinds of panel that panel_mul_7.c and panel_mul_k.c leave; avx2.h has their layout.
+ * Called through the kernel table only, by gemm_panels, with up to 12 tokens that are read where they lie.
  *
  * The tile is 16 rows x 3 tokens: six accumulators of int16, six of float or int32, two vectors of weights
  * and a broadcast make 15 registers of 16. Tiles of one and two tokens take what is left over. A tile does
@@ -117,25 +117,47 @@ INLINE void scale_token(pair_f *f, __m256i lo, __m256i hi, const float *scale, c
     f->hi = _mm256_fmadd_ps(_mm256_cvtepi32_ps(hi), _mm256_mul_ps(_mm256_load_ps(scale + 8), x), f->hi);
 }
 
-INLINE void fold_token(pair_f *f, const pair_i *s, int factor, const float *scale, const void *d,
-                       const void *zero) {
-    __m256i lo = _mm256_madd_epi16(s->lo, _mm256_set1_epi16((short)factor));
-    __m256i hi = _mm256_madd_epi16(s->hi, _mm256_set1_epi16((short)factor));
+/* The same for sums with the magic number (act.h), whose bits are those of a float. */
+INLINE void scale_magic_token(pair_f *f, __m256i lo, __m256i hi, const float *scale, const float *unmagic,
+                              const void *d) {
+    __m256 x = broadcast_float(d);
+    __m256 a = _mm256_fmadd_ps(_mm256_castsi256_ps(lo), _mm256_load_ps(scale), _mm256_load_ps(unmagic));
+    __m256 b =
+        _mm256_fmadd_ps(_mm256_castsi256_ps(hi), _mm256_load_ps(scale + 8), _mm256_load_ps(unmagic + 8));
+    f->lo = _mm256_fmadd_ps(a, x, f->lo);
+    f->hi = _mm256_fmadd_ps(b, x, f->hi);
+}
+
+/* more: of further columns with the same scale, or NULL; unmagic: NULL when zero has no magic number. */
+INLINE void fold_token(pair_f *f, const pair_i *s, const pair_i *more, int factor, const float *scale,
+                       const float *unmagic, const void *d, const void *zero) {
+    const __m256i factors = _mm256_set1_epi16((short)factor);
+    __m256i lo = _mm256_madd_epi16(s->lo, factors), hi = _mm256_madd_epi16(s->hi, factors);
+    if (more) {
+        lo = _mm256_add_epi32(lo, _mm256_madd_epi16(more->lo, factors));
+        hi = _mm256_add_epi32(hi, _mm256_madd_epi16(more->hi, factors));
+    }
     if (factor > 1) {
         __m256i z = broadcast32(zero);
         lo = _mm256_add_epi32(lo, z);
         hi = _mm256_add_epi32(hi, z);
     }
-    scale_token(f, lo, hi, scale, d);
+    if (unmagic)
+        scale_magic_token(f, lo, hi, scale, unmagic, d);
+    else
+        scale_token(f, lo, hi, scale, d);
 }
 
-/* f += (sums * factor + zero) * scale * d; there is no zero point where the factor is 1. */
-INLINE void fold(tile_f *f, const tile_i *s, int factor, const float *scale, const float *d,
-                 const int32_t *zero, size_t stride, int n) {
-    fold_token(&f->t0, &s->t0, factor, scale, d, zero);
-    if (n > 1) fold_token(&f->t1, &s->t1, factor, scale, bytes_after(d, stride), bytes_after(zero, stride));
+/* f += ((sums + more sums) * factor + zero) * scale * d; there is no zero point where the factor is 1. */
+INLINE void fold(tile_f *f, const tile_i *s, const tile_i *more, int factor, const float *scale,
+                 const float *unmagic, const float *d, const int32_t *zero, size_t stride, int n) {
+    fold_token(&f->t0, &s->t0, more ? &more->t0 : NULL, factor, scale, unmagic, d, zero);
+    if (n > 1)
+        fold_token(&f->t1, &s->t1, more ? &more->t1 : NULL, factor, scale, unmagic, bytes_after(d, stride),
+                   bytes_after(zero, stride));
     if (n > 2)
-        fold_token(&f->t2, &s->t2, factor, scale, bytes_after(d, 2 * stride), bytes_after(zero, 2 * stride));
+        fold_token(&f->t2, &s->t2, more ? &more->t2 : NULL, factor, scale, unmagic,
+                   bytes_after(d, 2 * stride), bytes_after(zero, 2 * stride));
 }
 
 INLINE void min_token(pair_f *f, __m256 lo, __m256 hi, const void *ds) {
@@ -156,21 +178,20 @@ INLINE void mul_32(const panel *p, tokens a, float *c, int n, int bits, bool has
     const int factor = has_min ? 1 : zero_point_factor(bits);
     const int8_t *q = act_q(a.act) + a.k0;
     const float *d = act_d(a.act, a.k) + a.k0 / 32, *ds = act_ds(a.act, a.k) + a.k0 / 32;
-    const int32_t *z32 = act_z32(a.act, a.k) + a.k0 / 32, *z16 = act_z16(a.act, a.k) + a.k0 / 16;
+    const int32_t *m32 = act_m32(a.act, a.k) + a.k0 / 32;
     const uint8_t *w = p->w;
     tile_f f = no_sums();
     for (size_t b = 0; b < a.kc / 32; b++, q += 32, w += 32 * ROWS) {
-        const float *scale = p->scale + ROWS * b;
-        tile_i s;
+        const float *scale = p->scale + ROWS * b, *unmagic = has_min ? NULL : p->min + ROWS * b;
+        tile_i s, more;
         prefetch_tile(q, a.stride, n);
         if (bits == 4) {
             dot_32(&s, w, q, a.stride, n);
-            fold(&f, &s, factor, scale, d + b, z32 + b, a.stride, n);
+            fold(&f, &s, NULL, factor, scale, unmagic, d + b, m32 + b, a.stride, n);
         } else {
             dot_16(&s, w, q, a.stride, n);
-            fold(&f, &s, factor, scale, d + b, z16 + 2 * b, a.stride, n);
-            dot_16(&s, w + 16 * ROWS, q + 16, a.stride, n);
-            fold(&f, &s, factor, scale, d + b, z16 + 2 * b + 1, a.stride, n);
+            dot_16(&more, w + 16 * ROWS, q + 16, a.stride, n);
+            fold(&f, &s, &more, factor, scale, unmagic, d + b, m32 + b, a.stride, n);
         }
         if (has_min) add_mins(&f, p->min + ROWS * b, ds + b, a.stride, n);
     }
@@ -188,7 +209,7 @@ INLINE void mul_32_16(const panel *p, tokens a, float *c, int n) {
         tile_i s;
         if (b % 2 == 0) prefetch_tile(q, a.stride, n);
         dot_16(&s, w, q, a.stride, n);
-        fold(&f, &s, zero_point_factor(5), scale, d + b / 2, z + b, a.stride, n);
+        fold(&f, &s, NULL, zero_point_factor(5), scale, NULL, d + b / 2, z + b, a.stride, n);
     }
     add_to_c(&f, c, n);
 }
@@ -237,9 +258,11 @@ INLINE void mul_8(const panel *p, tokens a, float *c, int n) {
         prefetch_tile(q, a.stride, n);
         dot_16_signed(&s, w, q, a.stride, n);
         dot_16_signed(&s, w + 16 * ROWS, q + 16, a.stride, n);
-        scale_token(&f.t0, s.t0.lo, s.t0.hi, scale, d + b);
-        if (n > 1) scale_token(&f.t1, s.t1.lo, s.t1.hi, scale, bytes_after(d + b, a.stride));
-        if (n > 2) scale_token(&f.t2, s.t2.lo, s.t2.hi, scale, bytes_after(d + b, 2 * a.stride));
+        const float *unmagic = p->min + ROWS * b;
+        scale_magic_token(&f.t0, s.t0.lo, s.t0.hi, scale, unmagic, d + b);
+        if (n > 1) scale_magic_token(&f.t1, s.t1.lo, s.t1.hi, scale, unmagic, bytes_after(d + b, a.stride));
+        if (n > 2)
+            scale_magic_token(&f.t2, s.t2.lo, s.t2.hi, scale, unmagic, bytes_after(d + b, 2 * a.stride));
     }
     add_to_c(&f, c, n);
 }
@@ -299,30 +322,6 @@ INLINE void totals_to_c(const tile_i *total, const float *scale, const float *d,
     total_to_c(&total->t0, scale, d, sign, c);
     if (n > 1) total_to_c(&total->t1, scale, bytes_after(d, stride), sign, c + ROWS);
     if (n > 2) total_to_c(&total->t2, scale, bytes_after(d, 2 * stride), sign, c + 2 * ROWS);
-}
-
-INLINE void mul_256_min(const panel *p, tokens a, float *c, int n, int bits) {
-    const int8_t *q = act_q(a.act) + a.k0;
-    const float *d = act_d(a.act, a.k) + a.k0 / 256;
-    const uint8_t *w = p->w;
-    const int32_t *scale = p->aux;
-    tile_i total = no_totals(), s;
-    for (size_t b = 0; b < 8; b++, q += 32, w += 32 * ROWS, scale += ROWS) {
-        prefetch_tile(q, a.stride, n);
-        if (bits == 4) {
-            dot_32(&s, w, q, a.stride, n);
-            fold_integer(&total, &s, scale, n);
-        } else {
-            dot_16(&s, w, q, a.stride, n);
-            fold_integer(&total, &s, scale, n);
-            dot_16(&s, w + 16 * ROWS, q + 16, a.stride, n);
-            fold_integer(&total, &s, scale, n);
-        }
-    }
-    totals_to_c(&total, p->scale, d, 1, a.stride, c, n);
-    total = no_totals();
-    dot_pairs(&total, p->aux + AUX_MINS, act_s32(a.act, a.k) + a.k0 / 32, a.stride, 4, n);
-    totals_to_c(&total, p->min, d, -1, a.stride, c, n);
 }
 
 /* Sub-blocks of 16, their minima too. Codes of two bits, with which 16 columns are far from the limit. */
@@ -421,8 +420,6 @@ TILES_3(q5, mul_32(p, a, c, n, 5, false))
 TILES_3(q8, mul_8(p, a, c, n))
 TILES_3(q4_min, mul_32(p, a, c, n, 4, true))
 TILES_3(q5_min, mul_32(p, a, c, n, 5, true))
-TILES_3(q4_k, mul_256_min(p, a, c, n, 4))
-TILES_3(q5_k, mul_256_min(p, a, c, n, 5))
 TILES_3(q6_k, mul_256_16(p, a, c, n))
 TILES_3(nvfp4, mul_32_16(p, a, c, n))
 TILES_3(q2_k, mul_256_16_min(p, a, c, n))
@@ -442,7 +439,6 @@ static tile_fn *const f32_tiles[] = {NULL, f32_1, f32_2, f32_3, f32_4, f32_5, f3
 PANEL_MUL(f32, TILE_F32, f32_tiles)
 PANEL_MUL(q8_32, TILE, p->aux[AUX_BITS] == 4 ? q4_tiles : p->aux[AUX_BITS] == 5 ? q5_tiles : q8_tiles)
 PANEL_MUL(q8_32_min, TILE, p->aux[AUX_BITS] == 4 ? q4_min_tiles : q5_min_tiles)
-PANEL_MUL(q8_256_min, TILE, p->aux[AUX_BITS] == 4 ? q4_k_tiles : q5_k_tiles)
 PANEL_MUL(q8_256_16, TILE, q6_k_tiles)
 PANEL_MUL(q8_32_16, TILE, nvfp4_tiles)
 PANEL_MUL(q8_256_16_min, TILE, q2_k_tiles)

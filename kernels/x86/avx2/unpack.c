@@ -21,9 +21,10 @@ INLINE void unpack_32(const void *w, size_t row_bytes, size_t n_rows, size_t k0,
         for (int v = 0; v < 2; v++) {
             unpack_low_bits(&s, b, v, qs_at, qh_at, 0, p);
             __m256 d = load_8_halves(s.row + 8 * v, 0, s.valid[v]);
-            _mm256_store_ps(p->scale + ROWS * b + 8 * v, _mm256_mul_ps(d, factor));
-            if (has_min)
-                _mm256_store_ps(p->min + ROWS * b + 8 * v, load_8_halves(s.row + 8 * v, 2, s.valid[v]));
+            d = _mm256_mul_ps(d, factor);
+            _mm256_store_ps(p->scale + ROWS * b + 8 * v, d);
+            d = has_min ? load_8_halves(s.row + 8 * v, 2, s.valid[v]) : unmagic_of(d);
+            _mm256_store_ps(p->min + ROWS * b + 8 * v, d);
         }
     }
     p->aux[AUX_BITS] = bits;
@@ -63,8 +64,10 @@ void unpack_q8_0_avx2(const void *w, size_t row_bytes, size_t n_rows, size_t k0,
                     negative = _mm256_add_epi32(negative, _mm256_madd_epi16(sum, ones16));
                 }
             }
-            store_aux(p, (int)(ROWS * b), v, negative);
-            _mm256_store_ps(p->scale + ROWS * b + 8 * v, load_8_halves(s.row + 8 * v, 0, s.valid[v]));
+            store_aux(p, (int)(ROWS * b), v, _mm256_add_epi32(negative, _mm256_set1_epi32(ACT_MAGIC)));
+            const __m256 d = load_8_halves(s.row + 8 * v, 0, s.valid[v]);
+            _mm256_store_ps(p->scale + ROWS * b + 8 * v, d);
+            _mm256_store_ps(p->min + ROWS * b + 8 * v, unmagic_of(d));
         }
     }
     p->aux[AUX_BITS] = 8;

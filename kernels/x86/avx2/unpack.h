@@ -98,6 +98,13 @@ INLINE void fifth_bits(__m256i qh, int pair, int value, __m256i *first, __m256i 
     *second = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(x, bit4), bit4), values);
 }
 
+/* What takes the magic number (act.h) away from a sum that is scaled: exact, as a scale has no more than the
+ * 11 bits of a half float times the 6 bits of a sub-block's scale and the factor has two. So
+ * fma(12582912 + n, scale, it) rounds once, as n * scale does. */
+INLINE __m256 unmagic_of(__m256 scale) {
+    return _mm256_mul_ps(scale, _mm256_set1_ps(-12582912.0f));
+}
+
 /* Q4_0, Q4_1, Q5_0, Q5_1: block b (counted in the panel) of 8 rows, codes times 2^up. */
 INLINE void unpack_low_bits(const rows *s, size_t b, int v, size_t qs_at, size_t qh_at, int up, panel *p) {
     const uint8_t *const *row = s->row + 8 * v;

@@ -12,7 +12,10 @@ INLINE void store_scales_32(const expanded *x, const rows *s, const float factor
     for (int v = 0; v < 2; v++) {
         __m256 t[8];
         turn_scales(x, s, 0, v, factor, t);
-        for (int j = 0; j < 8; j++) _mm256_store_ps(p->scale + ROWS * j + 8 * v, t[j]);
+        for (int j = 0; j < 8; j++) {
+            _mm256_store_ps(p->scale + ROWS * j + 8 * v, t[j]);
+            _mm256_store_ps(p->min + ROWS * j + 8 * v, unmagic_of(t[j]));
+        }
     }
 }
 
@@ -53,7 +56,7 @@ INLINE void unpack_wide(const void *w, size_t row_bytes, size_t n_rows, size_t k
                     negative = _mm256_add_epi32(negative, _mm256_madd_epi16(sum, ones16));
                 }
             }
-            store_aux(p, (int)(ROWS * b), v, negative);
+            store_aux(p, (int)(ROWS * b), v, _mm256_add_epi32(negative, _mm256_set1_epi32(ACT_MAGIC)));
         }
     expand_scales(&x, &s, scales);
     store_scales_32(&x, &s, 1, p);

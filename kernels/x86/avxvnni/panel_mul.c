@@ -60,6 +60,10 @@ INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride, si
     const uint8_t *w = p->w;
     const float *scale = p->scale, *min = p->min;
     const int32_t *unmagic = p->aux; /* floats */
+    /* Folds with the same scale of activations are added up before they meet it: an addition has a port to
+     * itself, a product or another fma would take one from vpdpbusd. */
+    _Alignas(32) float sums[12][8];
+    if (!by_32 || zero_16) memset(sums, 0, sizeof sums);
 
 /* The same columns of the next tile's tokens: rows are too far apart for the hardware to guess. Only a full
  * tile has another behind it, as a rule. */
@@ -86,35 +90,67 @@ INLINE void mul_q8(const panel *p, size_t kc, const char *act, size_t stride, si
         const __m256 s0 = _mm256_load_ps(scale), s1 = _mm256_load_ps(scale + 8);
         const __m256 u0 = _mm256_load_ps((const void *)unmagic),
                      u1 = _mm256_load_ps((const void *)(unmagic + 8));
-#define ADD(t)                                                                                               \
+        const float *m = min;
+#define SCALED(t)                                                                                            \
+    __m256 f##t = _mm256_fmadd_ps(_mm256_castsi256_ps(a##t), s0, u0),                                        \
+           g##t = _mm256_fmadd_ps(_mm256_castsi256_ps(b##t), s1, u1);
+/* c += (f, g) * d, and minima times ds */
+#define TO_C(t)                                                                                              \
     if (t < n) {                                                                                             \
         float *at = c + ROWS * t;                                                                            \
         const __m256 x = broadcast_float(TOKEN(d, t));                                                       \
-        const __m256 f = _mm256_fmadd_ps(_mm256_castsi256_ps(a##t), s0, u0);                                 \
-        const __m256 g = _mm256_fmadd_ps(_mm256_castsi256_ps(b##t), s1, u1);                                 \
-        _mm256_store_ps(at, _mm256_fmadd_ps(f, x, _mm256_load_ps(at)));                                      \
-        _mm256_store_ps(at + 8, _mm256_fmadd_ps(g, x, _mm256_load_ps(at + 8)));                              \
+        SCALED(t)                                                                                            \
+        __m256 x0 = _mm256_load_ps(at), x1 = _mm256_load_ps(at + 8);                                         \
+        if (mins_32) {                                                                                       \
+            const __m256 y = broadcast_float(TOKEN(ds, t));                                                  \
+            x0 = _mm256_fmadd_ps(y, _mm256_load_ps(m), x0);                                                  \
+            x1 = _mm256_fmadd_ps(y, _mm256_load_ps(m + 8), x1);                                              \
+        }                                                                                                    \
+        if (zero_16) {                                                                                       \
+            f##t = _mm256_add_ps(f##t, _mm256_load_ps(sums[2 * t]));                                         \
+            g##t = _mm256_add_ps(g##t, _mm256_load_ps(sums[2 * t + 1]));                                     \
+        }                                                                                                    \
+        _mm256_store_ps(at, _mm256_fmadd_ps(f##t, x, x0));                                                   \
+        _mm256_store_ps(at + 8, _mm256_fmadd_ps(g##t, x, x1));                                               \
     }
-        EACH_6(ADD)
-        if (mins_32) {
-            const __m256 m0 = _mm256_load_ps(min), m1 = _mm256_load_ps(min + 8);
-#define ADD_MIN(t)                                                                                           \
+#define SET(t)                                                                                               \
     if (t < n) {                                                                                             \
-        float *at = c + ROWS * t;                                                                            \
-        const __m256 x = broadcast_float(TOKEN(ds, t));                                                      \
-        _mm256_store_ps(at, _mm256_fmadd_ps(m0, x, _mm256_load_ps(at)));                                     \
-        _mm256_store_ps(at + 8, _mm256_fmadd_ps(m1, x, _mm256_load_ps(at + 8)));                             \
+        SCALED(t)                                                                                            \
+        _mm256_store_ps(sums[2 * t], f##t);                                                                  \
+        _mm256_store_ps(sums[2 * t + 1], g##t);                                                              \
     }
-            EACH_6(ADD_MIN)
-            min += ROWS;
-            ds += 4;
+#define ADD(t)                                                                                               \
+    if (t < n) {                                                                                             \
+        SCALED(t)                                                                                            \
+        _mm256_store_ps(sums[2 * t], _mm256_add_ps(f##t, _mm256_load_ps(sums[2 * t])));                      \
+        _mm256_store_ps(sums[2 * t + 1], _mm256_add_ps(g##t, _mm256_load_ps(sums[2 * t + 1])));              \
+    }
+        if (zero_16 && (q - k0) % 32 == 0) {
+            EACH_6(SET)
+        } else if (by_32) {
+            EACH_6(TO_C)
+        } else {
+            EACH_6(ADD)
         }
+        min += ROWS;
+        ds += 4;
         q += fold;
         z += 4;
         scale += ROWS;
         unmagic += ROWS;
         if (by_32 && fold == 32) d += 4;
         if (by_32 && fold == 16) d = act_d_at(k) + q / 32 * 4;
+    }
+#define SUMS_TO_C(t)                                                                                         \
+    if (t < n) {                                                                                             \
+        float *at = c + ROWS * t;                                                                            \
+        const __m256 x = broadcast_float(TOKEN(d, t));                                                       \
+        const __m256 f = _mm256_load_ps(sums[2 * t]), g = _mm256_load_ps(sums[2 * t + 1]);                   \
+        _mm256_store_ps(at, _mm256_fmadd_ps(f, x, _mm256_load_ps(at)));                                      \
+        _mm256_store_ps(at + 8, _mm256_fmadd_ps(g, x, _mm256_load_ps(at + 8)));                              \
+    }
+    if (!by_32) {
+        EACH_6(SUMS_TO_C)
     }
     if (mins_256) {
         const size_t s = mins_16 ? act_s16_at(k) + k0 / 8 : act_s32_at(k) + k0 / 16;
