@@ -260,7 +260,10 @@ LEAT_API const char *leat_kv_type_name(size_t type);
 typedef struct leat_session_params {
     uint32_t n_ctx;     /* tokens the cache can hold; 0: what the model was trained for */
     uint32_t n_batch;   /* tokens evaluated at once in a prompt, 1 .. 2048; 0: 512 */
-    uint32_t n_threads; /* 0: what this process may really use (leat_threads_default) */
+    /* Threads that evaluate single tokens, and several at once (prompts). 0: as many as prove fastest, which
+     * is measured on the tokens themselves, first and from time to time; for n_threads_batch, n_threads if
+     * that is not 0. The logits are the same, to the bit, for any number. */
+    uint32_t n_threads, n_threads_batch;
     leat_kv_type k_type, v_type;
     bool logits_all; /* keep the logits of every token of a batch, not only of the last */
 } leat_session_params;
@@ -295,7 +298,10 @@ LEAT_API leat_status leat_session_rewind(leat_session *session, size_t length);
 LEAT_API size_t leat_session_rewind_floor(const leat_session *session);
 LEAT_API size_t leat_session_length(const leat_session *session);
 LEAT_API uint32_t leat_session_n_ctx(const leat_session *session);
+/* Threads in use for single tokens and for several at once. While it measures, and where the system refuses
+ * threads, that is another number from time to time. */
 LEAT_API uint32_t leat_session_threads(const leat_session *session);
+LEAT_API uint32_t leat_session_threads_batch(const leat_session *session);
 LEAT_API leat_model *leat_session_model(const leat_session *session);
 
 /* n_vocab float32 logits of the last token evaluated; NULL before the first. With logits_all, `back` 1 is the

@@ -68,9 +68,12 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
     if (p->n_batch > N_BATCH_MAX)
         return error_set(e, LEAT_E_ARG, "n_batch is %u, not 1 .. %d", p->n_batch, N_BATCH_MAX);
     if (p->n_batch > p->n_ctx) p->n_batch = p->n_ctx;
-    if (!p->n_threads) p->n_threads = os_threads_default();
     if (p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
+    if (p->n_threads_batch > N_THREADS_MAX)
+        return error_set(e, LEAT_E_ARG, "n_threads_batch is %u, not 1 .. %d", p->n_threads_batch,
+                         N_THREADS_MAX);
+    if (!p->n_threads_batch) p->n_threads_batch = p->n_threads;
     leat_status st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
     /* latent values are the first part of the keys */
     leat_kv_type v_type = m->hp.latent.absorbed ? p->k_type : p->v_type;
@@ -130,9 +133,13 @@ static leat_status check_positions(const leat_session *s, const leat_session_par
                      s->plan.n_positions);
 }
 
+static run_threads threads_of(const leat_session_params *p) {
+    return (run_threads){.one = p->n_threads, .many = p->n_threads_batch};
+}
+
 /* What a session takes beside its cache; SIZE_MAX if that does not fit. */
 static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, size_t n_out) {
-    size_t need = runner_size(&s->plan, p->n_batch, n_out, p->n_threads);
+    size_t need = runner_size(&s->plan, p->n_batch, n_out, run_threads_most(threads_of(p)));
     size_t state = state_bytes(s->plan.state_floats, p->n_ctx);
     return need > SIZE_MAX - state ? SIZE_MAX : need + state;
 }
@@ -162,8 +169,8 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
                      kv_format(p.v_type), e);
     if (!st) st = state_open(&s->state, s->plan.state_floats, p.n_ctx, e);
     if (!st)
-        st =
-            runner_open(&s->plan, &m->kernels, s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner, e);
+        st = runner_open(&s->plan, &m->kernels, s->rope, &s->kv, p.n_batch, n_out, threads_of(&p), &s->runner,
+                         e);
     if (st) {
         session_close(s);
         return st;
@@ -291,7 +298,10 @@ uint32_t leat_session_n_ctx(const leat_session *s) {
     return s ? (uint32_t)s->kv.n_ctx : 0;
 }
 uint32_t leat_session_threads(const leat_session *s) {
-    return s ? runner_threads(s->runner) : 0;
+    return s ? runner_threads(s->runner, false) : 0;
+}
+uint32_t leat_session_threads_batch(const leat_session *s) {
+    return s ? runner_threads(s->runner, true) : 0;
 }
 leat_model *leat_session_model(const leat_session *s) {
     return s ? s->model : NULL;

@@ -36,19 +36,23 @@ static void cancel_running(void) {
     if (session) leat_session_cancel(session);
 }
 
-/* "1,2,4" */
-static int parse_list(const char *name, const char *text, int64_t min, int64_t max, list *out) {
+/* "1,2,4"; `word_for_0` stands for 0 where there is one. */
+static int parse_list(const char *name, const char *text, int64_t min, int64_t max, const char *word_for_0,
+                      list *out) {
     out->n = 0;
     for (const char *p = text;;) {
         size_t n = strcspn(p, ",");
         char word[24];
         int64_t v;
         snprintf(word, sizeof word, "%.*s", (int)(n < sizeof word ? n : sizeof word - 1), p);
-        if (!parse_int(word, INT64_MIN, INT64_MAX, &v))
+        if (word_for_0 && !strcmp(word, word_for_0)) {
+            v = 0;
+        } else if (!parse_int(word, INT64_MIN, INT64_MAX, &v)) {
             return usage_error("bench", "%s needs whole numbers with commas between, not \"%s\"", name, text);
-        if (v < min || v > max)
+        } else if (v < min || v > max) {
             return usage_error("bench", "%s must be %lld to %lld, not %s", name, (long long)min,
                                (long long)max, word);
+        }
         if (out->n == LIST_MAX) return usage_error("bench", "%s takes at most %d values", name, LIST_MAX);
         out->v[out->n++] = (uint32_t)v;
         if (!p[n]) return EXIT_DONE;
@@ -179,6 +183,10 @@ static int run_test(bench *b, bench_row *row, leat_session *session, const leat_
     busy_since(&start, &elapsed);
     if (term_interrupted()) return 128 + term_interrupted();
     if (status) return fail("%s: %s", row->test, error.message);
+    if (!row->threads) {
+        row->automatic = true;
+        row->threads = generate ? leat_session_threads(session) : leat_session_threads_batch(session);
+    }
     row->mean = sum / (double)row->n_samples;
     for (size_t i = 0; i < row->n_samples; i++) {
         double d = b->samples[row->first_sample + i] - row->mean;
@@ -190,10 +198,12 @@ static int run_test(bench *b, bench_row *row, leat_session *session, const leat_
     return EXIT_DONE;
 }
 
-/* The roof for a number of threads: the best that any measurement with them saw in this run. */
+/* The roof for a number of threads (0: the usual one): the best that any measurement with them saw in this
+ * run. */
 static void measure_roof(bench *b, uint32_t threads) {
     bench_roof *r = b->roofs;
     size_t i = 0;
+    if (!threads) threads = leat_threads_default();
     while (i < b->n_roofs && r[i].threads != threads) i++;
     if (i == b->n_roofs) r[b->n_roofs++] = (bench_roof){threads, 0};
     double speed = machine_read_speed(b->read_bytes, threads, READ_PASSES);
@@ -329,14 +339,14 @@ static int run_bench(const bench_options *o, const char **paths, size_t n_paths)
 
 static int parse_lists(bench_options *o) {
     bool any = false;
-    int status = parse_list("-p", o->prompts, 0, 1 << 24, &o->p);
-    if (!status) status = parse_list("-n", o->generates, 0, 1 << 24, &o->n);
-    if (!status) status = parse_list("-d", o->depths, 0, 1 << 24, &o->d);
-    if (!status) status = parse_list("-b", o->batches, 1, 2048, &o->b);
+    int status = parse_list("-p", o->prompts, 0, 1 << 24, NULL, &o->p);
+    if (!status) status = parse_list("-n", o->generates, 0, 1 << 24, NULL, &o->n);
+    if (!status) status = parse_list("-d", o->depths, 0, 1 << 24, NULL, &o->d);
+    if (!status) status = parse_list("-b", o->batches, 1, 2048, NULL, &o->b);
     if (!status && !strcmp(o->threads, "-1"))
-        o->t = (list){{leat_threads_default()}, 1};
+        o->t = (list){{0}, 1};
     else if (!status)
-        status = parse_list("-t", o->threads, 1, 1024, &o->t);
+        status = parse_list("-t", o->threads, 1, 1024, "auto", &o->t);
     for (size_t i = 0; i < o->p.n; i++) any |= o->p.v[i] > 0;
     for (size_t i = 0; i < o->n.n; i++) any |= o->n.v[i] > 0;
     if (!status && !any) return usage_error("bench", "-p 0 and -n 0 leave nothing to measure");
@@ -363,7 +373,7 @@ int command_bench(int argc, char **argv) {
     bench_options o = {.prompts = "512",
                        .generates = "128",
                        .depths = "0",
-                       .threads = "-1",
+                       .threads = "auto",
                        .batches = "512",
                        .cache_k = "f16",
                        .cache_v = "f16",
@@ -375,8 +385,8 @@ int command_bench(int argc, char **argv) {
         {"-p --n-prompt", "LIST", "tokens of a prompt (512)", OPTION_TEXT, &o.prompts, 0, 0, NULL},
         {"-n --n-gen", "LIST", "tokens to generate (128)", OPTION_TEXT, &o.generates, 0, 0, NULL},
         {"-d --n-depth", "LIST", "tokens in the context before (0)", OPTION_TEXT, &o.depths, 0, 0, NULL},
-        {"-t --threads", "LIST", "threads; -1: what this process may use (-1)", OPTION_TEXT, &o.threads, 0, 0,
-         NULL},
+        {"-t --threads", "LIST", "threads; auto: as many as prove fastest (auto)", OPTION_TEXT, &o.threads, 0,
+         0, NULL},
         {"-b --batch-size", "LIST", "prompt tokens evaluated at once (512)", OPTION_TEXT, &o.batches, 0, 0,
          NULL},
         {"-r --repetitions", "N", "how often each test is repeated (5)", OPTION_INT, &o.repetitions, 1, 10000,

@@ -26,6 +26,7 @@ typedef struct bench_row {
     const bench_model *model;
     char test[64]; /* "tg128 @ d4096" */
     uint32_t threads, batch, depth;
+    bool automatic;           /* threads were the session's choice */
     uint32_t n_prompt, n_gen; /* one of them is 0 */
     double bytes_per_token;   /* of a generated one; 0 for prompts */
     size_t first_sample, n_samples;

@@ -22,24 +22,24 @@ double bench_kv_bytes(const char *name) {
     return 0;
 }
 
-/* Bytes per second; 0 if it could not be measured. */
-static double roof_of(const bench *b, uint32_t threads) {
-    for (size_t i = 0; i < b->n_roofs; i++)
-        if (b->roofs[i].threads == threads) return b->roofs[i].speed;
-    return 0;
-}
-
-static double percent_of_roof(const bench *b, const bench_row *row) {
-    double roof = roof_of(b, row->threads);
-    return roof > 0 ? 100 * row->mean * row->bytes_per_token / roof : 0;
-}
-
 /* The roof with the most speed, which is the machine's. */
 static bench_roof best_roof(const bench *b) {
     bench_roof best = {0, 0};
     for (size_t i = 0; i < b->n_roofs; i++)
         if (b->roofs[i].speed > best.speed) best = b->roofs[i];
     return best;
+}
+
+/* Bytes per second; 0 if it could not be measured. */
+static double roof_of(const bench *b, const bench_row *row) {
+    for (size_t i = 0; i < b->n_roofs; i++)
+        if (b->roofs[i].threads == row->threads && !row->automatic) return b->roofs[i].speed;
+    return row->automatic ? best_roof(b).speed : 0;
+}
+
+static double percent_of_roof(const bench *b, const bench_row *row) {
+    double roof = roof_of(b, row);
+    return roof > 0 ? 100 * row->mean * row->bytes_per_token / roof : 0;
 }
 
 /* File name without folder and ".gguf", safe to show. */
@@ -180,7 +180,7 @@ static void print_csv(const bench *b) {
         "percent_of_read_bandwidth,involuntary_switches");
     for (size_t i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
-        double roof = roof_of(b, r->threads);
+        double roof = roof_of(b, r);
         put_quoted(b->machine.cpu);
         printf(",%u,%s,%s,", b->machine.processors, r->model->info.isa, leat_version());
         put_quoted(r->model->path);
@@ -240,7 +240,7 @@ static void json_machine(json *j, const bench *b) {
 }
 
 static void json_row(json *j, const bench *b, const bench_row *r) {
-    double roof = roof_of(b, r->threads);
+    double roof = roof_of(b, r);
     json_object(j);
     json_word(j, "model", r->model->path);
     json_word(j, "architecture", r->model->info.architecture);
@@ -253,6 +253,8 @@ static void json_row(json *j, const bench *b, const bench_row *r) {
     json_count(j, "n_gen", r->n_gen);
     json_count(j, "n_depth", r->depth);
     json_count(j, "threads", r->threads);
+    json_name(j, "threads_auto");
+    json_bool(j, r->automatic);
     json_count(j, "n_batch", r->batch);
     json_word(j, "type_k", b->cache_k);
     json_word(j, "type_v", b->cache_v);

@@ -19,7 +19,7 @@ enum { USUAL_CONTEXT = 8192 };
 
 typedef struct chat_options {
     const char *model, *system, *system_file, *prompt, *template_file, *variables, *isa, *cache_k, *cache_v;
-    int64_t n_predict, n_ctx, threads, batch, seed, top_k, repeat_last_n;
+    int64_t n_predict, n_ctx, threads, threads_batch, batch, seed, top_k, repeat_last_n;
     float temp, top_p, min_p, repeat_penalty;
     bool once, shift, quiet;
 } chat_options;
@@ -214,6 +214,7 @@ static int open_session(talk *t) {
                                                                        : USUAL_CONTEXT;
     params.n_batch = (uint32_t)o->batch;
     params.n_threads = thread_count(o->threads);
+    params.n_threads_batch = thread_count(o->threads_batch);
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
     if (leat_session_open(t->model, &params, &t->session, &error)) return fail("%s", error.message);
@@ -284,6 +285,7 @@ int command_chat(int argc, char **argv) {
     chat_options o = {.n_predict = -1,
                       .n_ctx = -1,
                       .threads = -1,
+                      .threads_batch = -1,
                       .batch = 512,
                       .seed = -1,
                       .top_k = 40,
@@ -314,6 +316,7 @@ int command_chat(int argc, char **argv) {
         {"--chat-template-kwargs", "JSON", "more variables for it: {\"enable_thinking\": false}", OPTION_TEXT,
          &o.variables, 0, 0, NULL},
         OPTION_THREADS(&o.threads),
+        OPTION_THREADS_BATCH(&o.threads_batch),
         OPTION_BATCH(&o.batch),
         {"-s --seed", "N", "of the random numbers; -1: a new one each time (-1)", OPTION_INT, &o.seed, -1,
          4294967295.0, NULL},

@@ -124,6 +124,12 @@ static int set_option(const command_line *line, const option *o, const char *nam
         list->items[list->n++] = text;
         break;
     }
+    case OPTION_AUTO:
+        if (!strcmp(text, "auto")) {
+            *(int64_t *)o->value = -1;
+            break;
+        }
+        /* fall through */
     case OPTION_INT:
         if (!parse_int(text, INT64_MIN, INT64_MAX, (int64_t *)o->value))
             return usage_error(line->name, "%.*s needs a whole number, not \"%s\"", n, name, text);

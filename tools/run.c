@@ -27,7 +27,7 @@ enum { USUAL_CONTEXT = 4096, ROOM_FOR_ANSWER = 1024 };
 
 typedef struct run_options {
     const char *model, *prompt, *file, *cache_k, *cache_v, *isa;
-    int64_t n_predict, n_ctx, threads, batch;
+    int64_t n_predict, n_ctx, threads, threads_batch, batch;
     bool stats, escape, special;
     sampling_options sampling;
 } run_options;
@@ -109,6 +109,7 @@ static int open_session(generation *g, const run_options *o) {
     params.n_ctx = context_size(o, &info, g->n_prompt);
     params.n_batch = (uint32_t)o->batch;
     params.n_threads = thread_count(o->threads);
+    params.n_threads_batch = thread_count(o->threads_batch);
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
     uint32_t n_ctx = params.n_ctx ? params.n_ctx : info.n_ctx_train;
@@ -226,12 +227,13 @@ static void print_stats(const generation *g) {
             "prompt       %10zu tokens  %10.2f tokens/s\n"
             "generation   %10zu tokens  %10.2f tokens/s\n"
             "peak memory  %10.1f MiB\n"
-            "threads      %10u\n"
+            "threads      %10u          %10u for prompts\n"
             "isa          %10s\n"
             "seed         %10u\n",
             1000 * g->load_seconds, g->n_prompt, per_second(g->n_prompt, g->prompt_seconds), g->n_generated,
             per_second(g->n_generated, g->generate_seconds), peak, (unsigned)leat_session_threads(g->session),
-            info.isa, (unsigned)leat_sampler_seed(g->sampler));
+            (unsigned)leat_session_threads_batch(g->session), info.isa,
+            (unsigned)leat_sampler_seed(g->sampler));
 }
 
 static int run_model(const run_options *o, generation *g) {
@@ -290,6 +292,7 @@ int command_run(int argc, char **argv) {
     run_options o = {.n_predict = -1,
                      .n_ctx = -1,
                      .threads = -1,
+                     .threads_batch = -1,
                      .batch = 512,
                      .cache_k = "f16",
                      .cache_v = "f16",
@@ -304,6 +307,7 @@ int command_run(int argc, char **argv) {
         {"-c --ctx-size", "N", "context in tokens; 0: the model's own (what the prompt needs, 4096 at least)",
          OPTION_INT, &o.n_ctx, 0, 2147483647.0, NULL},
         OPTION_THREADS(&o.threads),
+        OPTION_THREADS_BATCH(&o.threads_batch),
         OPTION_BATCH(&o.batch),
         OPTIONS_SAMPLING(o.sampling),
         OPTION_CACHE_K(&o.cache_k),
