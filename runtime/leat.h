@@ -258,8 +258,8 @@ typedef enum leat_kv_type {
 LEAT_API const char *leat_kv_type_name(size_t type);
 
 typedef struct leat_session_params {
-    uint32_t n_ctx;     /* tokens the cache can hold; 0: what the model was trained for */
-    uint32_t n_batch;   /* tokens evaluated at once in a prompt, 1 .. 2048; 0: 512 */
+    uint32_t n_ctx;   /* tokens the cache can hold; 0: what the model was trained for */
+    uint32_t n_batch; /* tokens of a prompt evaluated at once, 1 .. 2048, at most; 0: 512 */
     /* Threads that evaluate single tokens, and several at once (prompts). 0: as many as prove fastest, which
      * is measured on the tokens themselves, first and from time to time; for n_threads_batch, n_threads if
      * that is not 0. The logits are the same, to the bit, for any number. */

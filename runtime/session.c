@@ -16,13 +16,17 @@ struct leat_session {
     kv_cache kv;
     state_cache state;
     runner *runner;
-    size_t n_batch;
+    size_t n_batch;  /* tokens of a pass, at most */
+    bool even;       /* longer batches are divided evenly */
     size_t length;   /* tokens evaluated */
     size_t n_logits; /* rows of logits that the last pass left */
     bool logits_all;
     atomic_bool busy, cancel;
 };
 
+/* Beyond some hundreds of tokens the multipliers have all they can do, and what a larger pass keeps between
+ * its stages only leaves the caches: such a batch is evaluated in even passes of about PASS_USUAL tokens. */
+enum { PASS_USUAL = 512, PASS_MOST = PASS_USUAL + PASS_USUAL / 2 };
 enum { N_BATCH_MAX = 2048, N_BATCH_DEFAULT = 512, N_THREADS_MAX = 1024 };
 
 void leat_session_params_default(leat_session_params *p) {
@@ -156,10 +160,13 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     leat_session *s = mem_alloc(1, sizeof *s);
     if (!s) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
     s->model = model_hold(m);
-    s->n_batch = p.n_batch;
     s->logits_all = p.logits_all;
     size_t n_out = p.logits_all ? p.n_batch : 1;
     st = plan_compile(m->arch, hp, m->weights, m->layers, &s->plan, e);
+    /* experts share the tokens of a pass: the more, the better for each */
+    s->even = !p.logits_all && !s->plan.moe.n_expert && p.n_batch > PASS_MOST;
+    if (s->even) p.n_batch = PASS_MOST;
+    s->n_batch = p.n_batch;
     if (!st) st = check_positions(s, &p, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);
@@ -219,11 +226,18 @@ static leat_status pass(leat_session *s, const leat_token *tokens, size_t n, siz
     return LEAT_OK;
 }
 
+/* Tokens of the next pass when there are n to go. */
+static size_t pass_length(const leat_session *s, size_t n) {
+    if (!s->even) return n < s->n_batch ? n : s->n_batch;
+    size_t passes = (n + PASS_USUAL / 2 - 1) / PASS_USUAL;
+    return passes > 1 ? (n + passes - 1) / passes : n;
+}
+
 /* Brings a recurrent state that had to go back further than the session to where that is. */
 static leat_status catch_up(leat_session *s, leat_error *e) {
     leat_status st = LEAT_OK;
     while (!st && s->state.n_floats && s->state.length < s->length) {
-        size_t at = s->state.length, n = s->length - at < s->n_batch ? s->length - at : s->n_batch;
+        size_t at = s->state.length, n = pass_length(s, s->length - at);
         st = pass(s, s->state.tokens + at, n, at, 0, e);
     }
     return st;
@@ -232,7 +246,7 @@ static leat_status catch_up(leat_session *s, leat_error *e) {
 static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_t n,
                                 leat_progress_fn *progress, void *user, leat_error *e) {
     for (size_t done = 0; done < n;) {
-        size_t batch = n - done < s->n_batch ? n - done : s->n_batch;
+        size_t batch = pass_length(s, n - done);
         bool last = done + batch == n;
         size_t n_out = s->logits_all ? batch : last;
         leat_status st = pass(s, tokens + done, batch, s->length, n_out, e);

@@ -1,6 +1,6 @@
 /* The stages of many tokens: a race against the multipliers. The input of a product is normed and quantized
- * once for all workers, then each tile unpacks one panel of weight rows and multiplies it with every token.
- */
+ * once for all workers, then each tile unpacks a few panels of weight rows and multiplies them with a block
+ * of tokens. */
 #include <string.h>
 
 #include "stage.h"
@@ -43,11 +43,33 @@ static size_t panel_rows(const run *r, const weight *w) {
     return r->k->panel_rows[r->k->panel[w->format]];
 }
 
-/* Rows of a tile: a few panels, unless that left some workers without any. Only who does what depends on it:
- * each row's result is the same in any company. */
-static size_t tile_rows(const run *r, const weight *w) {
-    size_t rows = panel_rows(r, w), panels = tiles_of(w->n_rows, rows) / (4 * r->n_workers);
-    return rows * (panels < 1 ? 1 : panels > GEMM_PANELS ? GEMM_PANELS : panels);
+/* Rows of a tile: as many panels side by side as leave no worker idle at the end, two tiles for each if there
+ * are so many. Only who does what depends on it: each row's result is the same in any company. */
+static size_t tile_rows(const run *r, const weight *w, size_t n_blocks) {
+    size_t rows = panel_rows(r, w), panels = tiles_of(w->n_rows, rows), best = 1, least = SIZE_MAX;
+    for (size_t n = 1; n <= GEMM_PANELS; n++) {
+        size_t tiles = tiles_of(panels, n) * n_blocks, longest = tiles_of(tiles, r->n_workers) * n;
+        if (n > 1 && tiles < 2 * r->n_workers) break;
+        if (longest <= least) {
+            best = n;
+            least = longest;
+        }
+    }
+    return rows * best;
+}
+
+/* A tile's tokens are at most PASS_TOKENS: the n tokens in even parts. */
+static size_t token_blocks(size_t n) {
+    return tiles_of(n, PASS_TOKENS);
+}
+
+typedef struct span {
+    size_t first, end;
+} span;
+
+static span block_tokens(size_t n, size_t block) {
+    size_t blocks = token_blocks(n);
+    return (span){n * block / blocks, n * (block + 1) / blocks};
 }
 
 /* c (panels, n, panel_rows) = rows row .. row + n_rows of m times the tokens t .. t + n of the stage's input.
@@ -63,8 +85,9 @@ static void multiply(const run *r, scratch *w, const weight *m, size_t row, size
 size_t linear_many_tiles(const stage *s, const run *r) {
     size_t tiles = 0, n = stage_count(s, r);
     if (n == 0 || (n == 1 && s->output)) return 0;
+    size_t blocks = token_blocks(n);
     for (uint32_t p = 0; p < s->n_parts; p++)
-        tiles += tiles_of(s->part[p].w.n_rows, tile_rows(r, &s->part[p].w));
+        tiles += tiles_of(s->part[p].w.n_rows, tile_rows(r, &s->part[p].w, blocks)) * blocks;
     return tiles;
 }
 
@@ -89,32 +112,31 @@ static bool deliver(const stage *s, const run *r, const float *c, size_t n, floa
 }
 
 void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
-    size_t n_tokens = stage_count(s, r), rows, part_tiles;
+    size_t n_tokens = stage_count(s, r), blocks = token_blocks(n_tokens), rows, part_tiles;
     const stage_part *part = s->part;
     for (;; part++, tile -= part_tiles) {
-        rows = tile_rows(r, &part->w);
-        part_tiles = tiles_of(part->w.n_rows, rows);
+        rows = tile_rows(r, &part->w, blocks);
+        part_tiles = tiles_of(part->w.n_rows, rows) * blocks;
         if (tile < part_tiles) break;
     }
-    size_t first = tile * rows, end = first + rows < part->w.n_rows ? first + rows : part->w.n_rows;
-    size_t height = panel_rows(r, &part->w);
-    for (size_t t0 = 0; t0 < n_tokens; t0 += PASS_TOKENS) {
-        size_t n = n_tokens - t0 < PASS_TOKENS ? n_tokens - t0 : PASS_TOKENS;
-        const float *c = w->c;
-        multiply(r, w, &part->w, first, end - first, t0, n, w->c);
-        add_bias(w->c, part->bias, first, end, height, n);
-        if (s->activation) stage_activate(r, s->activation, w->c, tiles_of(end - first, height) * height * n);
-        for (size_t row = first; row < end; row += height)
-            for (size_t t = t0; t < t0 + n; t++, c += height) {
-                float *out =
-                    s->output ? r->logits + t * part->w.n_rows + row : buf_row(r, part->out, t) + row;
-                if (!deliver(s, r, c, end - row < height ? end - row : height, out)) w->non_finite = true;
-            }
-    }
+    /* the blocks of a row tile follow each other: the next finds its weights in cache */
+    size_t first = tile / blocks * rows, end = first + rows < part->w.n_rows ? first + rows : part->w.n_rows;
+    span t = block_tokens(n_tokens, tile % blocks);
+    size_t height = panel_rows(r, &part->w), n = t.end - t.first;
+    const float *c = w->c;
+    multiply(r, w, &part->w, first, end - first, t.first, n, w->c);
+    add_bias(w->c, part->bias, first, end, height, n);
+    if (s->activation) stage_activate(r, s->activation, w->c, tiles_of(end - first, height) * height * n);
+    for (size_t row = first; row < end; row += height)
+        for (size_t i = t.first; i < t.end; i++, c += height) {
+            float *out = s->output ? r->logits + i * part->w.n_rows + row : buf_row(r, part->out, i) + row;
+            if (!deliver(s, r, c, end - row < height ? end - row : height, out)) w->non_finite = true;
+        }
 }
 
 size_t gated_many_tiles(const stage *s, const run *r) {
-    return tiles_of(s->part[0].w.n_rows, tile_rows(r, &s->part[0].w));
+    size_t blocks = token_blocks(r->n_tokens);
+    return tiles_of(s->part[0].w.n_rows, tile_rows(r, &s->part[0].w, blocks)) * blocks;
 }
 
 /* Results of some panels to the rows of a buffer. */
@@ -127,25 +149,24 @@ static void scatter(const run *r, plan_buf out, const float *c, size_t first, si
 
 void gated_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const weight *gate = &s->part[0].w, *up = &s->part[1].w;
-    size_t rows = tile_rows(r, gate), first = tile * rows,
-           end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
+    size_t blocks = token_blocks(r->n_tokens), rows = tile_rows(r, gate, blocks);
+    size_t first = tile / blocks * rows, end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
     size_t height = panel_rows(r, gate), up_height = panel_rows(r, up);
-    for (size_t t0 = 0; t0 < r->n_tokens; t0 += PASS_TOKENS) {
-        size_t n = r->n_tokens - t0 < PASS_TOKENS ? r->n_tokens - t0 : PASS_TOKENS;
-        multiply(r, w, gate, first, end - first, t0, n, w->c);
-        multiply(r, w, up, first, end - first, t0, n, w->c2);
-        add_bias(w->c, s->part[0].bias, first, end, height, n);
-        add_bias(w->c2, s->part[1].bias, first, end, up_height, n);
-        if (height == up_height) {
-            stage_gate(r, s->activation, w->c, w->c2, tiles_of(end - first, height) * height * n);
-            scatter(r, s->part[0].out, w->c, first, end, height, t0, n);
-        } else { /* two types whose panels differ in height: meet in the output buffer */
-            scatter(r, s->part[0].out, w->c, first, end, height, t0, n);
-            for (size_t row = first; row < end; row += up_height)
-                for (size_t t = 0; t < n; t++)
-                    stage_gate(r, s->activation, buf_row(r, s->part[0].out, t0 + t) + row,
-                               w->c2 + ((row - first) / up_height * n + t) * up_height,
-                               end - row < up_height ? end - row : up_height);
-        }
+    span tokens = block_tokens(r->n_tokens, tile % blocks);
+    size_t t0 = tokens.first, n = tokens.end - t0;
+    multiply(r, w, gate, first, end - first, t0, n, w->c);
+    multiply(r, w, up, first, end - first, t0, n, w->c2);
+    add_bias(w->c, s->part[0].bias, first, end, height, n);
+    add_bias(w->c2, s->part[1].bias, first, end, up_height, n);
+    if (height == up_height) {
+        stage_gate(r, s->activation, w->c, w->c2, tiles_of(end - first, height) * height * n);
+        scatter(r, s->part[0].out, w->c, first, end, height, t0, n);
+    } else { /* two types whose panels differ in height: meet in the output buffer */
+        scatter(r, s->part[0].out, w->c, first, end, height, t0, n);
+        for (size_t row = first; row < end; row += up_height)
+            for (size_t t = 0; t < n; t++)
+                stage_gate(r, s->activation, buf_row(r, s->part[0].out, t0 + t) + row,
+                           w->c2 + ((row - first) / up_height * n + t) * up_height,
+                           end - row < up_height ? end - row : up_height);
     }
 }
