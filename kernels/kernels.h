@@ -41,6 +41,11 @@ typedef void unpack_fn(const void *w, size_t row_bytes, size_t n_rows, size_t k0
 typedef void panel_mul_fn(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k, size_t k0,
                           size_t n_tokens, float *c);
 
+/* peak: rounds of nothing but the multiply-adds that the micro-kernel of a panel kind is made of, as fast as
+ * they issue, on values that are nowhere used; rounds >= 1. Returns how many operations that was: a
+ * multiplication and an addition are two. The roof over panel_mul, to be measured by the clock. */
+typedef uint64_t peak_fn(uint64_t rounds);
+
 /* k floats to one activation row (act.h); every section is written. */
 typedef void quantize_q8_32_fn(const float *x, size_t k, void *row);
 typedef void quantize_q8_256_fn(const float *x, size_t k, void *row);
@@ -110,6 +115,7 @@ typedef struct kernels {
     unpack_fn *unpack[FORMAT_COUNT];
     /* by panel kind */
     panel_mul_fn *panel_mul[PANEL_COUNT];
+    peak_fn *peak[PANEL_COUNT];
     uint8_t
         panel[FORMAT_COUNT]; /* by type: the kind that its unpack makes; kernels_traits has the usual one */
     uint8_t panel_rows[PANEL_COUNT];   /* rows of a panel, <= PANEL_ROWS_MAX */

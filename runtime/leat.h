@@ -199,6 +199,12 @@ LEAT_API const char *leat_model_warning(const leat_model *model, size_t i);
 /* The i-th instruction set that this machine can run, ascending; NULL past the end. */
 LEAT_API const char *leat_isa(size_t i);
 
+/* Runs rounds of nothing but the multiply-adds that prompts are multiplied with by weights of a type (its
+ * number in the file format) on the model's instruction set, in registers, on the calling thread. Returns how
+ * many operations that was (a multiplication and an addition are two), 0 for a type it can't compute with.
+ * The time it takes says what is the most that this machine could do: for benchmarks. */
+LEAT_API uint64_t leat_model_multiply(const leat_model *model, uint32_t type_id, uint64_t rounds);
+
 /* ---- tokens ---- */
 
 typedef int32_t leat_token;

@@ -102,6 +102,32 @@ static uint64_t weight_bytes(const leat_file *file, const char *architecture) {
     return bytes;
 }
 
+/* Products of weights with one token of a prompt: of all matrices but the embedding, and of experts those in
+ * use. *last gets those for the logits, which only the last token needs. */
+static double weight_products(const leat_file *file, const char *architecture, double *last) {
+    uint64_t experts = 0, used = 0;
+    double products = 0, embedding = 0;
+    *last = 0;
+    if (!meta_number(file, architecture, "expert_count", &experts) ||
+        !meta_number(file, architecture, "expert_used_count", &used) || used > experts)
+        experts = used = 0;
+    for (size_t i = 0; i < leat_file_tensor_count(file); i++) {
+        leat_tensor_info t;
+        if (leat_file_tensor(file, i, &t) || t.n_dims < 2) continue;
+        double n = (double)t.dims[0] * (double)t.dims[1] * (double)t.dims[2] * (double)t.dims[3];
+        if (ends_with(t.name, "_exps.weight") && experts)
+            products += n / (double)experts * (double)used;
+        else if (ends_with(t.name, "token_embd.weight"))
+            embedding = t.name.size == strlen("token_embd.weight") ? n : embedding;
+        else if (t.name.size == strlen("output.weight") && ends_with(t.name, "output.weight"))
+            *last = n;
+        else
+            products += n;
+    }
+    if (*last <= 0) *last = embedding;
+    return products;
+}
+
 /* Bytes that one position of the cache has in all layers. */
 static double cache_bytes(const leat_file *file, const leat_model_info *info, double k_bytes,
                           double v_bytes) {
@@ -112,7 +138,7 @@ static double cache_bytes(const leat_file *file, const leat_model_info *info, do
 }
 
 /* The type that most of the weights' bytes have. */
-static const char *main_type(const leat_file *file) {
+static const char *main_type(const leat_file *file, uint32_t *id) {
     const char *best = "";
     uint64_t most = 0;
     for (size_t i = 0; i < leat_file_tensor_count(file); i++) {
@@ -124,6 +150,7 @@ static const char *main_type(const leat_file *file) {
         if (sum > most) {
             most = sum;
             best = t.type; /* a static string */
+            *id = t.type_id;
         }
     }
     return best;
@@ -210,6 +237,19 @@ static void measure_roof(bench *b, uint32_t threads) {
     if (speed > r[i].speed) r[i].speed = speed;
 }
 
+static uint64_t multiply(void *model, uint64_t rounds) {
+    const bench_model *m = model;
+    return leat_model_multiply(m->model, m->type_id, rounds);
+}
+
+/* The roof of the prompts among the rows from `first` on. */
+static void measure_multiplying(bench *b, bench_model *model, uint32_t threads, size_t first) {
+    if (!b->read_bytes) return;
+    double speed = machine_work_speed(multiply, model, threads ? threads : leat_threads_default());
+    for (size_t i = first; i < b->n_rows; i++)
+        if (b->rows[i].n_prompt && speed > b->rows[i].multiply_speed) b->rows[i].multiply_speed = speed;
+}
+
 static void name_test(bench_row *row) {
     int n = snprintf(row->test, sizeof row->test, row->n_gen ? "tg%u" : "pp%u",
                      row->n_gen ? row->n_gen : row->n_prompt);
@@ -260,6 +300,8 @@ static int run_session(bench *b, bench_model *model, setup s, const bench_option
         if (generate)
             row->bytes_per_token =
                 (double)model->weight_bytes + model->cache_bytes * (s.depth + (n + 1) / 2.0);
+        else
+            row->operations = 2 * (model->products + model->last_products / n);
         status = run_test(b, row, session, tokens, tokens + most, o);
         if (!status) b->n_rows++;
     }
@@ -282,7 +324,8 @@ static int open_bench_model(bench_model *m, const char *path, const bench *b, co
     snprintf(m->architecture, sizeof m->architecture, "%s", m->info.architecture);
     m->info.architecture = m->architecture; /* results outlive the model */
     if (leat_file_open(m->path, &file, &error)) return fail("%s", error.message);
-    m->type = main_type(file);
+    m->type = main_type(file, &m->type_id);
+    m->products = weight_products(file, m->info.architecture, &m->last_products);
     m->weight_bytes = weight_bytes(file, m->info.architecture);
     m->cache_bytes = cache_bytes(file, &m->info, bench_kv_bytes(b->cache_k), bench_kv_bytes(b->cache_v));
     leat_file_close(file);
@@ -295,10 +338,13 @@ static int run_models(bench *b, const char **paths, const bench_options *o) {
         bench_model *model = &b->models[m];
         status = open_bench_model(model, paths[m], b, o);
         for (size_t t = 0; t < o->t.n && !status; t++) {
+            size_t first = b->n_rows;
             measure_roof(b, o->t.v[t]);
             for (size_t i = 0; i < o->b.n; i++)
-                for (size_t d = 0; d < o->d.n && !status; d++)
+                for (size_t d = 0; d < o->d.n && !status; d++) {
                     status = run_session(b, model, (setup){o->t.v[t], o->b.v[i], o->d.v[d]}, o);
+                    measure_multiplying(b, model, o->t.v[t], first);
+                }
             if (!status) measure_roof(b, o->t.v[t]);
         }
         leat_model_close(model->model);
@@ -359,7 +405,14 @@ static const char about[] =
     "before.\n"
     "LIST is a number or several with commas between; all combinations are measured. 0 leaves -p or -n "
     "out.\n\n"
-    "\"of read\" compares generation with the memory: each token has to read all weights once (of the token\n"
+    "\"of roof\" compares with what the machine can do. A prompt is a matter of multiplying: 100 % would be "
+    "to\n"
+    "multiply weights and tokens as fast as this run did nothing but such multiplications in registers, "
+    "with\n"
+    "the instructions for the type that most weights have. Attention is not counted, so that long prompts "
+    "get\n"
+    "further from it. Generation is a matter of reading: each token has to read all weights once (of the "
+    "token\n"
     "embedding only a row, unless it is the output matrix too) and the keys and values of all tokens before\n"
     "it. 100 % would be doing that as fast as this run read plain memory with the same number of threads: a\n"
     "buffer of four times the largest cache, within 512 MiB and 1 GiB, the best of several passes before "
@@ -391,7 +444,7 @@ int command_bench(int argc, char **argv) {
          NULL},
         {"-r --repetitions", "N", "how often each test is repeated (5)", OPTION_INT, &o.repetitions, 1, 10000,
          NULL},
-        {"--read-mib", "N", "size of the buffer read for \"of read\", 0: don't (-1: chosen)", OPTION_INT,
+        {"--read-mib", "N", "size of the buffer read for \"of roof\", 0: no roofs (-1: chosen)", OPTION_INT,
          &o.read_mib, -1, 1 << 20, NULL},
         OPTION_CACHE_K(&o.cache_k),
         OPTION_CACHE_V(&o.cache_v),

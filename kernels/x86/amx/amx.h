@@ -9,6 +9,7 @@
 unpack_fn unpack_q3_k_amx, unpack_q4_k_amx, unpack_q5_k_amx, unpack_q6_k_amx;
 unpack_fn unpack_iq1_s_amx, unpack_iq1_m_amx, unpack_iq2_xxs_amx, unpack_iq2_xs_amx, unpack_iq2_s_amx,
     unpack_iq3_xxs_amx, unpack_iq3_s_amx;
+peak_fn peak_tiles_amx;
 panel_mul_fn panel_mul_tiles_amx, panel_mul_tiles_min_amx;
 enum { PANEL_TOKENS_AMX = 128 };
 

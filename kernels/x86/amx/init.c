@@ -8,6 +8,7 @@
 void kernels_init_amx(kernels *k) {
     k->panel_mul[PANEL_TILES] = panel_mul_tiles_amx;
     k->panel_mul[PANEL_TILES_MIN] = panel_mul_tiles_min_amx;
+    k->peak[PANEL_TILES] = k->peak[PANEL_TILES_MIN] = peak_tiles_amx;
     k->panel_rows[PANEL_TILES] = k->panel_rows[PANEL_TILES_MIN] = 32;
     k->panel_tokens[PANEL_TILES] = k->panel_tokens[PANEL_TILES_MIN] = PANEL_TOKENS_AMX;
 #define TILES(name, NAME, kind)                                                                              \
