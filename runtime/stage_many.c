@@ -6,8 +6,9 @@
 #include "stage.h"
 
 enum {
-    PREPARE_TOKENS = 4
-}; /* tokens of a prepare tile: enough to be worth taking, few enough to share out */
+    PREPARE_TOKENS = 4, /* of a prepare tile: enough to be worth taking, few enough to share out */
+    DIRECT_TOKENS = 6   /* of a product read directly: see is_direct */
+};
 
 static size_t tiles_of(size_t n, size_t each) {
     return (n + each - 1) / each;
@@ -43,9 +44,20 @@ static size_t panel_rows(const run *r, const weight *w) {
     return r->k->panel_rows[r->k->panel[w->format]];
 }
 
+/* A tile's tokens are at most PASS_TOKENS: the n tokens in even parts. */
+static size_t token_blocks(size_t n) {
+    return tiles_of(n, PASS_TOKENS);
+}
+
+/* So few tokens that floats are better read once for each, from cache after the first, than unpacked. */
+static bool is_direct(const weight *w, size_t n) {
+    return n <= DIRECT_TOKENS && kernels_traits(w->format).act == ACT_F32;
+}
+
 /* Rows of a tile: as many panels side by side as leave no worker idle at the end, two tiles for each if there
  * are so many. Only who does what depends on it: each row's result is the same in any company. */
-static size_t tile_rows(const run *r, const weight *w, size_t n_blocks) {
+static size_t tile_rows(const run *r, const weight *w, size_t n_tokens) {
+    size_t n_blocks = token_blocks(n_tokens);
     size_t rows = panel_rows(r, w), panels = tiles_of(w->n_rows, rows), best = 1, least = SIZE_MAX;
     for (size_t n = 1; n <= GEMM_PANELS; n++) {
         size_t tiles = tiles_of(panels, n) * n_blocks, longest = tiles_of(tiles, r->n_workers) * n;
@@ -56,11 +68,6 @@ static size_t tile_rows(const run *r, const weight *w, size_t n_blocks) {
         }
     }
     return rows * best;
-}
-
-/* A tile's tokens are at most PASS_TOKENS: the n tokens in even parts. */
-static size_t token_blocks(size_t n) {
-    return tiles_of(n, PASS_TOKENS);
 }
 
 typedef struct span {
@@ -82,12 +89,24 @@ static void multiply(const run *r, scratch *w, const weight *m, size_t row, size
                 r->act[kind] + t * stride, stride, n, w->panel, c);
 }
 
+static size_t part_rows(const stage *s, const run *r, const weight *w, size_t n_tokens) {
+    return is_direct(w, n_tokens) ? s->tile_rows : tile_rows(r, w, n_tokens);
+}
+
+static bool gated_is_direct(const stage *s, const run *r) {
+    return is_direct(&s->part[0].w, r->n_tokens) && is_direct(&s->part[1].w, r->n_tokens);
+}
+
+static size_t gated_rows(const stage *s, const run *r) {
+    return gated_is_direct(s, r) ? s->tile_rows : tile_rows(r, &s->part[0].w, r->n_tokens);
+}
+
 size_t linear_many_tiles(const stage *s, const run *r) {
     size_t tiles = 0, n = stage_count(s, r);
     if (n == 0 || (n == 1 && s->output)) return 0;
     size_t blocks = token_blocks(n);
     for (uint32_t p = 0; p < s->n_parts; p++)
-        tiles += tiles_of(s->part[p].w.n_rows, tile_rows(r, &s->part[p].w, blocks)) * blocks;
+        tiles += tiles_of(s->part[p].w.n_rows, part_rows(s, r, &s->part[p].w, n)) * blocks;
     return tiles;
 }
 
@@ -111,11 +130,37 @@ static bool deliver(const stage *s, const run *r, const float *c, size_t n, floa
     return check == 0.0f;
 }
 
+/* n rows from `row` on times one token's input. */
+static void multiply_one(const run *r, const weight *m, const float *bias, size_t row, size_t n, size_t token,
+                         float *y) {
+    act_kind kind = kernels_traits(m->format).act;
+    r->k->matvec[m->format]((const char *)m->data + row * m->row_bytes, m->row_bytes, n, m->n_cols,
+                            r->act[kind] + token * act_row_bytes(kind, m->n_cols), y);
+    for (size_t i = 0; bias && i < n; i++) y[i] += bias[row + i];
+}
+
+static void linear_direct(const stage *s, const run *r, scratch *w, const stage_part *part, size_t row,
+                          size_t n, size_t n_tokens) {
+    for (size_t t = 0; t < n_tokens; t++) {
+        multiply_one(r, &part->w, part->bias, row, n, t, w->tile);
+        if (s->activation) stage_activate(r, s->activation, w->tile, n);
+        float *out = s->output ? r->logits + t * part->w.n_rows + row : buf_row(r, part->out, t) + row;
+        if (!deliver(s, r, w->tile, n, out)) w->non_finite = true;
+    }
+}
+
+static void gated_direct(const stage *s, const run *r, scratch *w, size_t row, size_t n, size_t token) {
+    float *out = buf_row(r, s->part[0].out, token) + row;
+    multiply_one(r, &s->part[0].w, s->part[0].bias, row, n, token, out);
+    multiply_one(r, &s->part[1].w, s->part[1].bias, row, n, token, w->tile);
+    stage_gate(r, s->activation, out, w->tile, n);
+}
+
 void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     size_t n_tokens = stage_count(s, r), blocks = token_blocks(n_tokens), rows, part_tiles;
     const stage_part *part = s->part;
     for (;; part++, tile -= part_tiles) {
-        rows = tile_rows(r, &part->w, blocks);
+        rows = part_rows(s, r, &part->w, n_tokens);
         part_tiles = tiles_of(part->w.n_rows, rows) * blocks;
         if (tile < part_tiles) break;
     }
@@ -124,6 +169,10 @@ void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     span t = block_tokens(n_tokens, tile % blocks);
     size_t height = panel_rows(r, &part->w), n = t.end - t.first;
     const float *c = w->c;
+    if (is_direct(&part->w, n_tokens)) {
+        linear_direct(s, r, w, part, first, end - first, n_tokens);
+        return;
+    }
     multiply(r, w, &part->w, first, end - first, t.first, n, w->c);
     add_bias(w->c, part->bias, first, end, height, n);
     if (s->activation) stage_activate(r, s->activation, w->c, tiles_of(end - first, height) * height * n);
@@ -136,7 +185,7 @@ void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
 
 size_t gated_many_tiles(const stage *s, const run *r) {
     size_t blocks = token_blocks(r->n_tokens);
-    return tiles_of(s->part[0].w.n_rows, tile_rows(r, &s->part[0].w, blocks)) * blocks;
+    return tiles_of(s->part[0].w.n_rows, gated_rows(s, r)) * blocks;
 }
 
 /* Results of some panels to the rows of a buffer. */
@@ -149,11 +198,15 @@ static void scatter(const run *r, plan_buf out, const float *c, size_t first, si
 
 void gated_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const weight *gate = &s->part[0].w, *up = &s->part[1].w;
-    size_t blocks = token_blocks(r->n_tokens), rows = tile_rows(r, gate, blocks);
+    size_t blocks = token_blocks(r->n_tokens), rows = gated_rows(s, r);
     size_t first = tile / blocks * rows, end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
     size_t height = panel_rows(r, gate), up_height = panel_rows(r, up);
     span tokens = block_tokens(r->n_tokens, tile % blocks);
     size_t t0 = tokens.first, n = tokens.end - t0;
+    if (gated_is_direct(s, r)) {
+        for (size_t t = 0; t < n; t++) gated_direct(s, r, w, first, end - first, t);
+        return;
+    }
     multiply(r, w, gate, first, end - first, t0, n, w->c);
     multiply(r, w, up, first, end - first, t0, n, w->c2);
     add_bias(w->c, s->part[0].bias, first, end, height, n);
