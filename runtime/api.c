@@ -82,8 +82,9 @@ void leat_model_get_info(const leat_model *m, leat_model_info *out) {
 }
 
 uint64_t leat_model_multiply(const leat_model *m, uint32_t type_id, uint64_t rounds) {
+    enum { MANY = 512 }; /* tokens of a prompt */
     if (!m || !rounds || kernels_traits(type_id).panel == PANEL_COUNT) return 0;
-    return m->kernels.peak[m->kernels.panel[type_id]](rounds);
+    return gemm_peak(&m->kernels, type_id, MANY)(rounds);
 }
 
 const char *leat_model_warning(const leat_model *m, size_t i) {

@@ -143,7 +143,8 @@ static run_threads threads_of(const leat_session_params *p) {
 
 /* What a session takes beside its cache; SIZE_MAX if that does not fit. */
 static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, size_t n_out) {
-    size_t need = runner_size(&s->plan, p->n_batch, n_out, run_threads_most(threads_of(p)));
+    size_t need =
+        runner_size(&s->plan, &s->model->kernels, p->n_batch, n_out, run_threads_most(threads_of(p)));
     size_t state = state_bytes(s->plan.state_floats, p->n_ctx);
     return need > SIZE_MAX - state ? SIZE_MAX : need + state;
 }

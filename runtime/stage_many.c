@@ -19,7 +19,17 @@ size_t prepare_tiles(const stage *s, const run *r) {
     return n == 1 && s->output ? 0 : tiles_of(n, PREPARE_TOKENS);
 }
 
+/* The forms in which the input is wanted. */
+static unsigned forms(const stage *s, const run *r) {
+    const unsigned quantized = 1u << ACT_Q8_32 | 1u << ACT_Q8_256;
+    unsigned kinds = s->act_kinds;
+    if ((kinds & quantized) && gemm_has_tiles(r->k, stage_share(s, r)))
+        kinds = (kinds & ~quantized) | 1u << ACT_BF16;
+    return kinds | s->matvec_kinds;
+}
+
 void prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    const unsigned kinds = forms(s, r);
     size_t first = stage_first(s, r), n = stage_count(s, r), end = (tile + 1) * PREPARE_TOKENS;
     for (size_t t = tile * PREPARE_TOKENS; t < n && t < end; t++) {
         const float *x = buf_row(r, s->in, first + t);
@@ -27,26 +37,20 @@ void prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
             stage_normalize(r, &s->norm, x, s->width, w->row);
             x = w->row;
         }
-        for (int kind = 0; kind < ACT_COUNT; kind++) {
-            if (!(s->act_kinds & 1u << kind)) continue;
-            char *row = r->act[kind] + t * act_row_bytes((act_kind)kind, s->width);
-            if (kind == ACT_F32)
-                memcpy(row, x, s->width * sizeof *x);
-            else if (kind == ACT_Q8_32)
-                r->k->quantize_q8_32(x, s->width, row);
-            else
-                r->k->quantize_q8_256(x, s->width, row);
-        }
+        for (int kind = 0; kind < ACT_COUNT; kind++)
+            if (kinds & 1u << kind)
+                stage_quantize(r, (act_kind)kind, x, s->width,
+                               r->act[kind] + t * act_row_bytes((act_kind)kind, s->width));
     }
 }
 
 static size_t panel_rows(const run *r, const weight *w) {
-    return r->k->panel_rows[r->k->panel[w->format]];
+    return r->k->panel_rows[kernels_traits(w->format).panel];
 }
 
-/* A tile's tokens are at most PASS_TOKENS: the n tokens in even parts. */
-static size_t token_blocks(size_t n) {
-    return tiles_of(n, PASS_TOKENS);
+/* A tile's tokens are pass_tokens at most: n tokens in parts that are even but for rounding. */
+static size_t token_blocks(const run *r, size_t n) {
+    return tiles_of(n, r->k->pass_tokens);
 }
 
 /* So few tokens that floats are better read once for each, from cache after the first, than unpacked. */
@@ -57,9 +61,9 @@ static bool is_direct(const weight *w, size_t n) {
 /* Rows of a tile: as many panels side by side as leave no worker idle at the end, two tiles for each if there
  * are so many. Only who does what depends on it: each row's result is the same in any company. */
 static size_t tile_rows(const run *r, const weight *w, size_t n_tokens) {
-    size_t n_blocks = token_blocks(n_tokens);
+    size_t n_blocks = token_blocks(r, n_tokens);
     size_t rows = panel_rows(r, w), panels = tiles_of(w->n_rows, rows), best = 1, least = SIZE_MAX;
-    for (size_t n = 1; n <= GEMM_PANELS; n++) {
+    for (size_t n = 1; n <= r->k->pass_panels; n++) {
         size_t tiles = tiles_of(panels, n) * n_blocks, longest = tiles_of(tiles, r->n_workers) * n;
         if (n > 1 && tiles < 2 * r->n_workers) break;
         if (longest <= least) {
@@ -74,19 +78,20 @@ typedef struct span {
     size_t first, end;
 } span;
 
-static span block_tokens(size_t n, size_t block) {
-    size_t blocks = token_blocks(n);
-    return (span){n * block / blocks, n * (block + 1) / blocks};
+static span block_tokens(const run *r, size_t n, size_t block) {
+    enum { ROUND = 32 }; /* micro-kernels are slower on less */
+    size_t each = tiles_of(tiles_of(n, token_blocks(r, n)), ROUND) * ROUND, first = block * each;
+    return (span){first < n ? first : n, first + each < n ? first + each : n};
 }
 
 /* c (panels, n, panel_rows) = rows row .. row + n_rows of m times the tokens t .. t + n of the stage's input.
  */
-static void multiply(const run *r, scratch *w, const weight *m, size_t row, size_t n_rows, size_t t, size_t n,
-                     float *c) {
-    act_kind kind = kernels_traits(m->format).act;
+static void multiply(const stage *s, const run *r, scratch *w, const weight *m, size_t row, size_t n_rows,
+                     size_t t, size_t n, float *c) {
+    act_kind kind = stage_act(s, r, m);
     size_t stride = act_row_bytes(kind, m->n_cols);
-    gemm_panels(r->k, m->format, (const char *)m->data + row * m->row_bytes, m->row_bytes, n_rows, m->n_cols,
-                r->act[kind] + t * stride, stride, n, w->panel, c);
+    gemm_panels(r->k, m->format, kind, (const char *)m->data + row * m->row_bytes, m->row_bytes, n_rows,
+                m->n_cols, r->act[kind] + t * stride, stride, n, w->panel, c);
 }
 
 static size_t part_rows(const stage *s, const run *r, const weight *w, size_t n_tokens) {
@@ -104,7 +109,7 @@ static size_t gated_rows(const stage *s, const run *r) {
 size_t linear_many_tiles(const stage *s, const run *r) {
     size_t tiles = 0, n = stage_count(s, r);
     if (n == 0 || (n == 1 && s->output)) return 0;
-    size_t blocks = token_blocks(n);
+    size_t blocks = token_blocks(r, n);
     for (uint32_t p = 0; p < s->n_parts; p++)
         tiles += tiles_of(s->part[p].w.n_rows, part_rows(s, r, &s->part[p].w, n)) * blocks;
     return tiles;
@@ -157,7 +162,7 @@ static void gated_direct(const stage *s, const run *r, scratch *w, size_t row, s
 }
 
 void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
-    size_t n_tokens = stage_count(s, r), blocks = token_blocks(n_tokens), rows, part_tiles;
+    size_t n_tokens = stage_count(s, r), blocks = token_blocks(r, n_tokens), rows, part_tiles;
     const stage_part *part = s->part;
     for (;; part++, tile -= part_tiles) {
         rows = part_rows(s, r, &part->w, n_tokens);
@@ -166,14 +171,14 @@ void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     }
     /* the blocks of a row tile follow each other: the next finds its weights in cache */
     size_t first = tile / blocks * rows, end = first + rows < part->w.n_rows ? first + rows : part->w.n_rows;
-    span t = block_tokens(n_tokens, tile % blocks);
+    span t = block_tokens(r, n_tokens, tile % blocks);
     size_t height = panel_rows(r, &part->w), n = t.end - t.first;
     const float *c = w->c;
     if (is_direct(&part->w, n_tokens)) {
         linear_direct(s, r, w, part, first, end - first, n_tokens);
         return;
     }
-    multiply(r, w, &part->w, first, end - first, t.first, n, w->c);
+    multiply(s, r, w, &part->w, first, end - first, t.first, n, w->c);
     add_bias(w->c, part->bias, first, end, height, n);
     if (s->activation) stage_activate(r, s->activation, w->c, tiles_of(end - first, height) * height * n);
     for (size_t row = first; row < end; row += height)
@@ -184,7 +189,7 @@ void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
 }
 
 size_t gated_many_tiles(const stage *s, const run *r) {
-    size_t blocks = token_blocks(r->n_tokens);
+    size_t blocks = token_blocks(r, r->n_tokens);
     return tiles_of(s->part[0].w.n_rows, gated_rows(s, r)) * blocks;
 }
 
@@ -198,17 +203,17 @@ static void scatter(const run *r, plan_buf out, const float *c, size_t first, si
 
 void gated_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const weight *gate = &s->part[0].w, *up = &s->part[1].w;
-    size_t blocks = token_blocks(r->n_tokens), rows = gated_rows(s, r);
+    size_t blocks = token_blocks(r, r->n_tokens), rows = gated_rows(s, r);
     size_t first = tile / blocks * rows, end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
     size_t height = panel_rows(r, gate), up_height = panel_rows(r, up);
-    span tokens = block_tokens(r->n_tokens, tile % blocks);
+    span tokens = block_tokens(r, r->n_tokens, tile % blocks);
     size_t t0 = tokens.first, n = tokens.end - t0;
     if (gated_is_direct(s, r)) {
         for (size_t t = 0; t < n; t++) gated_direct(s, r, w, first, end - first, t);
         return;
     }
-    multiply(r, w, gate, first, end - first, t0, n, w->c);
-    multiply(r, w, up, first, end - first, t0, n, w->c2);
+    multiply(s, r, w, gate, first, end - first, t0, n, w->c);
+    multiply(s, r, w, up, first, end - first, t0, n, w->c2);
     add_bias(w->c, s->part[0].bias, first, end, height, n);
     add_bias(w->c2, s->part[1].bias, first, end, up_height, n);
     if (height == up_height) {
