@@ -162,7 +162,7 @@ const char *kernels_isa(size_t i);
  * tokens. act_form is that of the activations: the type's own, or what gemm_act says. p is scratch, c is
  * 64-byte aligned. Best are k->pass_panels panels and k->pass_tokens tokens at a time, where there is work
  * enough for all threads. */
-enum { GEMM_TILES_MIN = 32 };
+enum { GEMM_TILES_MIN = 48 };
 void gemm_panels(const kernels *k, uint32_t format, act_kind act_form, const void *w, size_t row_bytes,
                  size_t n_rows, size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p,
                  float *c);
