@@ -17,6 +17,10 @@ act_kind gemm_act(const kernels *k, uint32_t format, size_t m) {
     return quantized && gemm_has_tiles(k, m) ? ACT_BF16 : usual;
 }
 
+peak_fn *gemm_peak(const kernels *k, uint32_t format, size_t m) {
+    return gemm_act(k, format, m) == ACT_BF16 ? k->tiles_peak : k->peak[kernels_traits(format).panel];
+}
+
 void gemm_panels(const kernels *k, uint32_t format, act_kind act_form, const void *w, size_t row_bytes,
                  size_t n_rows, size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p,
                  float *c) {

@@ -41,6 +41,11 @@ typedef void unpack_fn(const void *w, size_t row_bytes, size_t n_rows, size_t k0
 typedef void panel_mul_fn(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k, size_t k0,
                           size_t n_tokens, float *c);
 
+/* peak: rounds of nothing but the multiply-adds that the micro-kernel of a panel kind is made of, as fast as
+ * they issue, on values that are nowhere used; rounds >= 1. Returns how many operations that was: a
+ * multiplication and an addition are two. The roof over panel_mul and tiles_mul, for the clock to measure. */
+typedef uint64_t peak_fn(uint64_t rounds);
+
 /* panel_tiles: fills p->tiles with the values of what unpack made of kc columns, a panel of bytes of this
  * kind. tiles_mul: c (n_tokens, 32) = tiles . columns k0 .. k0+kc of so many rows of ACT_BF16, added to what
  * c holds unless k0 is 0. c is 64-byte aligned. */
@@ -118,12 +123,14 @@ typedef struct kernels {
     unpack_fn *unpack[FORMAT_COUNT];
     /* by panel kind */
     panel_mul_fn *panel_mul[PANEL_COUNT];
+    peak_fn *peak[PANEL_COUNT];
     uint8_t panel_rows[PANEL_COUNT];   /* rows of a panel, <= PANEL_ROWS_MAX */
     uint8_t panel_tokens[PANEL_COUNT]; /* tokens per call of panel_mul, at most */
     size_t pass_panels, pass_tokens;   /* of a call of gemm_panels, so that what it works on stays in cache */
     /* NULL unless the set has tiles of bfloat16; then all panels of bytes have 32 rows */
     panel_tiles_fn *panel_tiles;
     tiles_mul_fn *tiles_mul;
+    peak_fn *tiles_peak;
 #define O(name) name##_fn *name;
 #include "kernels.def"
 #undef O
@@ -156,7 +163,7 @@ const char *kernels_isa(size_t i);
  * tokens. act_form is that of the activations: the type's own, or what gemm_act says. p is scratch, c is
  * 64-byte aligned. Best are k->pass_panels panels and k->pass_tokens tokens at a time, where there is work
  * enough for all threads. */
-enum { GEMM_TILES_MIN = 32 };
+enum { GEMM_TILES_MIN = 48 };
 void gemm_panels(const kernels *k, uint32_t format, act_kind act_form, const void *w, size_t row_bytes,
                  size_t n_rows, size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p,
                  float *c);
@@ -165,6 +172,8 @@ void gemm_panels(const kernels *k, uint32_t format, act_kind act_form, const voi
  * where the instruction set has tiles; the type's own otherwise. */
 act_kind gemm_act(const kernels *k, uint32_t format, size_t m);
 bool gemm_has_tiles(const kernels *k, size_t m);
+/* The roof of that product. */
+peak_fn *gemm_peak(const kernels *k, uint32_t format, size_t m);
 
 /* IEEE half precision to float and back (nearest even), exact, NaN payloads kept. */
 float f16_to_f32(uint16_t h);

@@ -81,6 +81,12 @@ void leat_model_get_info(const leat_model *m, leat_model_info *out) {
                              .has_weights = m->arch != NULL};
 }
 
+uint64_t leat_model_multiply(const leat_model *m, uint32_t type_id, uint64_t rounds) {
+    enum { MANY = 512 }; /* tokens of a prompt */
+    if (!m || !rounds || kernels_traits(type_id).panel == PANEL_COUNT) return 0;
+    return gemm_peak(&m->kernels, type_id, MANY)(rounds);
+}
+
 const char *leat_model_warning(const leat_model *m, size_t i) {
     return m ? vocab_warning(m->vocab, i) : NULL;
 }

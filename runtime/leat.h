@@ -204,6 +204,12 @@ LEAT_API const char *leat_model_warning(const leat_model *model, size_t i);
 /* The i-th instruction set that this machine can run, ascending; NULL past the end. */
 LEAT_API const char *leat_isa(size_t i);
 
+/* Runs rounds of nothing but the multiply-adds that prompts are multiplied with by weights of a type (its
+ * number in the file format) on the model's instruction set, in registers, on the calling thread. Returns how
+ * many operations that was (a multiplication and an addition are two), 0 for a type it can't compute with.
+ * The time it takes says what is the most that this machine could do: for benchmarks. */
+LEAT_API uint64_t leat_model_multiply(const leat_model *model, uint32_t type_id, uint64_t rounds);
+
 /* ---- tokens ---- */
 
 typedef int32_t leat_token;
@@ -263,9 +269,12 @@ typedef enum leat_kv_type {
 LEAT_API const char *leat_kv_type_name(size_t type);
 
 typedef struct leat_session_params {
-    uint32_t n_ctx;     /* tokens the cache can hold; 0: what the model was trained for */
-    uint32_t n_batch;   /* tokens evaluated at once in a prompt, 1 .. 2048; 0: 512 */
-    uint32_t n_threads; /* 0: what this process may really use (leat_threads_default) */
+    uint32_t n_ctx;   /* tokens the cache can hold; 0: what the model was trained for */
+    uint32_t n_batch; /* tokens of a prompt evaluated at once, 1 .. 2048, at most; 0: 512 */
+    /* Threads that evaluate single tokens, and several at once (prompts). 0: as many as prove fastest, which
+     * is measured on the tokens themselves, first and from time to time; for n_threads_batch, n_threads if
+     * that is not 0. The logits are the same, to the bit, for any number. */
+    uint32_t n_threads, n_threads_batch;
     leat_kv_type k_type, v_type;
     bool logits_all; /* keep the logits of every token of a batch, not only of the last */
 } leat_session_params;
@@ -311,7 +320,10 @@ LEAT_API size_t leat_session_length(const leat_session *session);
 /* The *n = leat_session_length tokens that it holds; valid until they change. */
 LEAT_API const leat_token *leat_session_tokens(const leat_session *session, size_t *n);
 LEAT_API uint32_t leat_session_n_ctx(const leat_session *session);
+/* Threads in use for single tokens and for several at once. While it measures, and where the system refuses
+ * threads, that is another number from time to time. */
 LEAT_API uint32_t leat_session_threads(const leat_session *session);
+LEAT_API uint32_t leat_session_threads_batch(const leat_session *session);
 LEAT_API leat_model *leat_session_model(const leat_session *session);
 
 /* n_vocab float32 logits of the last token evaluated; NULL before the first. With logits_all, `back` 1 is the

@@ -109,6 +109,10 @@ void os_mark_clear(os_mark *m);
  * quota rounded up; at least 1. */
 uint32_t os_threads_default(void);
 
+/* Threads that can run at the same time: processors in the affinity mask, hyperthreads counted each, no more
+ * than the quota rounded up; at least os_threads_default(). */
+uint32_t os_threads_most(void);
+
 /* Bytes this process may still take: what the system has available and what its control groups leave.
  * UINT64_MAX where unknown. Page cache counts as available: the kernel gives it back. */
 uint64_t os_available_memory(void);

@@ -230,6 +230,35 @@ uint64_t os_meminfo_available(const char *root) {
 
 /* ---- this machine ---- */
 
+#ifndef __APPLE__
+/* Of the affinity mask: cores, or every thread of them. 0 where the system does not tell. */
+static uint32_t allowed_processors(bool cores_only) {
+    uint32_t n = 0;
+#    ifdef __linux__
+    os_cpu_set allowed = {{0}};
+    cpu_set_t mask[OS_CPUS_MAX / CPU_SETSIZE];
+    if (sched_getaffinity(0, sizeof mask, mask) != 0) return 0;
+    for (uint32_t i = 0; i < OS_CPUS_MAX; i++)
+        if (CPU_ISSET_S(i, sizeof mask, mask)) {
+            allowed.bits[i / 64] |= (uint64_t)1 << (i % 64);
+            n++;
+        }
+    if (cores_only) n = os_count_cores("", &allowed);
+#    else
+    (void)cores_only;
+#    endif
+    return n;
+}
+
+static uint32_t usable_threads(bool cores_only) {
+    uint32_t n = allowed_processors(cores_only), quota = os_cgroup_cpus("");
+    long online = n ? 0 : sysconf(_SC_NPROCESSORS_ONLN);
+    if (online > 0) n = (uint32_t)online;
+    if (quota < n) n = quota;
+    return n ? n : 1;
+}
+#endif
+
 uint32_t os_threads_default(void) {
 #ifdef __APPLE__
     /* performance cores only, where there are two kinds: the slow ones would hold the others up */
@@ -241,21 +270,16 @@ uint32_t os_threads_default(void) {
     }
     return 1;
 #else
-    uint32_t cores = 0;
-#    ifdef __linux__
-    os_cpu_set allowed = {{0}};
-    cpu_set_t mask[OS_CPUS_MAX / CPU_SETSIZE];
-    if (sched_getaffinity(0, sizeof mask, mask) == 0) {
-        for (uint32_t i = 0; i < OS_CPUS_MAX; i++)
-            if (CPU_ISSET_S(i, sizeof mask, mask)) allowed.bits[i / 64] |= (uint64_t)1 << (i % 64);
-        cores = os_count_cores("", &allowed);
-    }
-#    endif
-    long online = cores ? 0 : sysconf(_SC_NPROCESSORS_ONLN);
-    if (online > 0) cores = (uint32_t)online;
-    uint32_t quota = os_cgroup_cpus("");
-    if (quota < cores) cores = quota;
-    return cores ? cores : 1;
+    return usable_threads(true);
+#endif
+}
+
+uint32_t os_threads_most(void) {
+#ifdef __APPLE__
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (uint32_t)online : os_threads_default();
+#else
+    return usable_threads(false);
 #endif
 }
 

@@ -1,12 +1,16 @@
 /* The walk. Every worker goes through the same list of stages. Before a stage it waits for the one before it
  * to be complete, by that stage's counter of finished tiles. Then it takes tiles: each worker owns a range of
  * adjacent tiles and takes from its front, so that it streams through memory; who has none left takes from
- * the back of another's range. Tiles write disjoint outputs, so who took what does not show in the result. */
+ * the back of another's range. Tiles write disjoint outputs, so who took what does not show in the result,
+ * and how many workers there are may change from one piece of the list to the next: so the best number is
+ * found (tune.h). */
 #include "run.h"
 
 #include <string.h>
 
 #include "loader/alloc.h"
+#include "os.h"
+#include "tune.h"
 
 /* A worker's tiles of a stage, [next, end), packed so that taking is one compare-and-swap. */
 typedef struct range {
@@ -16,14 +20,17 @@ typedef struct range {
 struct runner {
     run run;
     pool *pool;
-    uint32_t n_workers;
+    uint32_t n_workers; /* at most; run.n_workers are those of the present piece */
+    tuner one, many;
     scratch *scratch; /* (n_workers) */
     size_t stages_max;
-    range *ranges;          /* (stages_max, n_workers) */
-    _Atomic uint32_t *done; /* (stages_max) finished tiles */
-    uint32_t *tiles;        /* (stages_max) */
-    const stage *stages;    /* of the present pass */
+    range *ranges;       /* (stages_max, n_workers) */
+    os_event *done;      /* (stages_max) finished tiles */
+    size_t n_events;     /* of them that are initialized */
+    uint32_t *tiles;     /* (stages_max) */
+    const stage *stages; /* of the present pass */
     size_t n_stages;
+    size_t first, end; /* stages of the present piece */
     const atomic_bool *cancel;
     atomic_bool abandoned;
     char *memory; /* everything that is sized by the plan */
@@ -49,9 +56,9 @@ static uint32_t take(range *r, bool front) {
 
 static uint32_t take_any(runner *r, size_t stage_index, uint32_t me) {
     range *ranges = r->ranges + stage_index * r->n_workers;
+    size_t n = r->run.n_workers;
     uint32_t tile = take(&ranges[me], true);
-    for (uint32_t i = 1; tile == UINT32_MAX && i < r->n_workers; i++)
-        tile = take(&ranges[(me + i) % r->n_workers], false);
+    for (size_t i = 1; tile == UINT32_MAX && i < n; i++) tile = take(&ranges[(me + i) % n], false);
     return tile;
 }
 
@@ -63,12 +70,29 @@ static bool given_up(runner *r) {
 
 /* False when the pass was abandoned meanwhile. */
 static bool wait_done(runner *r, size_t stage_index) {
-    for (uint32_t turn = 0;; turn++) {
-        if (atomic_load_explicit(&r->done[stage_index], memory_order_acquire) == r->tiles[stage_index])
-            return true;
-        if (turn % 64 == 63 && given_up(r)) return false;
-        pool_spin(turn);
+    os_event *done = &r->done[stage_index];
+    uint64_t patience = pool_patience(r->pool);
+    for (pool_wait wait = {0, 0};;) {
+        uint32_t n = atomic_load_explicit(&done->value, memory_order_acquire);
+        if (n == r->tiles[stage_index]) return true;
+        if (wait.turn % 64 == 63 && given_up(r)) return false;
+        if (pool_spin(&wait, patience)) continue;
+        if (given_up(r)) return false;
+        os_event_wait(done, n);
     }
+}
+
+/* Sleepers wait for a stage to be complete, or for the pass to be over early. */
+static void add_done(runner *r, size_t stage_index, uint32_t finished) {
+    os_event *done = &r->done[stage_index];
+    if (atomic_fetch_add(&done->value, finished) + finished == r->tiles[stage_index]) os_event_wake_all(done);
+}
+
+/* A stage that somebody leaves before its end is never complete. Whoever sleeps until it is must be told: the
+ * count becomes one that no stage has. */
+static void abandon(runner *r, size_t stage_index) {
+    atomic_fetch_or(&r->done[stage_index].value, (uint32_t)1 << 31);
+    os_event_wake_all(&r->done[stage_index]);
 }
 
 static void walk(void *arg, uint32_t me) {
@@ -76,19 +100,60 @@ static void walk(void *arg, uint32_t me) {
     scratch *w = &r->scratch[me];
     size_t before = SIZE_MAX;
     w->prepared = NULL;
-    for (size_t i = 0; i < r->n_stages; i++) {
+    for (size_t i = r->first; i < r->end; i++) {
         if (!r->tiles[i]) continue;
         if (before != SIZE_MAX && !wait_done(r, before)) return;
         uint32_t finished = 0, tile;
         while ((tile = take_any(r, i, me)) != UINT32_MAX) {
-            if (given_up(r)) return;
+            if (given_up(r)) {
+                abandon(r, i);
+                return;
+            }
             r->stages[i].tile(&r->stages[i], &r->run, w, tile);
             finished++;
         }
-        if (finished) atomic_fetch_add_explicit(&r->done[i], finished, memory_order_release);
+        if (finished) add_done(r, i, finished);
         before = i;
     }
     if (me == 0 && before != SIZE_MAX) wait_done(r, before);
+}
+/* A piece of a pass ends before a stage where a layer turns from feeding forward to mixing tokens: pieces are
+ * alike where layers are. */
+static bool begins_piece(const stage *s) {
+    static stage_tile_fn *const first[] = {attention_one_tile, append_tile, latent_prepare_tile, conv_tile};
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++)
+        if (s->tile == first[i]) return true;
+    return false;
+}
+
+/* Stages first .. end with n workers; how long they took. */
+static uint64_t run_piece(runner *r, size_t first, size_t end, uint32_t n) {
+    uint64_t start = os_now_ns();
+    r->run.n_workers = n;
+    r->first = first;
+    r->end = end;
+    for (size_t i = first; i < end; i++) {
+        uint64_t tiles = r->stages[i].tiles(&r->stages[i], &r->run);
+        r->tiles[i] = (uint32_t)tiles;
+        atomic_store_explicit(&r->done[i].value, 0, memory_order_relaxed);
+        for (uint32_t w = 0; w < n; w++)
+            atomic_store_explicit(&r->ranges[i * r->n_workers + w].next_end,
+                                  pack((uint32_t)(tiles * w / n), (uint32_t)(tiles * (w + 1) / n)),
+                                  memory_order_relaxed);
+    }
+    pool_run(r->pool, n, walk, r);
+    return os_now_ns() - start;
+}
+
+static void run_pieces(runner *r, tuner *t) {
+    bool trying = tuner_pass(t, r->run.n_tokens);
+    for (size_t first = 0, end; first < r->n_stages && !atomic_load(&r->abandoned); first = end) {
+        end = trying ? first + 1 : r->n_stages;
+        while (end < r->n_stages && !begins_piece(&r->stages[end])) end++;
+        uint64_t ns = run_piece(r, first, end, tuner_next(t));
+        if (!trying || (first > 0 && end < r->n_stages)) /* the ends hold more than a layer */
+            tuner_took(t, ns);
+    }
 }
 
 leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_t pos, size_t n_out,
@@ -102,18 +167,8 @@ leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_
     r->n_stages = n_tokens == 1 ? p->n_one : p->n_many;
     r->cancel = cancel;
     atomic_store_explicit(&r->abandoned, false, memory_order_relaxed);
-    for (size_t i = 0; i < r->n_stages; i++) {
-        uint64_t n = r->stages[i].tiles(&r->stages[i], &r->run);
-        r->tiles[i] = (uint32_t)n;
-        atomic_store_explicit(&r->done[i], 0, memory_order_relaxed);
-        for (uint32_t w = 0; w < r->n_workers; w++)
-            atomic_store_explicit(
-                &r->ranges[i * r->n_workers + w].next_end,
-                pack((uint32_t)(n * w / r->n_workers), (uint32_t)(n * (w + 1) / r->n_workers)),
-                memory_order_relaxed);
-    }
     for (uint32_t w = 0; w < r->n_workers; w++) r->scratch[w].non_finite = false;
-    pool_run(r->pool, walk, r);
+    run_pieces(r, n_tokens == 1 ? &r->one : &r->many);
     if (atomic_load(&r->abandoned)) return error_set(e, LEAT_E_CANCELLED, "evaluation was cancelled");
     for (uint32_t w = 0; w < r->n_workers; w++)
         if (r->scratch[w].non_finite)
@@ -131,8 +186,8 @@ void runner_set_state(runner *r, const float *state, float *next) {
 const float *runner_logits(const runner *r) {
     return r->run.logits;
 }
-uint32_t runner_threads(const runner *r) {
-    return r->n_workers;
+uint32_t runner_threads(const runner *r, bool many) {
+    return tuner_best(many ? &r->many : &r->one);
 }
 size_t runner_bytes(const runner *r) {
     return r->bytes;
@@ -232,16 +287,35 @@ size_t runner_size(const plan *p, const kernels *k, size_t n_batch, size_t n_out
     return a.overflow ? SIZE_MAX : a.used;
 }
 
+uint32_t run_threads_most(run_threads t) {
+    uint32_t automatic = t.one && t.many ? 0 : os_threads_most();
+    uint32_t one = t.one ? t.one : automatic, many = t.many ? t.many : automatic;
+    return one > many ? one : many;
+}
+
+/* A fixed number, or 0: what is best of all that the machine and `limit` allow. */
+static void start_tuner(tuner *t, uint32_t fixed, bool many, uint32_t limit) {
+    uint32_t cores = os_threads_default(), most = os_threads_most();
+    if (fixed) cores = most = fixed;
+    if (most > limit) most = limit;
+    if (cores > limit) cores = limit;
+    /* Many tokens are a race against the multipliers, which the cores do not share: far fewer of them are
+     * not worth trying, and a piece may take a tenth of a second. */
+    uint32_t least = fixed ? fixed : many ? cores - cores / 4 : 1;
+    tuner_start(t, least < cores ? least : cores, cores, most);
+}
+
 leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope, const kv_cache *kv,
-                        size_t n_batch, size_t n_out_max, uint32_t n_threads, runner **out, leat_error *e) {
+                        size_t n_batch, size_t n_out_max, run_threads threads, runner **out, leat_error *e) {
     *out = NULL;
     runner *r = mem_alloc(1, sizeof *r);
     if (!r) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
     r->run = (run){.plan = p, .k = k, .rope = rope, .kv = kv};
-    leat_status s = pool_open(n_threads, &r->pool, e);
+    leat_status s = pool_open(run_threads_most(threads), &r->pool, e);
     if (s) goto fail;
     r->n_workers = pool_size(r->pool);
-    r->run.n_workers = r->n_workers;
+    start_tuner(&r->one, threads.one, false, r->n_workers);
+    start_tuner(&r->many, threads.many, true, r->n_workers);
     r->bytes = runner_size(p, k, n_batch, n_out_max, r->n_workers);
     r->memory = r->bytes == SIZE_MAX ? NULL : mem_alloc(r->bytes, 1);
     if (!r->memory) {
@@ -251,6 +325,11 @@ leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope,
     }
     arena a = {.base = r->memory};
     lay_out(r, p, &a, n_batch, n_out_max);
+    while (r->n_events < r->stages_max && os_event_init(&r->done[r->n_events], 0)) r->n_events++;
+    if (r->n_events < r->stages_max) {
+        s = error_set(e, LEAT_E_NOMEM, "out of memory for a session");
+        goto fail;
+    }
     *out = r;
     return LEAT_OK;
 fail:
@@ -261,6 +340,7 @@ fail:
 void runner_close(runner *r) {
     if (!r) return;
     pool_close(r->pool);
+    while (r->n_events) os_event_destroy(&r->done[--r->n_events]);
     mem_free(r->memory);
     mem_free(r);
 }

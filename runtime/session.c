@@ -7,6 +7,9 @@
 #include "loader/alloc.h"
 #include "os.h"
 
+/* Beyond some hundreds of tokens the multipliers have all they can do, and what a larger pass keeps between
+ * its stages only leaves the caches: such a batch is evaluated in even passes of about PASS_USUAL tokens. */
+enum { PASS_USUAL = 512, PASS_MOST = PASS_USUAL + PASS_USUAL / 2 };
 enum { N_BATCH_MAX = 2048, N_BATCH_DEFAULT = 512, N_THREADS_MAX = 1024 };
 
 void leat_session_params_default(leat_session_params *p) {
@@ -58,9 +61,12 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
     if (p->n_batch > N_BATCH_MAX)
         return error_set(e, LEAT_E_ARG, "n_batch is %u, not 1 .. %d", p->n_batch, N_BATCH_MAX);
     if (p->n_batch > p->n_ctx) p->n_batch = p->n_ctx;
-    if (!p->n_threads) p->n_threads = os_threads_default();
     if (p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
+    if (p->n_threads_batch > N_THREADS_MAX)
+        return error_set(e, LEAT_E_ARG, "n_threads_batch is %u, not 1 .. %d", p->n_threads_batch,
+                         N_THREADS_MAX);
+    if (!p->n_threads_batch) p->n_threads_batch = p->n_threads;
     leat_status st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
     /* latent values are the first part of the keys */
     leat_kv_type v_type = m->hp.latent.absorbed ? p->k_type : p->v_type;
@@ -120,9 +126,15 @@ static leat_status check_positions(const leat_session *s, const leat_session_par
                      s->plan.n_positions);
 }
 
+static run_threads threads_of(const leat_session_params *p) {
+    return (run_threads){.one = p->n_threads, .many = p->n_threads_batch};
+}
+
 /* What a session takes beside its cache; SIZE_MAX if that does not fit. */
 static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, size_t n_out) {
-    size_t need = runner_size(&s->plan, &s->model->kernels, p->n_batch, n_out, p->n_threads), all;
+    size_t need =
+               runner_size(&s->plan, &s->model->kernels, p->n_batch, n_out, run_threads_most(threads_of(p))),
+           all;
     size_t state = state_bytes(s->plan.state_floats), tokens;
     return __builtin_mul_overflow(p->n_ctx, sizeof *s->tokens, &tokens) ||
                    __builtin_add_overflow(need, state, &all) || __builtin_add_overflow(all, tokens, &all)
@@ -142,10 +154,13 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     leat_session *s = mem_alloc(1, sizeof *s);
     if (!s) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
     s->model = model_hold(m);
-    s->n_batch = p.n_batch;
     s->logits_all = p.logits_all;
     size_t n_out = p.logits_all ? p.n_batch : 1;
     st = plan_compile(m->arch, hp, m->weights, m->layers, &s->plan, e);
+    /* experts share the tokens of a pass: the more, the better for each */
+    s->even = !p.logits_all && !s->plan.moe.n_expert && p.n_batch > PASS_MOST;
+    if (s->even) p.n_batch = PASS_MOST;
+    s->n_batch = p.n_batch;
     if (!st) st = check_positions(s, &p, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);
@@ -157,8 +172,8 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     if (!st && !(s->tokens = os_reserve(p.n_ctx * sizeof *s->tokens)))
         st = error_set(e, LEAT_E_NOMEM, "no memory for %u tokens", p.n_ctx);
     if (!st)
-        st =
-            runner_open(&s->plan, &m->kernels, s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner, e);
+        st = runner_open(&s->plan, &m->kernels, s->rope, &s->kv, p.n_batch, n_out, threads_of(&p), &s->runner,
+                         e);
     if (st) {
         session_close(s);
         return st;
@@ -209,11 +224,18 @@ static leat_status pass(leat_session *s, const leat_token *tokens, size_t n, siz
     return LEAT_OK;
 }
 
+/* Tokens of the next pass when there are n to go. */
+static size_t pass_length(const leat_session *s, size_t n) {
+    if (!s->even) return n < s->n_batch ? n : s->n_batch;
+    size_t passes = (n + PASS_USUAL / 2 - 1) / PASS_USUAL;
+    return passes > 1 ? (n + passes - 1) / passes : n;
+}
+
 /* Brings a recurrent state that had to go back further than the session to where that is. */
 static leat_status catch_up(leat_session *s, leat_error *e) {
     leat_status st = LEAT_OK;
     while (!st && s->state.n_floats && s->state.length < s->length) {
-        size_t at = s->state.length, n = s->length - at < s->n_batch ? s->length - at : s->n_batch;
+        size_t at = s->state.length, n = pass_length(s, s->length - at);
         st = pass(s, s->tokens + at, n, at, 0, e);
     }
     return st;
@@ -222,7 +244,7 @@ static leat_status catch_up(leat_session *s, leat_error *e) {
 static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_t n,
                                 leat_progress_fn *progress, void *user, leat_error *e) {
     for (size_t done = 0; done < n;) {
-        size_t batch = n - done < s->n_batch ? n - done : s->n_batch;
+        size_t batch = pass_length(s, n - done);
         bool last = done + batch == n;
         size_t n_out = s->logits_all ? batch : last;
         leat_status st = pass(s, tokens + done, batch, s->length, n_out, e);
@@ -318,7 +340,10 @@ uint32_t leat_session_n_ctx(const leat_session *s) {
     return s ? (uint32_t)s->kv.n_ctx : 0;
 }
 uint32_t leat_session_threads(const leat_session *s) {
-    return s ? runner_threads(s->runner) : 0;
+    return s ? runner_threads(s->runner, false) : 0;
+}
+uint32_t leat_session_threads_batch(const leat_session *s) {
+    return s ? runner_threads(s->runner, true) : 0;
 }
 leat_model *leat_session_model(const leat_session *s) {
     return s ? s->model : NULL;

@@ -17,6 +17,7 @@ struct leat_session {
     state_cache state;
     runner *runner;
     size_t n_batch;
+    bool even;       /* longer batches are divided evenly */
     size_t length;   /* tokens evaluated */
     int32_t *tokens; /* (n_ctx) reserved; the first `length` are set */
     size_t n_logits; /* rows of logits that the last pass left */

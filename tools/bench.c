@@ -36,19 +36,23 @@ static void cancel_running(void) {
     if (session) leat_session_cancel(session);
 }
 
-/* "1,2,4" */
-static int parse_list(const char *name, const char *text, int64_t min, int64_t max, list *out) {
+/* "1,2,4"; `word_for_0` stands for 0 where there is one. */
+static int parse_list(const char *name, const char *text, int64_t min, int64_t max, const char *word_for_0,
+                      list *out) {
     out->n = 0;
     for (const char *p = text;;) {
         size_t n = strcspn(p, ",");
         char word[24];
         int64_t v;
         snprintf(word, sizeof word, "%.*s", (int)(n < sizeof word ? n : sizeof word - 1), p);
-        if (!parse_int(word, INT64_MIN, INT64_MAX, &v))
+        if (word_for_0 && !strcmp(word, word_for_0)) {
+            v = 0;
+        } else if (!parse_int(word, INT64_MIN, INT64_MAX, &v)) {
             return usage_error("bench", "%s needs whole numbers with commas between, not \"%s\"", name, text);
-        if (v < min || v > max)
+        } else if (v < min || v > max) {
             return usage_error("bench", "%s must be %lld to %lld, not %s", name, (long long)min,
                                (long long)max, word);
+        }
         if (out->n == LIST_MAX) return usage_error("bench", "%s takes at most %d values", name, LIST_MAX);
         out->v[out->n++] = (uint32_t)v;
         if (!p[n]) return EXIT_DONE;
@@ -98,6 +102,32 @@ static uint64_t weight_bytes(const leat_file *file, const char *architecture) {
     return bytes;
 }
 
+/* Products of weights with one token of a prompt: of all matrices but the embedding, and of experts those in
+ * use. *last gets those for the logits, which only the last token needs. */
+static double weight_products(const leat_file *file, const char *architecture, double *last) {
+    uint64_t experts = 0, used = 0;
+    double products = 0, embedding = 0;
+    *last = 0;
+    if (!meta_number(file, architecture, "expert_count", &experts) ||
+        !meta_number(file, architecture, "expert_used_count", &used) || used > experts)
+        experts = used = 0;
+    for (size_t i = 0; i < leat_file_tensor_count(file); i++) {
+        leat_tensor_info t;
+        if (leat_file_tensor(file, i, &t) || t.n_dims < 2) continue;
+        double n = (double)t.dims[0] * (double)t.dims[1] * (double)t.dims[2] * (double)t.dims[3];
+        if (ends_with(t.name, "_exps.weight") && experts)
+            products += n / (double)experts * (double)used;
+        else if (ends_with(t.name, "token_embd.weight"))
+            embedding = t.name.size == strlen("token_embd.weight") ? n : embedding;
+        else if (t.name.size == strlen("output.weight") && ends_with(t.name, "output.weight"))
+            *last = n;
+        else
+            products += n;
+    }
+    if (*last <= 0) *last = embedding;
+    return products;
+}
+
 /* Bytes that one position of the cache has in all layers. */
 static double cache_bytes(const leat_file *file, const leat_model_info *info, double k_bytes,
                           double v_bytes) {
@@ -108,7 +138,7 @@ static double cache_bytes(const leat_file *file, const leat_model_info *info, do
 }
 
 /* The type that most of the weights' bytes have. */
-static const char *main_type(const leat_file *file) {
+static const char *main_type(const leat_file *file, uint32_t *id) {
     const char *best = "";
     uint64_t most = 0;
     for (size_t i = 0; i < leat_file_tensor_count(file); i++) {
@@ -120,6 +150,7 @@ static const char *main_type(const leat_file *file) {
         if (sum > most) {
             most = sum;
             best = t.type; /* a static string */
+            *id = t.type_id;
         }
     }
     return best;
@@ -179,6 +210,10 @@ static int run_test(bench *b, bench_row *row, leat_session *session, const leat_
     busy_since(&start, &elapsed);
     if (term_interrupted()) return 128 + term_interrupted();
     if (status) return fail("%s: %s", row->test, error.message);
+    if (!row->threads) {
+        row->automatic = true;
+        row->threads = generate ? leat_session_threads(session) : leat_session_threads_batch(session);
+    }
     row->mean = sum / (double)row->n_samples;
     for (size_t i = 0; i < row->n_samples; i++) {
         double d = b->samples[row->first_sample + i] - row->mean;
@@ -190,14 +225,29 @@ static int run_test(bench *b, bench_row *row, leat_session *session, const leat_
     return EXIT_DONE;
 }
 
-/* The roof for a number of threads: the best that any measurement with them saw in this run. */
+/* The roof for a number of threads (0: the usual one): the best that any measurement with them saw in this
+ * run. */
 static void measure_roof(bench *b, uint32_t threads) {
     bench_roof *r = b->roofs;
     size_t i = 0;
+    if (!threads) threads = leat_threads_default();
     while (i < b->n_roofs && r[i].threads != threads) i++;
     if (i == b->n_roofs) r[b->n_roofs++] = (bench_roof){threads, 0};
     double speed = machine_read_speed(b->read_bytes, threads, READ_PASSES);
     if (speed > r[i].speed) r[i].speed = speed;
+}
+
+static uint64_t multiply(void *model, uint64_t rounds) {
+    const bench_model *m = model;
+    return leat_model_multiply(m->model, m->type_id, rounds);
+}
+
+/* The roof of the prompts among the rows from `first` on. */
+static void measure_multiplying(bench *b, bench_model *model, uint32_t threads, size_t first) {
+    if (!b->read_bytes) return;
+    double speed = machine_work_speed(multiply, model, threads ? threads : leat_threads_default());
+    for (size_t i = first; i < b->n_rows; i++)
+        if (b->rows[i].n_prompt && speed > b->rows[i].multiply_speed) b->rows[i].multiply_speed = speed;
 }
 
 static void name_test(bench_row *row) {
@@ -250,6 +300,8 @@ static int run_session(bench *b, bench_model *model, setup s, const bench_option
         if (generate)
             row->bytes_per_token =
                 (double)model->weight_bytes + model->cache_bytes * (s.depth + (n + 1) / 2.0);
+        else
+            row->operations = 2 * (model->products + model->last_products / n);
         status = run_test(b, row, session, tokens, tokens + most, o);
         if (!status) b->n_rows++;
     }
@@ -272,7 +324,8 @@ static int open_bench_model(bench_model *m, const char *path, const bench *b, co
     snprintf(m->architecture, sizeof m->architecture, "%s", m->info.architecture);
     m->info.architecture = m->architecture; /* results outlive the model */
     if (leat_file_open(m->path, &file, &error)) return fail("%s", error.message);
-    m->type = main_type(file);
+    m->type = main_type(file, &m->type_id);
+    m->products = weight_products(file, m->info.architecture, &m->last_products);
     m->weight_bytes = weight_bytes(file, m->info.architecture);
     m->cache_bytes = cache_bytes(file, &m->info, bench_kv_bytes(b->cache_k), bench_kv_bytes(b->cache_v));
     leat_file_close(file);
@@ -285,10 +338,13 @@ static int run_models(bench *b, const char **paths, const bench_options *o) {
         bench_model *model = &b->models[m];
         status = open_bench_model(model, paths[m], b, o);
         for (size_t t = 0; t < o->t.n && !status; t++) {
+            size_t first = b->n_rows;
             measure_roof(b, o->t.v[t]);
             for (size_t i = 0; i < o->b.n; i++)
-                for (size_t d = 0; d < o->d.n && !status; d++)
+                for (size_t d = 0; d < o->d.n && !status; d++) {
                     status = run_session(b, model, (setup){o->t.v[t], o->b.v[i], o->d.v[d]}, o);
+                    measure_multiplying(b, model, o->t.v[t], first);
+                }
             if (!status) measure_roof(b, o->t.v[t]);
         }
         leat_model_close(model->model);
@@ -329,14 +385,14 @@ static int run_bench(const bench_options *o, const char **paths, size_t n_paths)
 
 static int parse_lists(bench_options *o) {
     bool any = false;
-    int status = parse_list("-p", o->prompts, 0, 1 << 24, &o->p);
-    if (!status) status = parse_list("-n", o->generates, 0, 1 << 24, &o->n);
-    if (!status) status = parse_list("-d", o->depths, 0, 1 << 24, &o->d);
-    if (!status) status = parse_list("-b", o->batches, 1, 2048, &o->b);
+    int status = parse_list("-p", o->prompts, 0, 1 << 24, NULL, &o->p);
+    if (!status) status = parse_list("-n", o->generates, 0, 1 << 24, NULL, &o->n);
+    if (!status) status = parse_list("-d", o->depths, 0, 1 << 24, NULL, &o->d);
+    if (!status) status = parse_list("-b", o->batches, 1, 2048, NULL, &o->b);
     if (!status && !strcmp(o->threads, "-1"))
-        o->t = (list){{leat_threads_default()}, 1};
+        o->t = (list){{0}, 1};
     else if (!status)
-        status = parse_list("-t", o->threads, 1, 1024, &o->t);
+        status = parse_list("-t", o->threads, 1, 1024, "auto", &o->t);
     for (size_t i = 0; i < o->p.n; i++) any |= o->p.v[i] > 0;
     for (size_t i = 0; i < o->n.n; i++) any |= o->n.v[i] > 0;
     if (!status && !any) return usage_error("bench", "-p 0 and -n 0 leave nothing to measure");
@@ -349,7 +405,14 @@ static const char about[] =
     "before.\n"
     "LIST is a number or several with commas between; all combinations are measured. 0 leaves -p or -n "
     "out.\n\n"
-    "\"of read\" compares generation with the memory: each token has to read all weights once (of the token\n"
+    "\"of roof\" compares with what the machine can do. A prompt is a matter of multiplying: 100 % would be "
+    "to\n"
+    "multiply weights and tokens as fast as this run did nothing but such multiplications in registers, "
+    "with\n"
+    "the instructions for the type that most weights have. Attention is not counted, so that long prompts "
+    "get\n"
+    "further from it. Generation is a matter of reading: each token has to read all weights once (of the "
+    "token\n"
     "embedding only a row, unless it is the output matrix too) and the keys and values of all tokens before\n"
     "it. 100 % would be doing that as fast as this run read plain memory with the same number of threads: a\n"
     "buffer of four times the largest cache, within 512 MiB and 1 GiB, the best of several passes before "
@@ -363,7 +426,7 @@ int command_bench(int argc, char **argv) {
     bench_options o = {.prompts = "512",
                        .generates = "128",
                        .depths = "0",
-                       .threads = "-1",
+                       .threads = "auto",
                        .batches = "512",
                        .cache_k = "f16",
                        .cache_v = "f16",
@@ -375,13 +438,13 @@ int command_bench(int argc, char **argv) {
         {"-p --n-prompt", "LIST", "tokens of a prompt (512)", OPTION_TEXT, &o.prompts, 0, 0, NULL},
         {"-n --n-gen", "LIST", "tokens to generate (128)", OPTION_TEXT, &o.generates, 0, 0, NULL},
         {"-d --n-depth", "LIST", "tokens in the context before (0)", OPTION_TEXT, &o.depths, 0, 0, NULL},
-        {"-t --threads", "LIST", "threads; -1: what this process may use (-1)", OPTION_TEXT, &o.threads, 0, 0,
-         NULL},
+        {"-t --threads", "LIST", "threads; auto: as many as prove fastest (auto)", OPTION_TEXT, &o.threads, 0,
+         0, NULL},
         {"-b --batch-size", "LIST", "prompt tokens evaluated at once (512)", OPTION_TEXT, &o.batches, 0, 0,
          NULL},
         {"-r --repetitions", "N", "how often each test is repeated (5)", OPTION_INT, &o.repetitions, 1, 10000,
          NULL},
-        {"--read-mib", "N", "size of the buffer read for \"of read\", 0: don't (-1: chosen)", OPTION_INT,
+        {"--read-mib", "N", "size of the buffer read for \"of roof\", 0: no roofs (-1: chosen)", OPTION_INT,
          &o.read_mib, -1, 1 << 20, NULL},
         OPTION_CACHE_K(&o.cache_k),
         OPTION_CACHE_V(&o.cache_v),

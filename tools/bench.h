@@ -16,7 +16,10 @@ typedef struct bench_model {
     leat_model_info info; /* its strings are static or in here */
     char architecture[64];
     const char *type;      /* of most weights: "Q4_K" */
+    uint32_t type_id;      /* its number */
     uint64_t weight_bytes; /* read once per generated token */
+    double products;       /* of weights with a prompt's token */
+    double last_products;  /* and with its last one more: the logits */
     double cache_bytes;    /* per position of the context */
     double open_seconds;   /* for the model */
     double load_seconds;   /* for the model and its last session */
@@ -26,8 +29,11 @@ typedef struct bench_row {
     const bench_model *model;
     char test[64]; /* "tg128 @ d4096" */
     uint32_t threads, batch, depth;
+    bool automatic;           /* threads were the session's choice */
     uint32_t n_prompt, n_gen; /* one of them is 0 */
     double bytes_per_token;   /* of a generated one; 0 for prompts */
+    double operations;        /* per token of a prompt: multiplications and additions with weights */
+    double multiply_speed;    /* operations per second that could be; 0: unknown */
     size_t first_sample, n_samples;
     double mean, deviation, best; /* tokens per second */
     long switches;                /* involuntary, of this process, during the test */

@@ -22,24 +22,29 @@ double bench_kv_bytes(const char *name) {
     return 0;
 }
 
-/* Bytes per second; 0 if it could not be measured. */
-static double roof_of(const bench *b, uint32_t threads) {
-    for (size_t i = 0; i < b->n_roofs; i++)
-        if (b->roofs[i].threads == threads) return b->roofs[i].speed;
-    return 0;
-}
-
-static double percent_of_roof(const bench *b, const bench_row *row) {
-    double roof = roof_of(b, row->threads);
-    return roof > 0 ? 100 * row->mean * row->bytes_per_token / roof : 0;
-}
-
 /* The roof with the most speed, which is the machine's. */
 static bench_roof best_roof(const bench *b) {
     bench_roof best = {0, 0};
     for (size_t i = 0; i < b->n_roofs; i++)
         if (b->roofs[i].speed > best.speed) best = b->roofs[i];
     return best;
+}
+
+/* Bytes per second; 0 if it could not be measured. */
+static double roof_of(const bench *b, const bench_row *row) {
+    for (size_t i = 0; i < b->n_roofs; i++)
+        if (b->roofs[i].threads == row->threads && !row->automatic) return b->roofs[i].speed;
+    return row->automatic ? best_roof(b).speed : 0;
+}
+
+static double percent_of_multiplying(const bench_row *row) {
+    return row->multiply_speed > 0 ? 100 * row->mean * row->operations / row->multiply_speed : 0;
+}
+
+static double percent_of_roof(const bench *b, const bench_row *row) {
+    double roof = roof_of(b, row);
+    if (row->n_prompt) return percent_of_multiplying(row);
+    return roof > 0 ? 100 * row->mean * row->bytes_per_token / roof : 0;
 }
 
 /* File name without folder and ".gguf", safe to show. */
@@ -85,7 +90,7 @@ static size_t columns_of(const bench *b, column out[MAX_COLUMNS]) {
     out[n++] = (column){"test", false};
     out[n++] = (column){"tokens/s", true};
     out[n++] = (column){"best", true};
-    out[n++] = (column){"of read", true};
+    out[n++] = (column){"of roof", true};
     return n;
 }
 
@@ -101,7 +106,7 @@ static void fill_cell(const bench *b, const bench_row *row, const char *title, c
     if (!strcmp(title, "test")) snprintf(out, CELL, "%s", row->test);
     if (!strcmp(title, "tokens/s")) snprintf(out, CELL, "%.2f ± %.2f", row->mean, row->deviation);
     if (!strcmp(title, "best")) snprintf(out, CELL, "%.2f", row->best);
-    if (!strcmp(title, "of read") && percent_of_roof(b, row) > 0)
+    if (!strcmp(title, "of roof") && percent_of_roof(b, row) > 0)
         snprintf(out, CELL, "%.1f %%", percent_of_roof(b, row));
 }
 
@@ -122,15 +127,24 @@ static void put_cell(const char *text, int width, bool right, bool markdown) {
     printf("%*s", !right && padding > 0 ? padding : 0, "");
 }
 
+static double best_multiplying(const bench *b) {
+    double best = 0;
+    for (size_t i = 0; i < b->n_rows; i++)
+        if (b->rows[i].multiply_speed > best) best = b->rows[i].multiply_speed;
+    return best;
+}
+
 static void print_machine(const bench *b) {
     bench_roof roof = best_roof(b);
     char memory[CELL];
     human_bytes((double)b->machine.memory, memory);
     term_put_clean(stdout, b->machine.cpu, strlen(b->machine.cpu), SIZE_MAX);
     printf(", %u processors, %s of memory, %s", b->machine.processors, memory, b->models[0].info.isa);
-    if (roof.speed > 0)
-        printf("; reads %.1f GB/s with %u %s", roof.speed / 1e9, roof.threads,
-               roof.threads == 1 ? "thread" : "threads");
+    if (roof.speed > 0) {
+        printf("; reads %.1f GB/s", roof.speed / 1e9);
+        if (best_multiplying(b) > 0) printf(", multiplies %.0f GOP/s", best_multiplying(b) / 1e9);
+        printf(" with %u %s", roof.threads, roof.threads == 1 ? "thread" : "threads");
+    }
     printf("; Leat %s\n\n", leat_version());
 }
 
@@ -177,10 +191,11 @@ static void print_csv(const bench *b) {
     puts(
         "cpu,processors,isa,leat,model,type,model_size,n_params,threads,n_batch,type_k,type_v,n_prompt,n_gen,"
         "n_depth,test,tokens_per_second,stddev,best,repetitions,bytes_per_token,read_bandwidth_gb_s,"
-        "percent_of_read_bandwidth,involuntary_switches");
+        "percent_of_read_bandwidth,operations_per_token,multiply_peak_gop_s,percent_of_multiply_peak,"
+        "involuntary_switches");
     for (size_t i = 0; i < b->n_rows; i++) {
         const bench_row *r = &b->rows[i];
-        double roof = roof_of(b, r->threads);
+        double roof = roof_of(b, r);
         put_quoted(b->machine.cpu);
         printf(",%u,%s,%s,", b->machine.processors, r->model->info.isa, leat_version());
         put_quoted(r->model->path);
@@ -192,7 +207,13 @@ static void print_csv(const bench *b) {
         putchar(',');
         if (roof > 0) printf("%.4g", roof / 1e9);
         putchar(',');
-        if (percent_of_roof(b, r) > 0) printf("%.4g", percent_of_roof(b, r));
+        if (r->n_gen && percent_of_roof(b, r) > 0) printf("%.4g", percent_of_roof(b, r));
+        putchar(',');
+        if (r->n_prompt) printf("%.0f", r->operations);
+        putchar(',');
+        if (r->multiply_speed > 0) printf("%.4g", r->multiply_speed / 1e9);
+        putchar(',');
+        if (percent_of_multiplying(r) > 0) printf("%.4g", percent_of_multiplying(r));
         printf(",%ld\n", r->switches);
     }
 }
@@ -227,6 +248,7 @@ static void json_machine(json *j, const bench *b) {
     json_count(j, "largest_cache", b->machine.cache);
     json_word(j, "isa", b->models[0].info.isa);
     json_real(j, "read_bandwidth_gb_s", roof.speed / 1e9, roof.speed > 0);
+    json_real(j, "multiply_peak_gop_s", best_multiplying(b) / 1e9, best_multiplying(b) > 0);
     json_count(j, "read_threads", roof.threads);
     json_count(j, "read_buffer", b->read_bytes);
     json_word(j, "leat", leat_version());
@@ -240,7 +262,7 @@ static void json_machine(json *j, const bench *b) {
 }
 
 static void json_row(json *j, const bench *b, const bench_row *r) {
-    double roof = roof_of(b, r->threads);
+    double roof = roof_of(b, r);
     json_object(j);
     json_word(j, "model", r->model->path);
     json_word(j, "architecture", r->model->info.architecture);
@@ -253,6 +275,8 @@ static void json_row(json *j, const bench *b, const bench_row *r) {
     json_count(j, "n_gen", r->n_gen);
     json_count(j, "n_depth", r->depth);
     json_count(j, "threads", r->threads);
+    json_name(j, "threads_auto");
+    json_bool(j, r->automatic);
     json_count(j, "n_batch", r->batch);
     json_word(j, "type_k", b->cache_k);
     json_word(j, "type_v", b->cache_v);
@@ -268,6 +292,11 @@ static void json_row(json *j, const bench *b, const bench_row *r) {
         json_real(j, "bytes_per_token", r->bytes_per_token, true);
         json_real(j, "read_bandwidth_gb_s", roof / 1e9, roof > 0);
         json_real(j, "percent_of_read_bandwidth", percent_of_roof(b, r), roof > 0);
+    }
+    if (r->n_prompt) {
+        json_real(j, "operations_per_token", r->operations, true);
+        json_real(j, "multiply_peak_gop_s", r->multiply_speed / 1e9, r->multiply_speed > 0);
+        json_real(j, "percent_of_multiply_peak", percent_of_multiplying(r), r->multiply_speed > 0);
     }
     json_name(j, "involuntary_switches");
     json_i64(j, r->switches);

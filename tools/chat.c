@@ -60,6 +60,7 @@ static int open_session(talk *t) {
                                                                        : USUAL_CONTEXT;
     params.n_batch = (uint32_t)o->batch;
     params.n_threads = thread_count(o->threads);
+    params.n_threads_batch = thread_count(o->threads_batch);
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
     if (leat_session_open(t->model, &params, &t->session, &error)) return fail("%s", error.message);
@@ -228,8 +229,13 @@ static int check_usage(chat_options *o, const command_line *line) {
 }
 
 int command_chat(int argc, char **argv) {
-    chat_options o = {
-        .n_predict = NOT_GIVEN, .n_ctx = -1, .threads = -1, .batch = 512, .cache_k = "f16", .cache_v = "f16"};
+    chat_options o = {.n_predict = NOT_GIVEN,
+                      .n_ctx = -1,
+                      .threads = -1,
+                      .threads_batch = -1,
+                      .batch = 512,
+                      .cache_k = "f16",
+                      .cache_v = "f16"};
     const option options[] = {
         OPTION_MODEL(&o.model),
         {"-sys --system-prompt", "TEXT", "what the model is told about its part", OPTION_TEXT, &o.system, 0,
@@ -251,6 +257,7 @@ int command_chat(int argc, char **argv) {
         {"--chat-template-kwargs", "JSON", "more variables for it: {\"enable_thinking\": false}", OPTION_TEXT,
          &o.variables, 0, 0, NULL},
         OPTION_THREADS(&o.threads),
+        OPTION_THREADS_BATCH(&o.threads_batch),
         OPTION_BATCH(&o.batch),
         OPTIONS_SAMPLING(o.sampling),
         OPTION_CACHE_K(&o.cache_k),

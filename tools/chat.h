@@ -13,7 +13,7 @@
 
 typedef struct chat_options {
     const char *model, *system, *system_file, *prompt, *template_file, *variables, *isa, *cache_k, *cache_v;
-    int64_t n_predict, n_ctx, threads, batch;
+    int64_t n_predict, n_ctx, threads, threads_batch, batch;
     bool once, shift, quiet;
     text_list stop;
     sampling_options sampling;

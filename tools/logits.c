@@ -17,7 +17,7 @@
 
 typedef struct logits_options {
     const char *model, *list, *out, *cache_k, *cache_v, *isa;
-    int64_t threads, batch;
+    int64_t threads, threads_batch, batch;
 } logits_options;
 
 /* A file that replaces `path` only once it is complete. A target that is no regular file (/dev/null, a pipe)
@@ -111,6 +111,7 @@ static int run_logits(const logits_options *o, const leat_token *tokens, size_t 
     params.n_ctx = (uint32_t)count;
     params.n_batch = (uint32_t)((size_t)o->batch < count ? (size_t)o->batch : count);
     params.n_threads = thread_count(o->threads);
+    params.n_threads_batch = thread_count(o->threads_batch);
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
     params.logits_all = true;
@@ -126,12 +127,13 @@ static int run_logits(const logits_options *o, const leat_token *tokens, size_t 
 }
 
 int command_logits(int argc, char **argv) {
-    logits_options o = {.cache_k = "f16", .cache_v = "f16", .threads = -1, .batch = 512};
+    logits_options o = {.cache_k = "f16", .cache_v = "f16", .threads = -1, .threads_batch = -1, .batch = 512};
     const option options[] = {
         OPTION_MODEL(&o.model),
         {"--tokens", "ID,ID,...", "the tokens to evaluate", OPTION_TEXT, &o.list, 0, 0, NULL},
         {"-o --out", "FILE", "where the scores go", OPTION_TEXT, &o.out, 0, 0, NULL},
         OPTION_THREADS(&o.threads),
+        OPTION_THREADS_BATCH(&o.threads_batch),
         OPTION_BATCH(&o.batch),
         OPTION_CACHE_K(&o.cache_k),
         OPTION_CACHE_V(&o.cache_v),

@@ -202,6 +202,43 @@ double machine_read_speed(size_t bytes, unsigned threads, unsigned passes) {
     return speed;
 }
 
+/* ---- how fast its multipliers are ---- */
+
+typedef struct labourer {
+    machine_work *work;
+    void *argument;
+    double best; /* operations per second */
+    pthread_t thread;
+} labourer;
+
+static void *labourer_run(void *argument) {
+    enum { PERIODS = 5, ROUNDS = 4096 };
+    static const double period = 0.03;
+    labourer *me = argument;
+    for (int i = 0; i < PERIODS; i++) {
+        double start = term_seconds(), seconds, n = 0;
+        do n += (double)me->work(me->argument, ROUNDS);
+        while ((seconds = term_seconds() - start) < period);
+        if (n / seconds > me->best) me->best = n / seconds;
+    }
+    return NULL;
+}
+
+double machine_work_speed(machine_work *work, void *argument, unsigned threads) {
+    labourer *all = calloc(threads ? threads : 1, sizeof *all);
+    unsigned started = 1;
+    double sum = 0;
+    if (!all) return 0;
+    for (unsigned i = 0; i < threads; i++) all[i] = (labourer){.work = work, .argument = argument};
+    while (started < threads && !pthread_create(&all[started].thread, NULL, labourer_run, &all[started]))
+        started++;
+    if (started == threads) labourer_run(&all[0]);
+    for (unsigned i = 1; i < started; i++) pthread_join(all[i].thread, NULL);
+    for (unsigned i = 0; i < threads && started == threads; i++) sum += all[i].best;
+    free(all);
+    return sum;
+}
+
 /* ---- who else is using it ---- */
 
 /* Processor seconds that all processes used since the start, and what a host took; false where the system

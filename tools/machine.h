@@ -28,6 +28,12 @@ size_t machine_read_bytes(const machine *m);
  * sets the pace. The best of `passes` passes after a first that is not counted. 0 on failure. */
 double machine_read_speed(size_t bytes, unsigned threads, unsigned passes);
 
+/* Work for machine_work_speed: does `rounds` of it and returns how many operations these were. */
+typedef uint64_t machine_work(void *argument, uint64_t rounds);
+/* Operations per second of `threads` threads that do nothing else, each at its best over some periods of 30
+ * ms. 0 on failure. */
+double machine_work_speed(machine_work *work, void *argument, unsigned threads);
+
 /* Who used the processors between two moments. */
 typedef struct busy {
     double seconds; /* of the clock */

@@ -158,6 +158,16 @@ refuse(char *message, size_t size, const char *format, ...) {
     return false;
 }
 
+static bool store_int(const option *o, const char *name, const char *text, char *message, size_t size) {
+    int64_t v;
+    if (!parse_int(text, INT64_MIN, INT64_MAX, &v))
+        return refuse(message, size, "%s needs a whole number, not \"%s\"", name, text);
+    if ((double)v < o->min || (double)v > o->max)
+        return refuse(message, size, "%s must be %.0f to %.0f, not %s", name, o->min, o->max, text);
+    *(int64_t *)o->value = v;
+    return true;
+}
+
 bool option_set(const option *o, const char *name, const char *text, char *message, size_t size) {
     switch (o->kind) {
     case OPTION_FLAG:
@@ -176,15 +186,13 @@ bool option_set(const option *o, const char *name, const char *text, char *messa
         list->items[list->n++] = text;
         return true;
     }
-    case OPTION_INT: {
-        int64_t v;
-        if (!parse_int(text, INT64_MIN, INT64_MAX, &v))
-            return refuse(message, size, "%s needs a whole number, not \"%s\"", name, text);
-        if ((double)v < o->min || (double)v > o->max)
-            return refuse(message, size, "%s must be %.0f to %.0f, not %s", name, o->min, o->max, text);
-        *(int64_t *)o->value = v;
-        return true;
-    }
+    case OPTION_AUTO:
+        if (!strcmp(text, "auto")) {
+            *(int64_t *)o->value = -1;
+            return true;
+        }
+        return store_int(o, name, text, message, size);
+    case OPTION_INT: return store_int(o, name, text, message, size);
     case OPTION_REAL: {
         char *end;
         float v = strtof(text, &end);

@@ -16,6 +16,7 @@ typedef enum option_kind {
     OPTION_FLAG_OFF, /* bool *: becomes false */
     OPTION_TEXT,     /* const char **: points into argv */
     OPTION_INT,      /* int64_t *: within min..max */
+    OPTION_AUTO,     /* int64_t *: as OPTION_INT, or "auto", which is -1 */
     OPTION_REAL,     /* float *: finite, within min..max */
     OPTION_CHOICE,   /* const char **: one of the words of `choices`, separated by '|' */
     OPTION_LIST      /* text_list *: as OPTION_TEXT, once for each time it is given */
@@ -52,7 +53,12 @@ typedef struct command_line {
 #define OPTION_MODEL(p)                                                                                      \
     { "-m --model", "PATH", "model file (GGUF)", OPTION_TEXT, (p), 0, 0, NULL }
 #define OPTION_THREADS(p)                                                                                    \
-    { "-t --threads", "N", "threads; -1: what this process may use (-1)", OPTION_INT, (p), -1, 1024, NULL }
+    {                                                                                                        \
+        "-t --threads", "N", "threads; auto: as many as prove fastest (auto)", OPTION_AUTO, (p), -1, 1024,   \
+            NULL                                                                                             \
+    }
+#define OPTION_THREADS_BATCH(p)                                                                              \
+    { "-tb --threads-batch", "N", "threads for prompts; -1: as -t (-1)", OPTION_INT, (p), -1, 1024, NULL }
 #define OPTION_BATCH(p)                                                                                      \
     { "-b --batch-size", "N", "prompt tokens evaluated at once (512)", OPTION_INT, (p), 1, 2048, NULL }
 #define CACHE_TYPES      "f32|f16|bf16|q8_0|q4_0|q5_0|iq4_nl"

@@ -27,7 +27,7 @@ enum { USUAL_CONTEXT = 4096, ROOM_FOR_ANSWER = 1024 };
 
 typedef struct run_options {
     const char *model, *prompt, *file, *cache_k, *cache_v, *isa, *kept;
-    int64_t n_predict, n_ctx, threads, batch;
+    int64_t n_predict, n_ctx, threads, threads_batch, batch;
     int64_t n_keep;
     bool stats, escape, special, shift;
     bool kept_all, kept_ro; /* of the file `kept`: also what is generated; is not written */
@@ -111,6 +111,7 @@ static int open_session(generation *g, const run_options *o) {
     params.n_ctx = context_size(o, &info, g->n_prompt);
     params.n_batch = (uint32_t)o->batch;
     params.n_threads = thread_count(o->threads);
+    params.n_threads_batch = thread_count(o->threads_batch);
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
     uint32_t n_ctx = params.n_ctx ? params.n_ctx : info.n_ctx_train;
@@ -290,12 +291,13 @@ static void print_stats(const generation *g) {
             "prompt       %10zu tokens  %10.2f tokens/s\n"
             "generation   %10zu tokens  %10.2f tokens/s\n"
             "peak memory  %10.1f MiB\n"
-            "threads      %10u\n"
+            "threads      %10u          %10u for prompts\n"
             "isa          %10s\n"
             "seed         %10u\n",
             1000 * g->load_seconds, g->n_evaluated, per_second(g->n_evaluated, g->prompt_seconds),
             g->n_generated, per_second(g->n_generated, g->generate_seconds), peak,
-            (unsigned)leat_session_threads(g->session), info.isa, (unsigned)leat_sampler_seed(g->sampler));
+            (unsigned)leat_session_threads(g->session), (unsigned)leat_session_threads_batch(g->session),
+            info.isa, (unsigned)leat_sampler_seed(g->sampler));
 }
 
 static int run_model(const run_options *o, generation *g) {
@@ -361,6 +363,7 @@ int command_run(int argc, char **argv) {
     run_options o = {.n_predict = -1,
                      .n_ctx = -1,
                      .threads = -1,
+                     .threads_batch = -1,
                      .batch = 512,
                      .cache_k = "f16",
                      .cache_v = "f16",
@@ -384,6 +387,7 @@ int command_run(int argc, char **argv) {
         {"--prompt-cache-all", NULL, "keep what is generated too", OPTION_FLAG, &o.kept_all, 0, 0, NULL},
         {"--prompt-cache-ro", NULL, "use FILE, but do not write it", OPTION_FLAG, &o.kept_ro, 0, 0, NULL},
         OPTION_THREADS(&o.threads),
+        OPTION_THREADS_BATCH(&o.threads_batch),
         OPTION_BATCH(&o.batch),
         OPTIONS_SAMPLING(o.sampling),
         OPTION_CACHE_K(&o.cache_k),

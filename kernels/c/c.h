@@ -7,6 +7,8 @@
 
 void kernels_init_c(kernels *k);
 
+peak_fn peak_f32_c, peak_q8_c;
+
 #define W(name, NAME, act, panel)                                                                            \
     decode_fn decode_##name##_c;                                                                             \
     matvec_fn matvec_##name##_c;                                                                             \

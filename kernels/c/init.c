@@ -13,6 +13,7 @@ void kernels_init_c(kernels *k) {
 #define Z(name, NAME, largest) k->quantize_row[FORMAT_##NAME] = quantize_row_##name##_c;
 #define P(name, KIND)                                                                                        \
     k->panel_mul[KIND] = panel_mul_##name##_c;                                                               \
+    k->peak[KIND] = KIND == PANEL_F32 ? peak_f32_c : peak_q8_c;                                              \
     k->panel_rows[KIND] = ROWS;                                                                              \
     k->panel_tokens[KIND] = TOKENS;
 #define O(name) k->name = name##_c;

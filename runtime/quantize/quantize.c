@@ -174,7 +174,7 @@ static leat_status run_tensor(job *j, size_t index, uint32_t to, const float *im
         b.end = b.c.n - b.first < BAND_PIECES ? b.c.n : b.first + BAND_PIECES;
         atomic_init(&b.next, 0);
         atomic_init(&b.bad, UINT64_MAX);
-        pool_run(j->pool, work, &b);
+        pool_run(j->pool, pool_size(j->pool), work, &b);
         uint64_t bad = atomic_load(&b.bad);
         if (bad != UINT64_MAX)
             return error_set(e, LEAT_E_NUMERIC,

@@ -9,7 +9,7 @@
 
 leat_status index_open(vocab_index *x, size_t n_values, leat_error *e) {
     size_t slots = 64;
-    while (slots / 2 < n_values) slots *= 2;
+    while (slots / 4 * 3 < n_values) slots *= 2; /* chains are short, and what is cleared is little */
     x->slots = mem_alloc(slots, sizeof *x->slots);
     x->mask = slots - 1;
     if (!x->slots)

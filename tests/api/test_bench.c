@@ -44,6 +44,9 @@ static void json(test *t) {
     CHECK(t, has(o.out, "\"test\": \"pp8\"") && has(o.out, "\"test\": \"tg4\""));
     CHECK_EQ(t, count(o.out, "\"test\": "), 2);
     CHECK_EQ(t, count(o.out, "\"percent_of_read_bandwidth\": "), 1); /* generation only */
+    CHECK_EQ(t, count(o.out, "\"percent_of_multiply_peak\": "), 1);  /* prompts only */
+    CHECK(t,
+          number(o.out, "multiply_peak_gop_s", 0) > 0.1 && number(o.out, "percent_of_multiply_peak", 0) > 0);
     for (int i = 0; i < 2; i++) {
         double mean = number(o.out, "tokens_per_second", i), best = number(o.out, "best", i);
         CHECK(t, mean > 0 && best >= mean * 0.999999);
@@ -151,6 +154,7 @@ static void wrong_usage(test *t) {
         {"bench -p ''", "-p needs whole numbers", 2},
         {"bench -n -1", "-n must be 0 to", 2},
         {"bench -t 0", "-t must be 1 to 1024", 2},
+        {"bench -t 2,automatic", "-t needs whole numbers", 2},
         {"bench -b 0,8", "-b must be 1 to 2048", 2},
         {"bench --read-mib -2", "--read-mib must be", 2},
         {"bench -r 0", "-r must be 1 to", 2},
@@ -171,7 +175,7 @@ static void wrong_usage(test *t) {
     }
     output o;
     REQUIRE(t, leat_run(&o, NULL, "bench --help"));
-    CHECK(t, o.status == 0 && has(o.out, "Options:") && has(o.out, "of read") && !o.err_size);
+    CHECK(t, o.status == 0 && has(o.out, "Options:") && has(o.out, "of roof") && !o.err_size);
     program_free(&o);
 }
 

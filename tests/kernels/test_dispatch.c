@@ -25,7 +25,9 @@ static void every_set_has_every_kernel(test *t) {
         CHECK_STR(t, k.isa, kernels_isa(i));
 #define W(name, NAME, act, panel)                                                                            \
     CHECK(t, k.decode[FORMAT_##NAME] && k.matvec[FORMAT_##NAME] && k.unpack[FORMAT_##NAME]);
-#define P(name, KIND) CHECK(t, k.panel_mul[KIND] && k.panel_rows[KIND] && k.panel_tokens[KIND]);
+#define P(name, KIND)                                                                                        \
+    CHECK(t, k.panel_mul[KIND] && k.panel_rows[KIND] && k.panel_tokens[KIND]);                               \
+    CHECK(t, k.peak[KIND] && k.peak[KIND](3) == 3 * k.peak[KIND](1));
 #define D(name, NAME) CHECK(t, k.decode[FORMAT_##NAME] != NULL);
 #define E(name, NAME) CHECK(t, k.decode[FORMAT_##NAME] && k.encode[FORMAT_##NAME]);
 #define O(name)       CHECK(t, k.name != NULL);

@@ -8,6 +8,7 @@
 panel_tiles_fn panel_tiles_amx;
 tiles_mul_fn tiles_mul_amx;
 attend_fn attend_amx;
+peak_fn peak_tiles_amx;
 
 /* 16 pairs of bfloat16, nearest even; NaN stays NaN. */
 VEC_INLINE __m512i amx_pairs(__m512 a, __m512 b) {

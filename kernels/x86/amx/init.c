@@ -14,6 +14,7 @@ void kernels_init_amx(kernels *k) {
     k->panel_tiles = panel_tiles_amx;
     k->tiles_mul = tiles_mul_amx;
     k->attend = attend_amx;
+    k->tiles_peak = peak_tiles_amx;
     k->pass_panels = 8;
     k->pass_tokens = 512;
 }

@@ -16,6 +16,7 @@ void quant_init_avx2(kernels *k);
 #define W(name, NAME, act, panel)                                                                            \
     matvec_fn matvec_##name##_avx2;                                                                          \
     unpack_fn unpack_##name##_avx2;
+peak_fn peak_f32_avx2, peak_q8_avx2;
 #define P(name, KIND) panel_mul_fn panel_mul_##name##_avx2;
 #define O(name)       name##_fn name##_avx2;
 #include "kernels/kernels.def"

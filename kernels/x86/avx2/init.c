@@ -10,6 +10,7 @@ void kernels_init_avx2(kernels *k) {
     k->unpack[FORMAT_##NAME] = unpack_##name##_avx2;
 #define P(name, KIND)                                                                                        \
     k->panel_mul[KIND] = panel_mul_##name##_avx2;                                                            \
+    k->peak[KIND] = KIND == PANEL_F32 ? peak_f32_avx2 : peak_q8_avx2;                                        \
     k->panel_rows[KIND] = ROWS;                                                                              \
     k->panel_tokens[KIND] = TOKENS;
 #define O(name) k->name = name##_avx2;

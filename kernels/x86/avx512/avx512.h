@@ -12,6 +12,7 @@ decode_fn decode_f16_avx512, decode_bf16_avx512, decode_q8_0_avx512, decode_q4_0
 matvec_fn matvec_f32_avx512, matvec_f16_avx512, matvec_bf16_avx512, matvec_f64_avx512;
 unpack_fn unpack_f32_avx512, unpack_f16_avx512, unpack_bf16_avx512, unpack_f64_avx512;
 panel_mul_fn panel_mul_f32_avx512;
+peak_fn peak_f32_avx512;
 enum { PANEL_F32_TOKENS_AVX512 = 12 };
 
 quantize_q8_32_fn quantize_q8_32_avx512;

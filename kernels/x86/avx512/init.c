@@ -22,6 +22,7 @@ void kernels_init_avx512(kernels *k) {
     k->unpack[FORMAT_BF16] = unpack_bf16_avx512;
     k->unpack[FORMAT_F64] = unpack_f64_avx512;
     k->panel_mul[PANEL_F32] = panel_mul_f32_avx512;
+    k->peak[PANEL_F32] = peak_f32_avx512;
     k->panel_rows[PANEL_F32] = 32;
     k->panel_tokens[PANEL_F32] = PANEL_F32_TOKENS_AVX512;
 

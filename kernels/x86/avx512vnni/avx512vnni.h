@@ -22,6 +22,7 @@ matvec_fn matvec_iq1_s_avx512vnni, matvec_iq1_m_avx512vnni, matvec_iq2_xxs_avx51
 unpack_fn unpack_iq1_s_avx512vnni, unpack_iq1_m_avx512vnni, unpack_iq2_xxs_avx512vnni,
     unpack_iq2_xs_avx512vnni, unpack_iq2_s_avx512vnni, unpack_iq3_xxs_avx512vnni, unpack_iq3_s_avx512vnni;
 
+peak_fn peak_q8_avx512vnni;
 panel_mul_fn panel_mul_q8_32_avx512vnni, panel_mul_q8_32_min_avx512vnni;
 panel_mul_fn panel_mul_q8_256_min_avx512vnni, panel_mul_q8_256_16_avx512vnni;
 panel_mul_fn panel_mul_q8_32_16_avx512vnni, panel_mul_q8_256_16_min_avx512vnni;

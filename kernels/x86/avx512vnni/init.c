@@ -43,6 +43,7 @@ void kernels_init_avx512vnni(kernels *k) {
     TYPE(iq3_xxs, IQ3_XXS)
     TYPE(iq3_s, IQ3_S)
 
+    for (int kind = PANEL_F32 + 1; kind < PANEL_COUNT; kind++) k->peak[kind] = peak_q8_avx512vnni;
     k->panel_mul[PANEL_Q8_32] = panel_mul_q8_32_avx512vnni;
     k->panel_mul[PANEL_Q8_32_MIN] = panel_mul_q8_32_min_avx512vnni;
     k->panel_mul[PANEL_Q8_256_MIN] = panel_mul_q8_256_min_avx512vnni;

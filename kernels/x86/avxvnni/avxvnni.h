@@ -37,6 +37,7 @@ unpack_fn unpack_iq1_s_avxvnni, unpack_iq1_m_avxvnni, unpack_iq2_xxs_avxvnni, un
 panel_mul_fn panel_mul_q8_32_avxvnni, panel_mul_q8_32_min_avxvnni;
 panel_mul_fn panel_mul_q8_32_16_avxvnni, panel_mul_q8_256_16_min_avxvnni;
 panel_mul_fn panel_mul_q8_256_min_avxvnni, panel_mul_q8_256_16_avxvnni;
+peak_fn peak_q8_avxvnni;
 
 enum { PANEL_ROWS_AVXVNNI = 16, PANEL_TOKENS_AVXVNNI = 6 };
 

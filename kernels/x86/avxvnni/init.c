@@ -34,6 +34,7 @@ void kernels_init_avxvnni(kernels *k) {
     TYPE(iq3_s, IQ3_S)
 #define KIND(name, NAME)                                                                                     \
     k->panel_mul[PANEL_##NAME] = panel_mul_##name##_avxvnni;                                                 \
+    k->peak[PANEL_##NAME] = peak_q8_avxvnni;                                                                 \
     k->panel_rows[PANEL_##NAME] = PANEL_ROWS_AVXVNNI;                                                        \
     k->panel_tokens[PANEL_##NAME] = PANEL_TOKENS_AVXVNNI;
     KIND(q8_32, Q8_32)
