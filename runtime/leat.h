@@ -574,6 +574,22 @@ typedef struct leat_reply_result {
 LEAT_API leat_status leat_chat_reply(leat_chat *chat, const leat_reply_params *params,
                                      leat_reply_result *result, leat_error *e);
 
+/* ---- judging ---- */
+
+/* The natural logarithm of the probability that n logits (n_vocab) give a token. exp of minus its mean over
+ * a text is the perplexity. NaN if an argument is invalid. */
+LEAT_API double leat_log_prob(const float *logits, size_t n, leat_token token);
+
+/* What logits say against those of another model, the base, at the same place in a text. */
+typedef struct leat_difference {
+    double log_prob, base_log_prob; /* of the token that comes next */
+    double kl;     /* Kullback-Leibler divergence from the base's distribution, in nats; 0: the same */
+    bool same_top; /* do both think the same token most likely? */
+} leat_difference;
+/* (n) logits each; logarithms of probabilities do as well. */
+LEAT_API leat_status leat_logits_compare(const float *base, const float *logits, size_t n, leat_token token,
+                                         leat_difference *out, leat_error *e);
+
 /* ---- quantizing ---- */
 
 /* What was done. */
