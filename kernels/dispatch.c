@@ -52,7 +52,10 @@ bool kernels_init_for(kernels *k, const char *name, uint32_t flags) {
     if (highest == N_SETS) return false;
 
     memset(k, 0, sizeof *k);
-    for (uint32_t f = 0; f < FORMAT_COUNT; f++) k->panel[f] = (uint8_t)kernels_traits(f).panel;
+    for (uint32_t f = 0; f < FORMAT_COUNT; f++) {
+        k->act[f] = (uint8_t)kernels_traits(f).act;
+        k->panel[f] = (uint8_t)kernels_traits(f).panel;
+    }
     for (size_t s = 0; s <= highest; s++)
         if (runs_here(&sets[s], flags)) sets[s].init(k);
     k->isa = sets[highest].name;
@@ -67,6 +70,15 @@ weight_traits kernels_traits(uint32_t format) {
 #include "kernels.def"
 #undef W
     default: return (weight_traits){ACT_COUNT, PANEL_COUNT};
+    }
+}
+
+void kernels_float_activations(kernels *k) {
+    for (uint32_t f = 0; f < FORMAT_COUNT; f++) {
+        if (k->act[f] == ACT_COUNT) continue;
+        k->decoded[f] = k->act[f] != ACT_F32;
+        k->act[f] = ACT_F32;
+        k->panel[f] = PANEL_F32;
     }
 }
 

@@ -110,9 +110,11 @@ typedef struct kernels {
     unpack_fn *unpack[FORMAT_COUNT];
     /* by panel kind */
     panel_mul_fn *panel_mul[PANEL_COUNT];
-    uint8_t
-        panel[FORMAT_COUNT]; /* by type: the kind that its unpack makes; kernels_traits has the usual one */
-    uint8_t panel_rows[PANEL_COUNT];   /* rows of a panel, <= PANEL_ROWS_MAX */
+    uint8_t act[FORMAT_COUNT];       /* by type: the act_kind that it is multiplied with, ACT_COUNT for none;
+                                        kernels_traits has the usual one */
+    uint8_t panel[FORMAT_COUNT];     /* by type: the kind that it is multiplied in, likewise */
+    bool decoded[FORMAT_COUNT];      /* by type: it is decoded and multiplied as F32 */
+    uint8_t panel_rows[PANEL_COUNT]; /* rows of a panel, <= PANEL_ROWS_MAX */
     uint8_t panel_tokens[PANEL_COUNT]; /* tokens per call of panel_mul, at most */
 #define O(name) name##_fn *name;
 #include "kernels.def"
@@ -148,6 +150,15 @@ const char *kernels_isa(size_t i);
 enum { GEMM_PANELS = 4 };
 void gemm_panels(const kernels *k, uint32_t format, const void *w, size_t row_bytes, size_t n_rows,
                  size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p, float *c);
+
+/* y[r] = row r of w . act, with whatever kernels the table has for that. The path of one token. */
+void multiply_rows(const kernels *k, uint32_t format, const void *w, size_t row_bytes, size_t n_rows,
+                   size_t n_cols, const void *act, float *y);
+
+/* From now on every type is multiplied with ACT_F32, by multiply_rows and gemm_panels only: what has no
+ * kernels for that is decoded piece by piece and multiplied as F32. Slow; for measuring what int8 activations
+ * cost. */
+void kernels_float_activations(kernels *k);
 
 /* IEEE half precision to float and back (nearest even), exact, NaN payloads kept. */
 float f16_to_f32(uint16_t h);

@@ -257,12 +257,20 @@ typedef enum leat_kv_type {
 /* "f16", "q8_0", ... of a leat_kv_type; NULL past the last. */
 LEAT_API const char *leat_kv_type_name(size_t type);
 
+/* In which form activations are multiplied with quantized weights. */
+typedef enum leat_activations {
+    LEAT_ACTIVATIONS_INT8, /* quantized to 8 bits on the way: fast */
+    LEAT_ACTIVATIONS_F32   /* as they are: slow, tells what quantizing them costs */
+} leat_activations;
+
 typedef struct leat_session_params {
     uint32_t n_ctx;     /* tokens the cache can hold; 0: what the model was trained for */
     uint32_t n_batch;   /* tokens evaluated at once in a prompt, 1 .. 2048; 0: 512 */
     uint32_t n_threads; /* 0: what this process may really use (leat_threads_default) */
     leat_kv_type k_type, v_type;
-    bool logits_all; /* keep the logits of every token of a batch, not only of the last */
+    bool logits_all;   /* keep the logits of every token of a batch, not only of the last */
+    uint32_t n_logits; /* with logits_all: of so many last tokens of a batch only; 0: of all */
+    leat_activations activations;
 } leat_session_params;
 LEAT_API void leat_session_params_default(leat_session_params *p);
 
@@ -299,7 +307,7 @@ LEAT_API uint32_t leat_session_threads(const leat_session *session);
 LEAT_API leat_model *leat_session_model(const leat_session *session);
 
 /* n_vocab float32 logits of the last token evaluated; NULL before the first. With logits_all, `back` 1 is the
- * token before it and so on within the last batch. Valid until the next eval. */
+ * token before it and so on within the last batch, as far as n_logits goes. Valid until the next eval. */
 LEAT_API const float *leat_session_logits(const leat_session *session, size_t back);
 
 /* Makes a running or the next leat_session_eval return LEAT_E_CANCELLED within milliseconds. The one function

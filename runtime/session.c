@@ -11,6 +11,7 @@
 
 struct leat_session {
     leat_model *model;
+    kernels kernels; /* the model's, but for how activations are kept */
     plan plan;
     rope_table rope[ROPE_SETS];
     kv_cache kv;
@@ -19,7 +20,8 @@ struct leat_session {
     size_t n_batch;
     size_t length;   /* tokens evaluated */
     size_t n_logits; /* rows of logits that the last pass left */
-    bool logits_all;
+    size_t n_out;    /* tokens at the end of a batch whose logits are kept */
+    bool logits_all; /* also of batches that are not the last of an eval */
     atomic_bool busy, cancel;
 };
 
@@ -69,6 +71,9 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
         return error_set(e, LEAT_E_ARG, "n_batch is %u, not 1 .. %d", p->n_batch, N_BATCH_MAX);
     if (p->n_batch > p->n_ctx) p->n_batch = p->n_ctx;
     if (!p->n_threads) p->n_threads = os_threads_default();
+    if ((unsigned)p->activations > LEAT_ACTIVATIONS_F32)
+        return error_set(e, LEAT_E_ARG, "activations is %d, which is no form that we know",
+                         (int)p->activations);
     if (p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
     leat_status st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
@@ -137,6 +142,12 @@ static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, s
     return need > SIZE_MAX - state ? SIZE_MAX : need + state;
 }
 
+/* Tokens of a batch whose logits are kept, at most. */
+static size_t outputs(const leat_session_params *p) {
+    if (!p->logits_all) return 1;
+    return p->n_logits && p->n_logits < p->n_batch ? p->n_logits : p->n_batch;
+}
+
 leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out,
                          leat_error *e) {
     leat_session_params p;
@@ -151,8 +162,10 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     s->model = model_hold(m);
     s->n_batch = p.n_batch;
     s->logits_all = p.logits_all;
-    size_t n_out = p.logits_all ? p.n_batch : 1;
-    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->plan, e);
+    s->kernels = m->kernels;
+    if (p.activations == LEAT_ACTIVATIONS_F32) kernels_float_activations(&s->kernels);
+    size_t n_out = s->n_out = outputs(&p);
+    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->kernels, &s->plan, e);
     if (!st) st = check_positions(s, &p, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);
@@ -163,7 +176,7 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     if (!st) st = state_open(&s->state, s->plan.state_floats, p.n_ctx, e);
     if (!st)
         st =
-            runner_open(&s->plan, &m->kernels, s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner, e);
+            runner_open(&s->plan, &s->kernels, s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner, e);
     if (st) {
         session_close(s);
         return st;
@@ -227,7 +240,7 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
     for (size_t done = 0; done < n;) {
         size_t batch = n - done < s->n_batch ? n - done : s->n_batch;
         bool last = done + batch == n;
-        size_t n_out = s->logits_all ? batch : last;
+        size_t n_out = !s->logits_all ? last : batch < s->n_out ? batch : s->n_out;
         leat_status st = pass(s, tokens + done, batch, s->length, n_out, e);
         if (st) return st;
         s->length += batch;

@@ -17,13 +17,12 @@ static size_t tiles_of(size_t n, size_t each) {
 /* y = m . x for n tokens; x and y rows of floats, stride floats apart. */
 static void multiply(const run *r, scratch *w, const weight *m, const char *data, const float *x,
                      size_t x_stride, size_t n, float *y, size_t y_stride) {
-    act_kind kind = kernels_traits(m->format).act;
-    size_t row_bytes = act_row_bytes(kind, m->n_cols),
-           height = r->k->panel_rows[kernels_traits(m->format).panel];
+    act_kind kind = (act_kind)r->k->act[m->format];
+    size_t row_bytes = act_row_bytes(kind, m->n_cols), height = r->k->panel_rows[r->k->panel[m->format]];
     if (n == 1) {
         stage_quantize(r, kind, x, m->n_cols, w->act[kind]);
         w->prepared = NULL;
-        r->k->matvec[m->format](data, m->row_bytes, m->n_rows, m->n_cols, w->act[kind], y);
+        multiply_rows(r->k, m->format, data, m->row_bytes, m->n_rows, m->n_cols, w->act[kind], y);
         return;
     }
     for (size_t t = 0; t < n; t++)

@@ -54,7 +54,7 @@ static size_t tile_rows(const run *r, const weight *w) {
  */
 static void multiply(const run *r, scratch *w, const weight *m, size_t row, size_t n_rows, size_t t, size_t n,
                      float *c) {
-    act_kind kind = kernels_traits(m->format).act;
+    act_kind kind = (act_kind)r->k->act[m->format];
     size_t stride = act_row_bytes(kind, m->n_cols);
     gemm_panels(r->k, m->format, (const char *)m->data + row * m->row_bytes, m->row_bytes, n_rows, m->n_cols,
                 r->act[kind] + t * stride, stride, n, w->panel, c);

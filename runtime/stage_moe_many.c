@@ -66,12 +66,12 @@ size_t moe_route_tiles(const stage *s, const run *r) {
 void moe_route_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const plan_moe_step *m = &s->moe;
     const weight *router = m->router, *share = m->shared_router;
-    act_kind kind = kernels_traits(router->format).act;
+    act_kind kind = (act_kind)r->k->act[router->format];
     size_t k = m->routing.n_used, stride = act_row_bytes(kind, router->n_cols);
     for (size_t t = tile * ROUTE_TOKENS; t < r->n_tokens && t < (tile + 1) * ROUTE_TOKENS; t++) {
         float *logits = buf_row(r, r->plan->moe.router, t);
-        r->k->matvec[router->format](router->data, router->row_bytes, router->n_rows, router->n_cols,
-                                     r->act[kind] + t * stride, logits);
+        multiply_rows(r->k, router->format, router->data, router->row_bytes, router->n_rows, router->n_cols,
+                      r->act[kind] + t * stride, logits);
         if (m->router_bias) {
             const float *bias = m->router_bias->data;
             for (size_t i = 0; i < router->n_rows; i++) logits[i] += bias[i];
@@ -81,10 +81,9 @@ void moe_route_tile(const stage *s, const run *r, scratch *w, size_t tile) {
         memcpy(r->moe.weight + t * k, w->moe.choice.weight, k * sizeof *r->moe.weight);
         r->moe.share[t] = 1.0f;
         if (!share) continue;
-        act_kind of_share = kernels_traits(share->format).act;
-        r->k->matvec[share->format](share->data, share->row_bytes, 1, share->n_cols,
-                                    r->act[of_share] + t * act_row_bytes(of_share, share->n_cols),
-                                    &r->moe.share[t]);
+        act_kind of_share = (act_kind)r->k->act[share->format];
+        multiply_rows(r->k, share->format, share->data, share->row_bytes, 1, share->n_cols,
+                      r->act[of_share] + t * act_row_bytes(of_share, share->n_cols), &r->moe.share[t]);
         r->moe.share[t] = moe_share(r->moe.share[t]);
     }
 }
@@ -110,7 +109,7 @@ void moe_group_tile(const stage *s, const run *r, scratch *w, size_t tile) {
 }
 
 static size_t panel_rows(const run *r, const weight *w) {
-    return r->k->panel_rows[kernels_traits(w->format).panel];
+    return r->k->panel_rows[r->k->panel[w->format]];
 }
 
 /* Rows of a tile of one expert's gate: the input rows of its tokens are gathered once per tile, so tiles are
@@ -139,7 +138,7 @@ typedef struct half {
 } half;
 
 static void multiply(const run *r, scratch *w, const half *h, size_t row, size_t rows, size_t n, float *c) {
-    act_kind kind = kernels_traits(h->w->format).act;
+    act_kind kind = (act_kind)r->k->act[h->w->format];
     gemm_panels(r->k, h->w->format, h->data + row * h->w->row_bytes, h->w->row_bytes, rows, h->w->n_cols,
                 h->act, act_row_bytes(kind, h->w->n_cols), n, w->panel, c);
 }
@@ -183,7 +182,7 @@ static void shared_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const plan_moe_step *m = &s->moe;
     size_t rows = gate_tile_rows(s, r, m->shared_gate, 1), first = tile * rows,
            end = first + rows < m->shared_gate->n_rows ? first + rows : m->shared_gate->n_rows;
-    act_kind g = kernels_traits(m->shared_gate->format).act, u = kernels_traits(m->shared_up->format).act;
+    act_kind g = (act_kind)r->k->act[m->shared_gate->format], u = (act_kind)r->k->act[m->shared_up->format];
     for (size_t t0 = 0; t0 < r->n_tokens; t0 += PASS_TOKENS) {
         size_t n = r->n_tokens - t0 < PASS_TOKENS ? r->n_tokens - t0 : PASS_TOKENS;
         gate_up(s, r, w,
@@ -203,7 +202,7 @@ void moe_gate_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
         return;
     }
     size_t first = tile % per_expert * rows, end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
-    act_kind g = kernels_traits(gate->format).act, u = kernels_traits(up->format).act;
+    act_kind g = (act_kind)r->k->act[gate->format], u = (act_kind)r->k->act[up->format];
     half gate_half = {gate, (const char *)gate->data + expert * m->gate->stride, w->gathered[g]};
     half up_half = {up, (const char *)up->data + expert * m->up->stride, w->gathered[u]};
     for (size_t e = r->moe.first[expert], last = r->moe.first[expert + 1]; e < last; e += PASS_TOKENS) {
@@ -225,7 +224,7 @@ void moe_prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     size_t rows = r->n_tokens * m->routing.n_used, routed = tiles_of(rows, PREPARE_ROWS);
     bool shared = tile >= routed;
     const weight *down = shared ? m->shared_down : &m->down->w;
-    act_kind kind = kernels_traits(down->format).act;
+    act_kind kind = (act_kind)r->k->act[down->format];
     const float *from = r->buf[shared ? r->plan->moe.shared : r->plan->moe.hidden];
     char *to = shared ? r->moe.shared[kind] : r->moe.act[kind];
     (void)w;
@@ -271,7 +270,7 @@ void moe_down_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const weight *down = &m->down->w;
     size_t rows = down_tile_rows(r, down), first = tile * rows,
            end = first + rows < down->n_rows ? first + rows : down->n_rows;
-    act_kind kind = kernels_traits(down->format).act;
+    act_kind kind = (act_kind)r->k->act[down->format];
     size_t stride = act_row_bytes(kind, down->n_cols);
     if (!m->add)
         for (size_t t = 0; t < r->n_tokens; t++)
@@ -288,7 +287,7 @@ void moe_down_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     }
     if (!m->shared_down) return;
     size_t height = panel_rows(r, m->shared_down);
-    act_kind of_shared = kernels_traits(m->shared_down->format).act;
+    act_kind of_shared = (act_kind)r->k->act[m->shared_down->format];
     half h = {.w = m->shared_down, .data = m->shared_down->data};
     for (size_t t = 0; t < r->n_tokens; t += PASS_TOKENS) {
         size_t n = r->n_tokens - t < PASS_TOKENS ? r->n_tokens - t : PASS_TOKENS;
