@@ -11,8 +11,8 @@ double leat_log_prob(const float *logits, size_t n, leat_token token) {
     return (double)logits[token] - score_log_sum(logits, n);
 }
 
-leat_status leat_logits_compare(const float *base, const float *logits, size_t n, leat_token token,
-                                leat_difference *out, leat_error *e) {
+leat_status leat_logits_compare(const float *base, bool log_probs, const float *logits, size_t n,
+                                leat_token token, leat_difference *out, leat_error *e) {
     if (!out || !base || !logits)
         return error_set(e, LEAT_E_ARG, "leat_logits_compare: %s is NULL",
                          !out    ? "out"
@@ -20,6 +20,6 @@ leat_status leat_logits_compare(const float *base, const float *logits, size_t n
                                  : "logits");
     if (token < 0 || (size_t)token >= n)
         return error_set(e, LEAT_E_ARG, "token %d is not 0 .. %zu", token, n ? n - 1 : 0);
-    score_compare(base, logits, n, (size_t)token, out);
+    score_compare(base, log_probs, logits, n, (size_t)token, out);
     return error_set(e, LEAT_OK, "%s", "");
 }

@@ -594,9 +594,10 @@ typedef struct leat_difference {
     double kl;     /* Kullback-Leibler divergence from the base's distribution, in nats; 0: the same */
     bool same_top; /* do both think the same token most likely? */
 } leat_difference;
-/* (n) logits each; logarithms of probabilities do as well. */
-LEAT_API leat_status leat_logits_compare(const float *base, const float *logits, size_t n, leat_token token,
-                                         leat_difference *out, leat_error *e);
+/* (n) logits each. With log_probs, base holds logarithms of probabilities instead, taken as they are: those
+ * that were not kept are -INFINITY and left out of the divergence. */
+LEAT_API leat_status leat_logits_compare(const float *base, bool log_probs, const float *logits, size_t n,
+                                         leat_token token, leat_difference *out, leat_error *e);
 
 /* ---- quantizing ---- */
 

@@ -79,7 +79,9 @@ static inline float kl_term(float a, float b) {
     return d < 0.25f && d > -0.25f ? series : far;
 }
 
-static double kl_of(const float *base, double base_sum, const float *logits, double sum, size_t n) {
+/* With `part`, over the values only that base knows: what p and q lack to add up to 1 is about the same. */
+static inline double kl_of(const float *base, double base_sum, const float *logits, double sum, size_t n,
+                           bool part) {
     float base_shift = (float)base_sum, shift = (float)sum;
     double kl = 0.0;
     for (size_t first = 0; first < n; first += BLOCK) {
@@ -87,15 +89,18 @@ static double kl_of(const float *base, double base_sum, const float *logits, dou
         float lane[LANES] = {0};
         for (; i + LANES <= end; i += LANES)
             for (size_t j = 0; j < LANES; j++)
-                lane[j] += kl_term(base[i + j] - base_shift, logits[i + j] - shift);
-        for (; i < end; i++) lane[0] += kl_term(base[i] - base_shift, logits[i] - shift);
+                lane[j] += part && base[i + j] < LOG_MIN
+                               ? 0.0f
+                               : kl_term(base[i + j] - base_shift, logits[i + j] - shift);
+        for (; i < end; i++)
+            if (!part || base[i] >= LOG_MIN) lane[0] += kl_term(base[i] - base_shift, logits[i] - shift);
         kl += add_up(lane);
     }
     return kl > 0.0 || kl != kl ? kl : 0.0;
 }
 
 double score_kl(const float *base, const float *logits, size_t n) {
-    return kl_of(base, score_log_sum(base, n), logits, score_log_sum(logits, n), n);
+    return kl_of(base, score_log_sum(base, n), logits, score_log_sum(logits, n), n, false);
 }
 
 /* The first of the largest. */
@@ -106,10 +111,12 @@ static size_t top(const float *x, size_t n) {
     return i;
 }
 
-void score_compare(const float *base, const float *logits, size_t n, size_t token, leat_difference *out) {
-    double base_sum = score_log_sum(base, n), sum = score_log_sum(logits, n);
+void score_compare(const float *base, bool log_probs, const float *logits, size_t n, size_t token,
+                   leat_difference *out) {
+    double base_sum = log_probs ? 0.0 : score_log_sum(base, n), sum = score_log_sum(logits, n);
     *out = (leat_difference){.log_prob = (double)logits[token] - sum,
                              .base_log_prob = (double)base[token] - base_sum,
-                             .kl = kl_of(base, base_sum, logits, sum, n),
+                             .kl = log_probs ? kl_of(base, base_sum, logits, sum, n, true)
+                                             : kl_of(base, base_sum, logits, sum, n, false),
                              .same_top = top(base, n) == top(logits, n)};
 }

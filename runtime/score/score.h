@@ -17,7 +17,9 @@ double score_log_sum(const float *x, size_t n);
  * sum of p_base * log(p_base / p). Never negative. */
 double score_kl(const float *base, const float *logits, size_t n);
 
-/* All of leat_difference. token < n. */
-void score_compare(const float *base, const float *logits, size_t n, size_t token, leat_difference *out);
+/* All of leat_difference. token < n. With log_probs, base holds logarithms of probabilities that are taken as
+ * they are, though they need not add up to 1: -INFINITY is one that is not known, and left out. */
+void score_compare(const float *base, bool log_probs, const float *logits, size_t n, size_t token,
+                   leat_difference *out);
 
 #endif

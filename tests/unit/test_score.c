@@ -47,7 +47,7 @@ static void against_doubles(test *t) {
                     q[v] = p[v] + differences[j] * noise(&state) + 5;
                 }
                 double want = kl(p, q, n);
-                score_compare(p, q, n, token, &d);
+                score_compare(p, false, q, n, token, &d);
                 CHECK(t, fabs(d.log_prob - ((double)q[token] - log_sum(q, n))) < 1e-6);
                 CHECK(t, fabs(d.base_log_prob - ((double)p[token] - log_sum(p, n))) < 1e-6);
                 if (!(fabs(d.kl - want) <= 1e-9 + 3e-6 * want))
@@ -62,14 +62,37 @@ static void against_doubles(test *t) {
 static void extremes(test *t) {
     float p[] = {0, -INFINITY, -1, 3e38f}, q[] = {0, -INFINITY, -1, -3e38f};
     leat_difference d;
-    score_compare(p, p, 3, 0, &d);
+    score_compare(p, false, p, 3, 0, &d);
     CHECK(t, d.kl == 0 && d.same_top && fabs(d.log_prob + log(1 + exp(-1))) < 1e-6);
-    score_compare(p, q, 4, 3, &d);
+    score_compare(p, false, q, 4, 3, &d);
     CHECK(t, isfinite(d.kl) && d.kl > 80 && !d.same_top);
-    score_compare(q, p, 4, 1, &d);
+    score_compare(q, false, p, 4, 1, &d);
     CHECK(t, isfinite(d.kl) && d.kl > 80 && d.log_prob == -INFINITY);
     p[1] = NAN;
     CHECK(t, isnan(score_log_sum(p, 3)));
+}
+
+/* Probabilities of which the rare ones were not kept: nearly the same divergence as with all of them. */
+static void parts(test *t) {
+    static float p[N_MAX], q[N_MAX];
+    uint32_t state = 3;
+    leat_difference all, part;
+    for (size_t i = 0; i < N_MAX; i++) {
+        p[i] = 6 * noise(&state);
+        q[i] = p[i] + 0.05f * noise(&state);
+    }
+    double sum = score_log_sum(p, N_MAX), kept = 0;
+    score_compare(p, false, q, N_MAX, 1, &all);
+    for (size_t i = 0; i < N_MAX; i++) p[i] = (float)((double)p[i] - sum);
+    score_compare(p, true, q, N_MAX, 1, &part);
+    CHECK(t, fabs(part.kl - all.kl) < 1e-5 * all.kl && fabs(part.base_log_prob - all.base_log_prob) < 1e-5);
+    for (size_t i = 0; i < N_MAX; i++) {
+        if (p[i] < -14) p[i] = -INFINITY;
+        kept += exp((double)p[i]);
+    }
+    CHECK(t, kept < 1 - 1e-4 && kept > 0.99);
+    score_compare(p, true, q, N_MAX, 1, &part);
+    CHECK(t, fabs(part.kl - all.kl) < 0.02 * all.kl);
 }
 
 static void arguments(test *t) {
@@ -79,14 +102,14 @@ static void arguments(test *t) {
     CHECK(t, isnan(leat_log_prob(NULL, 2, 0)) && isnan(leat_log_prob(x, 2, 2)) &&
                  isnan(leat_log_prob(x, 2, -1)) && isnan(leat_log_prob(x, 0, 0)));
     CHECK(t, fabs(leat_log_prob(x, 2, 1) + log(1 + exp(-1))) < 1e-6);
-    CHECK_EQ(t, leat_logits_compare(NULL, x, 2, 0, &d, &e), LEAT_E_ARG);
-    CHECK_EQ(t, leat_logits_compare(x, NULL, 2, 0, &d, &e), LEAT_E_ARG);
-    CHECK_EQ(t, leat_logits_compare(x, x, 2, 0, NULL, &e), LEAT_E_ARG);
-    CHECK_EQ(t, leat_logits_compare(x, x, 2, 2, &d, &e), LEAT_E_ARG);
-    CHECK_EQ(t, leat_logits_compare(x, x, 0, 0, &d, NULL), LEAT_E_ARG);
-    CHECK_EQ(t, leat_logits_compare(x, x, 2, 0, &d, &e), LEAT_OK);
+    CHECK_EQ(t, leat_logits_compare(NULL, false, x, 2, 0, &d, &e), LEAT_E_ARG);
+    CHECK_EQ(t, leat_logits_compare(x, false, NULL, 2, 0, &d, &e), LEAT_E_ARG);
+    CHECK_EQ(t, leat_logits_compare(x, false, x, 2, 0, NULL, &e), LEAT_E_ARG);
+    CHECK_EQ(t, leat_logits_compare(x, false, x, 2, 2, &d, &e), LEAT_E_ARG);
+    CHECK_EQ(t, leat_logits_compare(x, false, x, 0, 0, &d, NULL), LEAT_E_ARG);
+    CHECK_EQ(t, leat_logits_compare(x, false, x, 2, 0, &d, &e), LEAT_OK);
     CHECK_EQ(t, e.code, LEAT_OK);
 }
 
-#define TESTS(X) X(against_doubles) X(extremes) X(arguments)
+#define TESTS(X) X(against_doubles) X(extremes) X(parts) X(arguments)
 TEST_SUITE(TESTS)
