@@ -256,6 +256,7 @@ static void json_row(json *j, const bench *b, const bench_row *r) {
     json_count(j, "n_batch", r->batch);
     json_word(j, "type_k", b->cache_k);
     json_word(j, "type_v", b->cache_v);
+    json_word(j, "activations", b->activations);
     json_real(j, "load_seconds", r->model->load_seconds, true);
     json_real(j, "tokens_per_second", r->mean, true);
     json_real(j, "stddev", r->deviation, true);

@@ -10,6 +10,7 @@ int command_info(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
 int command_detokenize(int argc, char **argv);
 int command_logits(int argc, char **argv);
+int command_perplexity(int argc, char **argv);
 int command_quantize(int argc, char **argv);
 int command_template(int argc, char **argv);
 
