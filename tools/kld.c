@@ -11,7 +11,7 @@
 #include "term.h"
 
 enum { HEADER_BYTES = 20, RANGE = 16, CODE_MAX = 65535 };
-static const char magic[] = "_logits_";
+static const char magic[] = "_logits_", target_magic[] = "_target_";
 
 static size_t row_words(size_t n_vocab) { /* of 16 bits */
     return 4 + (n_vocab + 1) / 2 * 2;
@@ -20,12 +20,15 @@ static size_t row_words(size_t n_vocab) { /* of 16 bits */
 int kld_writer_open(kld_writer *k, const char *path, const eval_windows *w, size_t n_vocab,
                     const leat_token *tokens) {
     int32_t sizes[3] = {(int32_t)w->length, (int32_t)n_vocab, (int32_t)w->n};
-    *k = (kld_writer){.n_vocab = n_vocab, .row = calloc(row_words(n_vocab), sizeof *k->row)};
-    if (!k->row) return fail("no memory for %zu log probabilities", n_vocab);
-    int status = whole_file_open(&k->file, path);
+    *k = (kld_writer){.n_vocab = n_vocab, .n_rows = w->n * eval_counted(w)};
+    k->row = calloc(row_words(n_vocab), sizeof *k->row);
+    k->targets = calloc(k->n_rows + 1, sizeof *k->targets);
+    int status = k->row && k->targets ? whole_file_open(&k->file, path)
+                                      : fail("no memory for the log probabilities of %zu tokens", k->n_rows);
     if (status) {
         free(k->row);
-        k->row = NULL;
+        free(k->targets);
+        *k = (kld_writer){.row = NULL};
         return status;
     }
     whole_file_write(&k->file, magic, 8);
@@ -34,7 +37,7 @@ int kld_writer_open(kld_writer *k, const char *path, const eval_windows *w, size
     return EXIT_DONE;
 }
 
-void kld_writer_add(kld_writer *k, const float *logits) {
+void kld_writer_add(kld_writer *k, const float *logits, leat_token next) {
     float max = logits[0], min = logits[0];
     for (size_t i = 1; i < k->n_vocab; i++) {
         max = logits[i] > max ? logits[i] : max;
@@ -50,18 +53,41 @@ void kld_writer_add(kld_writer *k, const float *logits) {
         k->row[4 + i] = (uint16_t)(code < CODE_MAX ? code : CODE_MAX);
     }
     whole_file_write(&k->file, k->row, row_words(k->n_vocab) * sizeof *k->row);
+    k->targets[k->n_written++] = (float)((double)logits[next] - sum);
 }
 
 int kld_writer_close(kld_writer *k, int status) {
     if (!k->row) return status;
+    whole_file_write(&k->file, target_magic, 8);
+    whole_file_write(&k->file, k->targets, k->n_written * sizeof *k->targets);
     free(k->row);
+    free(k->targets);
     k->row = NULL;
+    k->targets = NULL;
     return whole_file_close(&k->file, status);
 }
 
 static int cut_short(const kld_reader *k) {
     if (ferror(k->f)) return fail("%s: %s", k->path, strerror(errno ? errno : EIO));
     return fail("%s ends too early, at byte %lld", k->path, (long long)ftello(k->f));
+}
+
+/* The log probabilities behind the rows, where they are. `end` is where the rows do. */
+static int read_targets(kld_reader *k, uint64_t end) {
+    size_t n = k->windows.n * eval_counted(&k->windows);
+    char start[8];
+    off_t back = ftello(k->f);
+    if (fseeko(k->f, (off_t)end, SEEK_SET)) return fail("%s: %s", k->path, strerror(errno));
+    if (fread(start, 1, sizeof start, k->f) == sizeof start && !memcmp(start, target_magic, sizeof start)) {
+        k->targets = malloc(n * sizeof *k->targets);
+        if (!k->targets) return fail("no memory for the log probabilities of %zu tokens", n);
+        if (fread(k->targets, sizeof *k->targets, n, k->f) != n) return cut_short(k);
+        for (size_t i = 0; i < n; i++)
+            if (!(k->targets[i] <= 0.001f))
+                return fail("%s: %g is no log probability (of token %zu)", k->path, (double)k->targets[i], i);
+    }
+    clearerr(k->f);
+    return fseeko(k->f, back, SEEK_SET) ? fail("%s: %s", k->path, strerror(errno)) : EXIT_DONE;
 }
 
 int kld_reader_open(kld_reader *k, const char *path, size_t n_vocab) {
@@ -100,7 +126,7 @@ int kld_reader_open(kld_reader *k, const char *path, size_t n_vocab) {
     for (size_t i = 0; i < n_tokens; i++)
         if (k->tokens[i] < 0 || (size_t)k->tokens[i] >= n_vocab)
             return fail("%s: token %zu is %d, not 0 .. %zu", path, i, k->tokens[i], n_vocab - 1);
-    return EXIT_DONE;
+    return read_targets(k, HEADER_BYTES + per_window * k->windows.n);
 }
 
 int kld_reader_next(kld_reader *k, leat_token next) {
@@ -118,6 +144,7 @@ int kld_reader_next(kld_reader *k, leat_token next) {
         k->log_probs[i] = code || !clipped ? head[0] * (float)code + head[1] : -INFINITY;
     }
     if (k->log_probs[next] == -INFINITY) k->log_probs[next] = head[1];
+    k->target = (double)(k->targets ? k->targets[k->rows_read] : k->log_probs[next]);
     k->rows_read++;
     return EXIT_DONE;
 }
@@ -127,5 +154,6 @@ void kld_reader_close(kld_reader *k) {
     free(k->tokens);
     free(k->row);
     free(k->log_probs);
+    free(k->targets);
     *k = (kld_reader){.f = NULL};
 }

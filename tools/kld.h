@@ -14,7 +14,13 @@
  *
  * The log probability of token i is scale * codes[i] + least. Logits more than 16 below the largest get the
  * code 0: a row whose codes reach over the full 16 says of such tokens only that they are no likelier than
- * exp(least). */
+ * exp(least). A text has such tokens too, and its perplexity could not be had from this; so behind the rows
+ * come, where llama.cpp does not look any more:
+ *
+ *     8 bytes   "_target_"
+ *     float     log probability of the token that the text goes on with, for each row
+ *
+ * A file without them is read all the same. */
 #ifndef LEAT_TOOLS_KLD_H
 #define LEAT_TOOLS_KLD_H
 
@@ -26,11 +32,12 @@
 typedef struct kld_writer {
     whole_file file;
     uint16_t *row;
-    size_t n_vocab;
+    float *targets; /* (n_rows) */
+    size_t n_vocab, n_rows, n_written;
 } kld_writer;
 int kld_writer_open(kld_writer *k, const char *path, const eval_windows *w, size_t n_vocab,
                     const leat_token *tokens);
-void kld_writer_add(kld_writer *k, const float *logits);
+void kld_writer_add(kld_writer *k, const float *logits, leat_token next);
 int kld_writer_close(kld_writer *k, int status);
 
 typedef struct kld_reader {
@@ -41,10 +48,12 @@ typedef struct kld_reader {
     leat_token *tokens; /* (windows.n, windows.length) */
     uint16_t *row;
     float *log_probs; /* (n_vocab) of the row read last; -INFINITY: not known */
+    double target;    /* of the token that the text goes on with */
+    float *targets;   /* (rows) or NULL */
 } kld_reader;
 /* n_vocab: of the model that is to be compared. */
 int kld_reader_open(kld_reader *k, const char *path, size_t n_vocab);
-/* The next row. That of token `next` is never -INFINITY. */
+/* The next row. log_probs[next] is never -INFINITY. */
 int kld_reader_next(kld_reader *k, leat_token next);
 void kld_reader_close(kld_reader *k);
 

@@ -39,7 +39,7 @@ static int score(void *user, const float *const logits[EVAL_MODELS], leat_token 
     uint32_t n_vocab = s->model.info.n_vocab;
     leat_difference d;
     leat_error e;
-    if (s->writing) kld_writer_add(&s->writer, logits[0]);
+    if (s->writing) kld_writer_add(&s->writer, logits[0], next);
     if (!s->reading) {
         mean_add(&s->surprise, -leat_log_prob(logits[0], n_vocab, next));
         return EXIT_DONE;
@@ -48,6 +48,7 @@ static int score(void *user, const float *const logits[EVAL_MODELS], leat_token 
     if (status) return status;
     if (leat_logits_compare(s->reader.log_probs, true, logits[0], n_vocab, next, &d, &e))
         return fail("%s", e.message);
+    d.base_log_prob = s->reader.target;
     mean_add(&s->surprise, -d.log_prob);
     return divergence_add(&s->divergence, &d) ? EXIT_DONE : fail("no memory for %zu values", s->divergence.n);
 }
