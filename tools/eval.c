@@ -46,10 +46,19 @@ size_t eval_counted(const eval_windows *w) {
 int eval_open_model(eval_model *m, const char *path, const eval_options *o) {
     double start = term_seconds();
     int status = open_model(path, false, o->isa, &m->model);
-    m->load_seconds = term_seconds() - start;
+    m->open_seconds = term_seconds() - start;
     m->path = path ? path : "the default model";
     if (!status) leat_model_get_info(m->model, &m->info);
     return status;
+}
+
+static void close_session(eval_model *m) {
+    for (size_t i = 0; i < EVAL_MODELS && m->session; i++) {
+        leat_session *session = m->session;
+        atomic_compare_exchange_strong(&running[i], &session, NULL);
+    }
+    leat_session_close(m->session);
+    m->session = NULL;
 }
 
 int eval_open_session(eval_model *m, const eval_options *o, size_t n_ctx, size_t n_logits) {
@@ -65,12 +74,11 @@ int eval_open_session(eval_model *m, const eval_options *o, size_t n_ctx, size_t
     p.k_type = cache_type(o->cache_k);
     p.v_type = cache_type(o->cache_v);
     p.activations = activations_form(o->activations);
-    p.logits_all = true;
+    p.logits_all = n_logits > 0;
     p.n_logits = (uint32_t)(n_logits < batch ? n_logits : batch);
-    leat_session_close(m->session);
-    m->session = NULL;
+    close_session(m);
     if (leat_session_open(m->model, &p, &m->session, &e)) return fail("%s", e.message);
-    m->load_seconds += term_seconds() - start;
+    m->load_seconds = m->open_seconds + term_seconds() - start;
     m->n_batch = batch;
     for (size_t i = 0; i < EVAL_MODELS; i++) {
         leat_session *none = NULL;
@@ -81,13 +89,8 @@ int eval_open_session(eval_model *m, const eval_options *o, size_t n_ctx, size_t
 }
 
 void eval_close(eval_model *m) {
-    for (size_t i = 0; i < EVAL_MODELS; i++) {
-        leat_session *session = m->session;
-        atomic_compare_exchange_strong(&running[i], &session, NULL);
-    }
-    leat_session_close(m->session);
+    close_session(m);
     leat_model_close(m->model);
-    m->session = NULL;
     m->model = NULL;
 }
 

@@ -30,7 +30,8 @@ typedef struct eval_model {
     leat_model *model;
     leat_session *session;
     leat_model_info info;
-    double load_seconds, seconds; /* seconds: in evaluating windows */
+    double open_seconds, load_seconds; /* of the model, and with its session */
+    double seconds;                    /* in evaluating windows */
     size_t n_evaluated, n_batch;
 } eval_model;
 
@@ -45,8 +46,8 @@ typedef struct eval_options { /* of sessions; the defaults are eval_options_defa
         OPTION_CACHE_V(&(o).cache_v), OPTION_ACTIVATIONS(&(o).activations), OPTION_ISA(&(o).isa)
 
 int eval_open_model(eval_model *m, const char *path, const eval_options *o);
-/* A session that holds n_ctx tokens and keeps the logits of n_logits at the end of a batch. Ctrl-C stops what
- * it evaluates. */
+/* A session in place of the model's present one, that holds n_ctx tokens and keeps the logits of n_logits at
+ * the end of a batch; 0: of the last token. Ctrl-C stops what it evaluates. */
 int eval_open_session(eval_model *m, const eval_options *o, size_t n_ctx, size_t n_logits);
 void eval_close(eval_model *m);
 
