@@ -143,7 +143,10 @@ int kld_reader_next(kld_reader *k, leat_token next) {
         uint16_t code = k->row[4 + i];
         k->log_probs[i] = code || !clipped ? head[0] * (float)code + head[1] : -INFINITY;
     }
-    if (k->log_probs[next] == -INFINITY) k->log_probs[next] = head[1];
+    if (k->log_probs[next] == -INFINITY) {
+        k->log_probs[next] = head[1];
+        k->n_vague += !k->targets;
+    }
     k->target = (double)(k->targets ? k->targets[k->rows_read] : k->log_probs[next]);
     k->rows_read++;
     return EXIT_DONE;

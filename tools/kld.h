@@ -50,6 +50,7 @@ typedef struct kld_reader {
     float *log_probs; /* (n_vocab) of the row read last; -INFINITY: not known */
     double target;    /* of the token that the text goes on with */
     float *targets;   /* (rows) or NULL */
+    size_t n_vague;   /* rows whose target is only known to be rare */
 } kld_reader;
 /* n_vocab: of the model that is to be compared. */
 int kld_reader_open(kld_reader *k, const char *path, size_t n_vocab);

@@ -180,6 +180,9 @@ static int evaluate(scoring *s, const perplexity_options *o) {
     if (!status) status = walk(s);
     if (s->writing) status = kld_writer_close(&s->writer, status);
     if (!status) report(s, o);
+    if (!status && s->reader.n_vague)
+        warn("of %zu tokens of the text %s says only that they are rare: its perplexity is higher than told",
+             s->reader.n_vague, s->reader.path);
     return status;
 }
 

@@ -218,11 +218,10 @@ static int by_size(const void *a, const void *b) {
 
 /* What --json has to say of the places. Base files round: their numbers are only so exact. */
 static void check_divergence(test *t, const char *json, const apart *places, size_t n, double relative) {
-    double kls[WINDOWS_MAX * COUNTED], kl = 0, dp2 = 0, q = 0, p = 0, same = 0, ratio = 0, ratio2 = 0;
+    double kls[WINDOWS_MAX * COUNTED], kl = 0, dp2 = 0, p = 0, same = 0, ratio = 0, ratio2 = 0;
     for (size_t i = 0; i < n; i++) {
         kl += kls[i] = places[i].kl;
         dp2 += places[i].dp * places[i].dp;
-        q += places[i].surprise;
         p += places[i].base;
         same += places[i].same;
         ratio += places[i].surprise - places[i].base;
