@@ -52,10 +52,8 @@ bool kernels_init_for(kernels *k, const char *name, uint32_t flags) {
     if (highest == N_SETS) return false;
 
     memset(k, 0, sizeof *k);
-    for (uint32_t f = 0; f < FORMAT_COUNT; f++) {
-        k->act[f] = (uint8_t)kernels_traits(f).act;
-        k->panel[f] = (uint8_t)kernels_traits(f).panel;
-    }
+    k->pass_panels = 4;
+    k->pass_tokens = 256;
     for (size_t s = 0; s <= highest; s++)
         if (runs_here(&sets[s], flags)) sets[s].init(k);
     k->isa = sets[highest].name;
@@ -73,13 +71,14 @@ weight_traits kernels_traits(uint32_t format) {
     }
 }
 
+weight_traits kernels_form(const kernels *k, uint32_t format) {
+    weight_traits t = kernels_traits(format);
+    if (k->float_activations && t.act != ACT_COUNT) t = (weight_traits){ACT_F32, PANEL_F32};
+    return t;
+}
+
 void kernels_float_activations(kernels *k) {
-    for (uint32_t f = 0; f < FORMAT_COUNT; f++) {
-        if (k->act[f] == ACT_COUNT) continue;
-        k->decoded[f] = k->act[f] != ACT_F32;
-        k->act[f] = ACT_F32;
-        k->panel[f] = PANEL_F32;
-    }
+    k->float_activations = true;
 }
 
 float quantize_largest(uint32_t format) {

@@ -92,7 +92,7 @@ void plan_embed(plan_builder *b, const plan_embed_step *step) {
 /* Adds a matrix that reads the stage's input, and what that asks of the input's form. */
 void builder_part(plan_builder *b, stage *s, const weight *w, const weight *bias, plan_buf out,
                   size_t out_width) {
-    act_kind kind = (act_kind)b->k->act[w->format];
+    act_kind kind = kernels_form(b->k, w->format).act;
     if (!w->data || w->n_cols != s->width || w->n_rows != out_width || kind == ACT_COUNT) {
         builder_fail(b, LEAT_E_STATE, "a matrix does not fit between its buffers");
         return;

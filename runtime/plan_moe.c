@@ -14,7 +14,7 @@ void builder_raise(size_t *limit, size_t value) {
 /* Notes what a matrix of a step with experts asks of its input's form; false if it does not fit. */
 static bool moe_matrix(plan_builder *b, const weight *w, size_t rows, size_t cols, unsigned *kinds,
                        size_t limits[ACT_COUNT]) {
-    act_kind kind = w->data ? (act_kind)b->k->act[w->format] : ACT_COUNT;
+    act_kind kind = w->data ? kernels_form(b->k, w->format).act : ACT_COUNT;
     if (kind == ACT_COUNT || w->n_rows != rows || w->n_cols != cols) {
         builder_fail(b, LEAT_E_STATE, "a matrix of an expert does not fit between its buffers");
         return false;
@@ -83,7 +83,8 @@ void plan_moe(plan_builder *b, const plan_moe_step *step) {
     builder_one(b, &route, linear_one_tiles, linear_one_tile);
     builder_one(b, &s, moe_gate_one_tiles, moe_gate_one_tile);
     stage prepare = apart ? route : s;
-    prepare.act_kinds |= route.act_kinds;
+    if (apart) prepare.act_kinds = 0;
+    prepare.matvec_kinds = route.act_kinds;
     builder_many(b, &prepare, prepare_tiles, prepare_tile);
     builder_many(b, &s, moe_route_tiles, moe_route_tile);
     builder_many(b, &s, moe_group_tiles, moe_group_tile);

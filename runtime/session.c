@@ -137,7 +137,7 @@ static leat_status check_positions(const leat_session *s, const leat_session_par
 
 /* What a session takes beside its cache; SIZE_MAX if that does not fit. */
 static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, size_t n_out) {
-    size_t need = runner_size(&s->plan, p->n_batch, n_out, p->n_threads);
+    size_t need = runner_size(&s->plan, &s->kernels, p->n_batch, n_out, p->n_threads);
     size_t state = state_bytes(s->plan.state_floats, p->n_ctx);
     return need > SIZE_MAX - state ? SIZE_MAX : need + state;
 }

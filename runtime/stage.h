@@ -40,6 +40,7 @@ struct stage {
     stage_norm norm, k_norm; /* of in; of q and k in attention */
     size_t width;            /* of in */
     unsigned act_kinds;      /* bit 1 << act_kind for each form of the input that the parts need */
+    unsigned matvec_kinds;   /* those needed besides in a pass of many tokens by what takes one at a time */
     uint32_t n_parts;
     stage_part part[PLAN_PARTS_MAX];
     activation activation;
@@ -81,7 +82,7 @@ struct scratch {
     float *tile;           /* (TILE_ROWS_MAX) results on their way to the residual */
     char *act[ACT_COUNT];  /* one activation row of each form */
     panel *panel;
-    float *c, *c2;             /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
+    float *c, *c2;             /* (pass_panels, pass_tokens, PANEL_ROWS_MAX) products of panels */
     void *attend;              /* ATTEND_SCRATCH bytes */
     char *gathered[ACT_COUNT]; /* (tokens of a pass) activation rows that lie apart otherwise */
     moe_scratch moe;
@@ -116,10 +117,7 @@ static inline float *buf_row(const run *r, plan_buf b, size_t token) {
     return r->buf[b] + token * buf_stride(r->plan->buf_width[b]);
 }
 
-enum {
-    TILE_ROWS_MAX = 1024, /* of a one-token tile */
-    PASS_TOKENS = 256     /* multiplied with a panel at once, so that their products stay in cache */
-};
+enum { TILE_ROWS_MAX = 1024 }; /* of a one-token tile */
 
 /* stage_one.c: the input of a stage is normed and quantized by every worker for itself (a microsecond, no
  * hand-off). */
@@ -172,6 +170,16 @@ static inline size_t stage_first(const stage *s, const run *r) {
 }
 static inline size_t stage_count(const stage *s, const run *r) {
     return s->output ? r->n_out : r->n_tokens;
+}
+
+/* Tokens that one matrix of a stage is multiplied with; with experts, on average. */
+static inline size_t stage_share(const stage *s, const run *r) {
+    const moe_routing *m = &s->moe.routing;
+    return m->n_expert ? r->n_tokens * m->n_used / m->n_expert : stage_count(s, r);
+}
+/* The form of a stage's input, many tokens, for one of its matrices. */
+static inline act_kind stage_act(const stage *s, const run *r, const weight *w) {
+    return gemm_act(r->k, w->format, stage_share(s, r));
 }
 
 /* ---- plan.c ---- */

@@ -44,8 +44,10 @@ void moe_gate_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     float *out = (shared ? r->buf[r->plan->moe.shared]
                          : r->buf[r->plan->moe.hidden] + slot * buf_stride(gate->n_rows)) +
                  row;
-    multiply(r, gate, shared ? 0 : expert * m->gate->stride, row, n, w->act[r->k->act[gate->format]], out);
-    multiply(r, up, shared ? 0 : expert * m->up->stride, row, n, w->act[r->k->act[up->format]], w->tile);
+    multiply(r, gate, shared ? 0 : expert * m->gate->stride, row, n,
+             w->act[kernels_form(r->k, gate->format).act], out);
+    multiply(r, up, shared ? 0 : expert * m->up->stride, row, n, w->act[kernels_form(r->k, up->format).act],
+             w->tile);
     if (shared)
         stage_gate(r, m->activation, out, w->tile, n);
     else
@@ -61,7 +63,7 @@ size_t moe_down_one_tiles(const stage *s, const run *r) {
 static void prepare_down(const stage *s, const run *r, scratch *w) {
     const plan_moe_step *m = &s->moe;
     const weight *down = &m->down->w;
-    act_kind kind = (act_kind)r->k->act[down->format];
+    act_kind kind = kernels_form(r->k, down->format).act;
     if (w->prepared == s) return;
     w->prepared = s;
     moe_choose(m, r->buf[r->plan->moe.router], &w->moe.choice);
@@ -69,7 +71,7 @@ static void prepare_down(const stage *s, const run *r, scratch *w) {
         stage_quantize(r, kind, r->buf[r->plan->moe.hidden] + j * buf_stride(down->n_cols), down->n_cols,
                        w->moe.act[kind] + j * act_row_bytes(kind, down->n_cols));
     if (m->shared_down) {
-        act_kind shared = (act_kind)r->k->act[m->shared_down->format];
+        act_kind shared = kernels_form(r->k, m->shared_down->format).act;
         stage_quantize(r, shared, r->buf[r->plan->moe.shared], m->shared_down->n_cols, w->act[shared]);
     }
 }
@@ -77,7 +79,7 @@ static void prepare_down(const stage *s, const run *r, scratch *w) {
 void moe_down_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const plan_moe_step *m = &s->moe;
     const weight *down = &m->down->w;
-    act_kind kind = (act_kind)r->k->act[down->format];
+    act_kind kind = kernels_form(r->k, down->format).act;
     size_t row = tile * s->tile_rows, n = down->n_rows - row, stride = act_row_bytes(kind, down->n_cols);
     float *out = r->buf[m->out] + row, *sum = w->moe.sum, *y = w->tile;
     float scale = m->scale != 0.0f ? m->scale : 1.0f;
@@ -91,7 +93,7 @@ void moe_down_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     }
     if (m->shared_down) {
         float share = m->shared_router ? moe_share(*r->buf[r->plan->moe.share]) : 1.0f;
-        multiply(r, m->shared_down, 0, row, n, w->act[r->k->act[m->shared_down->format]], y);
+        multiply(r, m->shared_down, 0, row, n, w->act[kernels_form(r->k, m->shared_down->format).act], y);
         for (size_t i = 0; i < n; i++) sum[i] += share * y[i];
     }
     for (size_t i = 0; i < n; i++) out[i] = (m->add ? out[i] : 0.0f) + scale * sum[i];

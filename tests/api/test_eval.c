@@ -113,14 +113,15 @@ static bool run_json(test *t, output *o, const char *arguments) {
     return true;
 }
 
-/* Logits (n, N_VOCAB) of tokens by `leat logits`; the caller frees. */
+/* Logits (n, N_VOCAB) of tokens by `leat logits`; the caller frees. Activations are float32 here and in what
+ * is compared with it, so that nothing depends on how many logits are computed at once. */
 static float *logits_of(test *t, const subject *s, const char *model, const leat_token *tokens, size_t n,
                         unsigned batch) {
     char arguments[ARGUMENTS];
     output o;
     size_t size = 0;
-    int used = snprintf(arguments, sizeof arguments, "logits %s --out %s -t 1 -b %u --tokens ", model,
-                        s->list, batch);
+    int used = snprintf(arguments, sizeof arguments,
+                        "logits %s --out %s -t 1 --activations f32 -b %u --tokens ", model, s->list, batch);
     for (size_t i = 0; i < n; i++)
         used += snprintf(arguments + used, sizeof arguments - (size_t)used, i ? ",%d" : "%d", tokens[i]);
     if (!leat_run(&o, NULL, arguments)) return NULL;
@@ -295,25 +296,28 @@ static void one_against_another(test *t) {
                 apart_of(logits[w] + at * N_VOCAB, other + at * N_VOCAB, (size_t)s.tokens[w * CTX + at + 1]);
         free(other);
     }
-    snprintf(arguments, sizeof arguments, "perplexity %s %s -c 32 -t 1 --chunks %zu --json --kld-base %s",
-             s.model.path, s.text, n_windows, s.file);
+    snprintf(arguments, sizeof arguments,
+             "perplexity %s %s -c 32 -t 1 --activations f32 --chunks %zu --json --kld-base %s", s.model.path,
+             s.text, n_windows, s.file);
     if (n && run_json(t, &o, arguments)) {
         program_free(&o);
-        snprintf(arguments, sizeof arguments, "perplexity %s --kld %s -t 1 --json", s.quantized, s.file);
+        snprintf(arguments, sizeof arguments, "perplexity %s --kld %s -t 1 --activations f32 --json",
+                 s.quantized, s.file);
         if (run_json(t, &o, arguments)) {
             check_divergence(t, o.out, places, n, 2e-3);
             program_free(&o);
         }
         check_base_file(t, &s, n_windows, logits);
-        snprintf(arguments, sizeof arguments, "perplexity %s -f %s --kld-base %s --kld -t 1 --json",
-                 s.quantized, s.text, s.file);
+        snprintf(arguments, sizeof arguments,
+                 "perplexity %s -f %s --kld-base %s --kld -t 1 --activations f32 --json", s.quantized, s.text,
+                 s.file);
         if (run_json(t, &o, arguments)) {
             check_divergence(t, o.out, places, n, 2e-3);
             program_free(&o);
         }
     }
-    snprintf(arguments, sizeof arguments, "compare %s %s %s -c 32 -t 1 --chunks %zu --json", s.model.path,
-             s.quantized, s.text, n_windows);
+    snprintf(arguments, sizeof arguments, "compare %s %s %s -c 32 -t 1 --activations f32 --chunks %zu --json",
+             s.model.path, s.quantized, s.text, n_windows);
     if (n && run_json(t, &o, arguments)) {
         double sum = 0;
         check_divergence(t, o.out, places, n, 1e-3);
