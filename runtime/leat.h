@@ -259,7 +259,7 @@ LEAT_API const char *leat_kv_type_name(size_t type);
 
 /* In which form activations are multiplied with quantized weights. */
 typedef enum leat_activations {
-    LEAT_ACTIVATIONS_INT8, /* quantized to 8 bits on the way: fast */
+    LEAT_ACTIVATIONS_INT8, /* quantized to 8 bits on the way, or to what is fastest here */
     LEAT_ACTIVATIONS_F32   /* as they are: slow, tells what quantizing them costs */
 } leat_activations;
 
