@@ -92,6 +92,7 @@ typedef struct attend_args {
     uint32_t k_format, v_format;   /* E types of kernels.def; head sizes are multiples of their block */
     float scale;
     float softcap;      /* 0: none */
+    bool coarse;        /* q, k, v and the weights of the softmax may be rounded to 8 bits */
     const float *sinks; /* (n_heads) scores that take their part of the softmax and add nothing; NULL: none */
     void *scratch;      /* ATTEND_SCRATCH bytes, 64-byte aligned, private to the caller's thread */
 } attend_args;

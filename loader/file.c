@@ -1,32 +1,19 @@
 /* A model file on disk: mapped, guarded, parsed, and joined with the other parts of its set. All reading of
- * models goes through here. One descriptor, one fstat and one mapping per part: nothing is looked at twice,
- * so nobody can swap the file in between. Pages are shared and read-only; the descriptor is closed again
- * before anything is parsed. */
+ * models goes through here. Pages are shared and read-only. */
 #include "file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "alloc.h"
-#include "guard.h"
-#include "limits.h"
-#include "oserror.h"
+#include "mapping.h"
 #include "parse.h"
 #include "split.h"
-#include "sys.h"
-
-typedef struct part {
-    const uint8_t *base;
-    size_t n;
-    void *mapping; /* NULL for memory of the caller's */
-} part;
 
 struct model_file {
     gguf g;
-    part *parts;
+    mapping *parts;
     size_t n_parts; /* of those in `parts` that are open */
     uint64_t bytes;
     atomic_bool lost;
@@ -46,58 +33,15 @@ static leat_status about_file(const char *path, leat_status status, leat_error *
                      e->message);
 }
 
-static leat_status os_failed(const char *what, int number, leat_error *e) {
-    return error_set(e, LEAT_E_IO, "%s: %s (errno %d)", what, os_error_text(number), number);
-}
-
-/* Size of an open file that can be mapped as a whole. */
-static leat_status file_size(int fd, size_t *out, leat_error *e) {
-    struct stat st;
-    int rc;
-    do rc = sys_fstat(fd, &st);
-    while (rc && errno == EINTR);
-    if (rc) return os_failed("can't be examined", errno, e);
-    if (S_ISDIR(st.st_mode)) return error_set(e, LEAT_E_IO, "is a directory, not a file");
-    if (!S_ISREG(st.st_mode)) return error_set(e, LEAT_E_IO, "is not a regular file");
-    if (st.st_size <= 0) return error_set(e, LEAT_E_TRUNCATED, "the file is empty");
-    uint64_t size = (uint64_t)st.st_size;
-    if (size > LIMIT_FILE_BYTES || size > SIZE_MAX / 2)
-        return error_set(e, LEAT_E_SIZE, "a file of %" PRIu64 " bytes is too large for this machine", size);
-    *out = (size_t)size;
-    return LEAT_OK;
-}
-
-/* Opens and maps one file. O_NONBLOCK is for FIFOs, whose open would wait for a writer; regular files ignore
- * it. */
-static leat_status map_part(const char *path, part *p, leat_error *e) {
-    leat_status status;
-    int fd;
-    do fd = sys_open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
-    while (fd < 0 && errno == EINTR);
-    if (fd < 0) return os_failed("can't be opened", errno, e);
-    status = file_size(fd, &p->n, e);
-    if (status) goto fail;
-    p->mapping = sys_map(fd, p->n);
-    if (!p->mapping) {
-        status = os_failed("can't be mapped", errno, e);
-        goto fail;
-    }
-    p->base = p->mapping;
-    sys_will_need(p->mapping, p->n < HEADER_AHEAD ? p->n : HEADER_AHEAD);
-fail:
-    sys_close(fd); /* it was only read, so there is nothing a failure could lose */
-    return status;
-}
-
 /* Opens part i of f, whose slot is there and empty, and parses it into g. */
 static leat_status add_part(model_file *f, const char *path, size_t i, gguf *g, leat_error *e) {
-    part *p = &f->parts[i];
-    leat_status status = map_part(path, p, e);
+    mapping *p = &f->parts[i];
+    leat_status status = mapping_open(path, HEADER_AHEAD, p, e);
     if (status) return status;
     f->n_parts = i + 1;
     f->bytes += p->n; /* at most 1024 files of at most 2^62 bytes that all fit the address space together */
-    guard_add(p->mapping, p->n, &f->lost);
-    return gguf_parse(p->base, p->n, g, e);
+    mapping_guard(p, &f->lost);
+    return gguf_parse(p->p, p->n, g, e);
 }
 
 /* Appends the tensors of g to those of f, whose array has room for `total`. */
@@ -150,7 +94,7 @@ static leat_status join_parts(model_file *f, const char *path, const split_info 
                   (unsigned)set->n_tensors);
         return about_file(path, LEAT_E_SHARD, e);
     }
-    part *parts = mem_resize(f->parts, 1, set->count, sizeof *parts);
+    mapping *parts = mem_resize(f->parts, 1, set->count, sizeof *parts);
     if (parts) f->parts = parts;
     gguf_tensor *tensors = mem_resize(f->g.tensors, f->g.n_tensors, set->n_tensors, sizeof *tensors);
     if (tensors) f->g.tensors = tensors;
@@ -230,7 +174,7 @@ leat_status file_from_memory(const void *bytes, size_t n, const char *name, mode
     split_info set;
     model_file *f = new_file(e);
     if (!f) return LEAT_E_NOMEM;
-    f->parts[0] = (part){bytes, n, NULL};
+    f->parts[0] = (mapping){bytes, n, NULL};
     f->n_parts = 1;
     f->bytes = n;
     leat_status status = gguf_parse(bytes, n, &f->g, e);
@@ -249,11 +193,7 @@ fail:
 
 void file_close(model_file *f) {
     if (!f) return;
-    for (size_t i = 0; i < f->n_parts; i++) {
-        if (!f->parts[i].mapping) continue;
-        guard_remove(f->parts[i].mapping);
-        sys_unmap(f->parts[i].mapping, f->parts[i].n);
-    }
+    for (size_t i = 0; i < f->n_parts; i++) mapping_close(&f->parts[i]);
     gguf_free(&f->g);
     mem_free(f->parts);
     mem_free(f);

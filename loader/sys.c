@@ -47,3 +47,6 @@ void sys_unmap(void *base, size_t n) {
 void sys_will_need(void *base, size_t n) {
     posix_madvise(base, n, POSIX_MADV_WILLNEED);
 }
+void sys_drop(void *base, size_t n) {
+    madvise(base, n, MADV_DONTNEED); /* of a shared mapping: the file's pages stay cached, but are not ours */
+}

@@ -22,5 +22,7 @@ void *sys_map(int fd, size_t n);
 void sys_unmap(void *base, size_t n);
 /* Asks for [base, base + n) to be read ahead. Advice: failure means nothing. */
 void sys_will_need(void *base, size_t n);
+/* Lets go of the memory under [base, base + n), which comes back when it is read. Advice as well. */
+void sys_drop(void *base, size_t n);
 
 #endif

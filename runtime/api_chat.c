@@ -119,7 +119,6 @@ void leat_chat_close(leat_chat *c) {
     mem_free(c->tools);
     mem_free(c->variables);
     mem_free(c->messages);
-    mem_free(c->held);
     mem_free(c);
 }
 
@@ -173,6 +172,30 @@ leat_status leat_chat_set_variables(leat_chat *c, const char *variables, leat_er
     mem_free(c->variables);
     c->variables = copy;
     return LEAT_OK;
+}
+
+void leat_chat_set_sampler(leat_chat *c, leat_sampler *sampler) {
+    if (!c || !sampler) return;
+    size_t n;
+    const leat_token *tokens = leat_session_tokens(c->session, &n);
+    c->sampler = sampler;
+    for (size_t i = 0; i < n; i++) leat_sampler_accept(sampler, tokens[i]);
+}
+
+void leat_chat_set_context_shift(leat_chat *c, bool shift) {
+    if (c) c->context_shift = shift;
+}
+
+leat_status leat_chat_save(const leat_chat *c, const char *path, leat_error *e) {
+    begin(e);
+    if (!c || !path) return error_set(e, LEAT_E_ARG, "%s is NULL", c ? "path" : "chat");
+    return chat_save(c, path, e);
+}
+
+leat_status leat_chat_load(leat_chat *c, const char *path, leat_error *e) {
+    begin(e);
+    if (!c || !path) return error_set(e, LEAT_E_ARG, "%s is NULL", c ? "path" : "chat");
+    return chat_load(c, path, e);
 }
 
 leat_status leat_chat_reply(leat_chat *c, const leat_reply_params *params, leat_reply_result *result,

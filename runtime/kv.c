@@ -7,7 +7,10 @@
 #include "loader/alloc.h"
 #include "os.h"
 
-enum { LINE = 64 };
+enum {
+    LINE = 64,
+    HUGE_AFTER = 8 << 20 /* bytes of one head's keys: against these, the last huge page of 2 MiB is little */
+};
 
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
@@ -57,7 +60,11 @@ size_t kv_bytes(const kv_shape *shapes, size_t n_layer, size_t n_ctx, size_t n_b
 leat_status kv_open(kv_cache *c, const kv_shape *shapes, size_t n_layer, size_t n_ctx, size_t n_batch,
                     uint32_t k_format, uint32_t v_format, leat_error *e) {
     size_t k_bytes;
-    *c = (kv_cache){.n_ctx = n_ctx, .n_layer = n_layer, .k_format = k_format, .v_format = v_format};
+    *c = (kv_cache){.n_ctx = n_ctx,
+                    .n_layer = n_layer,
+                    .k_format = k_format,
+                    .v_format = v_format,
+                    .huge_from = SIZE_MAX};
     c->bytes = measure(shapes, n_layer, n_ctx, n_batch, k_format, v_format, &k_bytes);
     c->layer = mem_alloc(n_layer, sizeof *c->layer);
     c->memory = c->bytes && c->layer ? os_reserve(c->bytes) : NULL;
@@ -78,6 +85,8 @@ leat_status kv_open(kv_cache *c, const kv_shape *shapes, size_t n_layer, size_t 
                         .room = room_of(s, n_ctx, n_batch),
                         .k = k,
                         .v = v};
+        size_t huge = l->k_row ? HUGE_AFTER / l->k_row : SIZE_MAX;
+        if (l->n_head && huge < l->room && huge < c->huge_from) c->huge_from = huge;
         k += l->n_head * l->room * l->k_row;
         v += l->n_head * l->room * l->v_row;
     }
@@ -88,6 +97,15 @@ void kv_close(kv_cache *c) {
     if (c->memory) os_release(c->memory, c->bytes);
     mem_free(c->layer);
     *c = (kv_cache){0};
+}
+
+size_t kv_used(const kv_cache *c, size_t length) {
+    size_t sum = 0;
+    for (size_t i = 0; i < c->n_layer; i++) {
+        const kv_layer *l = &c->layer[i];
+        sum += l->n_head * (length - l->base) * (l->k_row + l->v_row);
+    }
+    return sum;
 }
 
 /* The first position that a token at `position` sees. */
@@ -106,6 +124,10 @@ static void slide(kv_layer *l, size_t to, size_t length) {
 }
 
 void kv_advance(kv_cache *c, size_t length, size_t n) {
+    if (length >= c->huge_from) {
+        os_reserve_huge(c->memory, c->bytes);
+        c->huge_from = SIZE_MAX;
+    }
     for (size_t i = 0; i < c->n_layer; i++) {
         kv_layer *l = &c->layer[i];
         if (length + n - l->base <= l->room) continue;
@@ -118,6 +140,17 @@ bool kv_rewind(kv_cache *c, size_t length) {
     for (size_t i = 0; i < c->n_layer; i++)
         if (length && first_seen(&c->layer[i], length) < c->layer[i].base) return false;
     for (size_t i = 0; !length && i < c->n_layer; i++) c->layer[i].base = 0;
+    return true;
+}
+
+size_t kv_base_after(const kv_layer *l, size_t from, size_t to) {
+    return l->base >= to ? l->base - (to - from) : l->base > from ? from : l->base;
+}
+
+bool kv_can_drop(const kv_cache *c, size_t from, size_t to, size_t length) {
+    size_t left = length - (to - from);
+    for (size_t i = 0; i < c->n_layer; i++)
+        if (kv_base_after(&c->layer[i], from, to) > first_seen(&c->layer[i], left)) return false;
     return true;
 }
 

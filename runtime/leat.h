@@ -70,7 +70,8 @@ typedef enum leat_status {
     LEAT_E_BUSY = 30,        /* the session is in use by another thread */
     LEAT_E_THREAD = 31,      /* a thread could not be started */
     LEAT_E_LIMIT = 32,       /* a limit of this library is exceeded */
-    LEAT_E_TEMPLATE = 33     /* a chat template is wrong, or refuses what it was given */
+    LEAT_E_TEMPLATE = 33,    /* a chat template is wrong, or refuses what it was given */
+    LEAT_E_FORK = 34         /* the session was opened before this process was forked off */
 } leat_status;
 
 typedef struct leat_error {
@@ -191,6 +192,10 @@ typedef struct leat_model_info {
     bool has_weights;
 } leat_model_info;
 LEAT_API void leat_model_get_info(const leat_model *model, leat_model_info *out);
+/* Tells models apart, wherever their files lie and whatever they are called: a hash of all metadata, of the
+ * name, type and shape of every tensor, and of 4 KiB at the beginning, the middle and the end of its data.
+ * Takes some milliseconds. 0 for NULL. */
+LEAT_API uint64_t leat_model_hash(const leat_model *model);
 /* What is odd about a model that works all the same, because something was guessed: the i-th warning, a
  * sentence that says what is at risk; NULL past the last. Valid while the model is open. A program should
  * show them to its user. */
@@ -277,7 +282,10 @@ LEAT_API void leat_session_params_default(leat_session_params *p);
 /* Physical cores in this process's affinity mask, no more than its cgroup CPU quota; at least 1. */
 LEAT_API uint32_t leat_threads_default(void);
 
-/* Allocates the cache and starts the workers. params may be NULL. A session keeps its model alive. */
+/* Reserves the cache and starts the workers. params may be NULL. A session keeps its model alive. The cache
+ * takes memory as tokens come, not for all of n_ctx at once; but if all of it could not fit what is available
+ * now, LEAT_E_NOMEM says what would. After fork, a child may open sessions of its own on a model that it
+ * inherited; the sessions that it inherited it can only close (LEAT_E_FORK). */
 LEAT_API leat_status leat_session_open(leat_model *model, const leat_session_params *params,
                                        leat_session **out, leat_error *e);
 LEAT_API void leat_session_close(leat_session *session);
@@ -299,9 +307,17 @@ LEAT_API leat_status leat_session_eval_progress(leat_session *session, const lea
  * their state, and the next eval first runs again what lies between the last copy and `length`, if anything.
  */
 LEAT_API leat_status leat_session_rewind(leat_session *session, size_t length);
+/* Forgets the tokens at positions from .. to - 1, and moves those behind down into their places, with keys
+ * turned to their new positions: room in a full context without evaluating anything again. What the later
+ * tokens took from the forgotten ones stays in them. Logits stay. LEAT_E_UNSUPPORTED for models with
+ * recurrent layers or learned positions, LEAT_E_STATE when a windowed layer has given up what would be seen
+ * then, and nothing changed: go back and evaluate what shall stay. */
+LEAT_API leat_status leat_session_drop(leat_session *session, size_t from, size_t to, leat_error *e);
 /* The smallest length other than 0 to which the session can go back now; 0 if it can to any. */
 LEAT_API size_t leat_session_rewind_floor(const leat_session *session);
 LEAT_API size_t leat_session_length(const leat_session *session);
+/* The *n = leat_session_length tokens that it holds; valid until they change. */
+LEAT_API const leat_token *leat_session_tokens(const leat_session *session, size_t *n);
 LEAT_API uint32_t leat_session_n_ctx(const leat_session *session);
 LEAT_API uint32_t leat_session_threads(const leat_session *session);
 LEAT_API leat_model *leat_session_model(const leat_session *session);
@@ -314,8 +330,46 @@ LEAT_API const float *leat_session_logits(const leat_session *session, size_t ba
  * that may be called from any thread and from a signal handler. */
 LEAT_API void leat_session_cancel(leat_session *session);
 
-/* Bytes this session owns: cache as allocated, activations, logits. */
+/* Bytes this session may take in all: the whole cache, activations, logits. */
 LEAT_API uint64_t leat_session_bytes(const leat_session *session);
+
+typedef struct leat_session_memory { /* bytes */
+    uint64_t cache;                  /* address space for keys and values, up to n_ctx tokens */
+    uint64_t cache_used;             /* of it, by the tokens that are there: memory is taken as they come */
+    uint64_t state, state_used;      /* of recurrent layers: for copies of it, and in use */
+    uint64_t activations;            /* and logits; follows n_batch and n_threads */
+} leat_session_memory;
+LEAT_API void leat_session_get_memory(const leat_session *session, leat_session_memory *out);
+
+/* ---- sessions in files ---- */
+
+/* Writes all that the session holds - tokens, cache, recurrent state, logits - to a file, whole or not at
+ * all, and n_user bytes of the caller's with it (the messages of a chat, say; NULL for none). Costs about
+ * what leat_session_get_memory has as cache_used and state. */
+LEAT_API leat_status leat_session_save(leat_session *session, const char *path, const void *user,
+                                       size_t n_user, leat_error *e);
+
+/* A saved session: the file, mapped and checked to the last bit. Any file may be opened, also one from a
+ * stranger. Several threads may load from it at once. */
+typedef struct leat_saved leat_saved;
+LEAT_API leat_status leat_saved_open(const char *path, leat_saved **out, leat_error *e);
+LEAT_API void leat_saved_close(leat_saved *saved);
+
+typedef struct leat_saved_info { /* strings are valid until it is closed */
+    uint64_t bytes;              /* of the file */
+    uint64_t model;              /* leat_model_hash of its model, and what that is called */
+    leat_str model_name;
+    const char *k_type, *v_type; /* "f16" */
+    size_t length;               /* tokens */
+    leat_str user;               /* what the caller of leat_session_save gave */
+} leat_saved_info;
+LEAT_API void leat_saved_get_info(const leat_saved *saved, leat_saved_info *out);
+
+/* The session becomes the saved one: at once, without evaluating anything, and what it says from there on is
+ * what the saved one would have said, to the bit. Its size of context may be another one, if the tokens fit:
+ * else LEAT_E_CONTEXT. LEAT_E_STATE: saved with another model or other types of cache. LEAT_E_VALUE: the file
+ * contradicts itself. The session is as before after an error (but empty after LEAT_E_IO). */
+LEAT_API leat_status leat_session_load(leat_session *session, const leat_saved *saved, leat_error *e);
 
 /* ---- sampling ---- */
 
@@ -517,7 +571,8 @@ typedef struct leat_chat_params {
                                            {"enable_thinking": false}, or NULL */
     const char *const *stop;            /* n_stop texts that end a reply and are not part of it */
     size_t n_stop;
-    bool context_shift; /* when the context is full, leave out the oldest turns, but not the system prompt */
+    bool context_shift; /* when the context is full, also within a reply, leave out the oldest turns, but not
+                           the system prompt; later ones are not evaluated again (leat_session_drop) */
     leat_template_params *params; /* the clock for the template, or NULL */
 } leat_chat_params;
 LEAT_API void leat_chat_params_default(leat_chat_params *p);
@@ -541,8 +596,19 @@ LEAT_API size_t leat_chat_count(const leat_chat *chat);
 LEAT_API leat_str leat_chat_message(const leat_chat *chat, size_t i);
 /* Forgets messages from the i-th on: to say something else, to have the last reply again. */
 LEAT_API void leat_chat_truncate(leat_chat *chat, size_t i);
+/* The conversation as a file: its messages, and its session (leat_session_save). */
+LEAT_API leat_status leat_chat_save(const leat_chat *chat, const char *path, leat_error *e);
+/* The chat's messages become those of the file, its session the saved one: the next reply goes on from there,
+ * with only what is new being evaluated. The sampler begins anew and is told of all tokens. Refused as
+ * leat_saved_open and leat_session_load do; LEAT_E_MISSING if there is a session in the file, but no
+ * conversation. After an error the chat is as before. */
+LEAT_API leat_status leat_chat_load(leat_chat *chat, const char *path, leat_error *e);
 /* New variables for the template, as in the params; NULL: none. */
 LEAT_API leat_status leat_chat_set_variables(leat_chat *chat, const char *variables, leat_error *e);
+/* From the next reply on: another sampler, which is told of the tokens so far; may old turns be left out when
+ * the context is full? */
+LEAT_API void leat_chat_set_sampler(leat_chat *chat, leat_sampler *sampler);
+LEAT_API void leat_chat_set_context_shift(leat_chat *chat, bool shift);
 
 typedef enum leat_piece_kind {
     LEAT_PIECE_CONTENT,

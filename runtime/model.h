@@ -29,5 +29,7 @@ leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_
  * count changes. */
 leat_model *model_hold(const leat_model *m);
 void model_release(leat_model *m);
+/* Tells models apart (model_hash.c says what it covers); reads up to 12 KiB of each tensor. */
+uint64_t model_hash(const leat_model *m);
 
 #endif

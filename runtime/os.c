@@ -193,12 +193,53 @@ void *os_reserve(size_t bytes) {
     if (bytes == 0) bytes = 1;
     int saved = errno;
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+#ifdef MADV_NOHUGEPAGE
+    if (p != MAP_FAILED) madvise(p, bytes, MADV_NOHUGEPAGE);
+#endif
     errno = saved;
     return p == MAP_FAILED ? NULL : p;
 }
 
 void os_release(void *p, size_t bytes) {
     if (p) munmap(p, bytes ? bytes : 1);
+}
+
+void os_reserve_huge(void *p, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    int saved = errno;
+    madvise(p, bytes, MADV_HUGEPAGE);
+    errno = saved;
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
+bool os_mark_set(os_mark *m) {
+    *m = (os_mark){.pid = (long)getpid()};
+#ifdef MADV_WIPEONFORK
+    int saved = errno;
+    size_t n = os_page_size();
+    void *page = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool mapped = page != MAP_FAILED;
+    if (mapped && madvise(page, n, MADV_WIPEONFORK)) { /* before Linux 4.14 */
+        munmap(page, n);
+        page = NULL;
+    }
+    errno = saved;
+    if (!mapped) return false;
+    m->page = page;
+    if (page) atomic_store(m->page, 1);
+#endif
+    return true;
+}
+
+bool os_mark_here(const os_mark *m) {
+    return m->page ? atomic_load_explicit(m->page, memory_order_relaxed) != 0 : m->pid == (long)getpid();
+}
+
+void os_mark_clear(os_mark *m) {
+    if (m->page) munmap(m->page, os_page_size());
+    *m = (os_mark){0};
 }
 
 /* ---- floating-point environment ---- */

@@ -86,9 +86,22 @@ uint32_t os_random_u32(void);
 size_t os_page_size(void);
 
 /* Address space for `bytes`, page-aligned, reading as zeros; memory is taken only when a page is first
- * written. NULL when the system refuses. Release with the same size; NULL is fine. */
+ * written, and page by page even where the system likes to give huge ones. NULL when the system refuses.
+ * Release with the same size; NULL is fine. */
 void *os_reserve(size_t bytes);
 void os_release(void *p, size_t bytes);
+/* From now on the memory of a reservation may be taken in huge pages: faster to read, but much at a time.
+ * Advice: a system may not have them. */
+void os_reserve_huge(void *p, size_t bytes);
+
+/* Tells the process that set the mark from children that fork made of it, without asking the system. */
+typedef struct os_mark {
+    _Atomic uint32_t *page; /* set here, zero in a child; NULL: by number */
+    long pid;
+} os_mark;
+bool os_mark_set(os_mark *m);        /* false: no memory */
+bool os_mark_here(const os_mark *m); /* true in the process that set it */
+void os_mark_clear(os_mark *m);
 
 /* ---- what this process may use (os_limits.c) ---- */
 

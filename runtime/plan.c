@@ -182,11 +182,22 @@ void plan_attention(plan_builder *b, const plan_attention_step *step) {
     if (!builder_vector(b, a->sinks, a->n_head)) a->sinks = NULL;
     s.norm = builder_head_norm(b, &a->q_norm, a->n_head, a->head_dim_k);
     s.k_norm = builder_head_norm(b, &a->k_norm, a->n_head_kv, a->head_dim_k);
-    kv_shape shape = {a->n_head_kv, a->head_dim_k, a->head_dim_v, a->window}, *kept = &b->p->kv[step->layer];
+    kv_shape shape = {.n_head = a->n_head_kv,
+                      .dim_k = a->head_dim_k,
+                      .dim_v = a->head_dim_v,
+                      .window = a->window,
+                      .rope = a->rope,
+                      .rope_first = a->rope_first},
+             *kept = &b->p->kv[step->layer];
+    if (a->norm_rotated && s.k_norm.w) { /* a norm itself goes with any rotation, but its gain does not */
+        shape.gain = s.k_norm.w;
+        shape.gain_stride = s.k_norm.stride;
+        shape.fixed = s.k_norm.kind != NORM_RMS;
+    }
     if (a->shared && (kept->n_head != shape.n_head || kept->dim_k != shape.dim_k ||
                       kept->dim_v != shape.dim_v || kept->window != shape.window))
         builder_fail(b, LEAT_E_STATE, "a layer does not fit the cache that it shares");
-    *kept = shape;
+    if (!a->shared) *kept = shape;
     builder_one(b, &s, attention_one_tiles, attention_one_tile);
     builder_many(b, &s, append_tiles, append_tile);
     builder_many(b, &s, attention_many_tiles, attention_many_tile);

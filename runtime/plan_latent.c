@@ -30,7 +30,8 @@ void plan_latent(plan_builder *b, const plan_latent_step *step) {
     head_matrix(b, step->v_b, step->dim_v, step->rank);
     s.norm = builder_norm(b, &step->norm, step->rank);
     builder_raise(&b->p->max_width, wide);
-    b->p->kv[step->layer] = (kv_shape){.n_head = 1, .dim_k = wide};
+    b->p->kv[step->layer] =
+        (kv_shape){.n_head = 1, .dim_k = wide, .rope = PLAN_ROPE, .rope_first = step->rank};
     builder_one(b, &s, latent_prepare_tiles, latent_prepare_tile);
     builder_many(b, &s, latent_prepare_tiles, latent_prepare_tile);
     builder_one(b, &s, latent_attend_tiles, latent_attend_tile);

@@ -23,6 +23,7 @@ struct pool {
     void *arg;
     uint32_t n; /* workers, the caller included */
     worker *workers;
+    os_mark mark; /* of the process that has them */
 };
 
 enum {
@@ -68,7 +69,8 @@ leat_status pool_open(uint32_t n_threads, pool **out, leat_error *e) {
     if (!p) return error_set(e, LEAT_E_NOMEM, "out of memory for the worker threads");
     p->n = 1;
     p->workers = mem_alloc(n_threads, sizeof *p->workers);
-    if (!p->workers || !os_event_init(&p->round, 0)) {
+    if (!p->workers || !os_mark_set(&p->mark) || !os_event_init(&p->round, 0)) {
+        os_mark_clear(&p->mark);
         mem_free(p->workers);
         mem_free(p);
         return error_set(e, LEAT_E_NOMEM, "out of memory for %u worker threads", n_threads);
@@ -86,11 +88,14 @@ leat_status pool_open(uint32_t n_threads, pool **out, leat_error *e) {
 
 void pool_close(pool *p) {
     if (!p) return;
-    atomic_store_explicit(&p->quit, true, memory_order_release);
-    atomic_fetch_add(&p->round.value, 2); /* stays even: nothing to join, but sleepers must look */
-    os_event_wake_all(&p->round);
-    for (uint32_t i = 1; i < p->n; i++) os_thread_join(&p->workers[i].thread);
-    os_event_destroy(&p->round);
+    if (pool_here(p)) {
+        atomic_store_explicit(&p->quit, true, memory_order_release);
+        atomic_fetch_add(&p->round.value, 2); /* stays even: nothing to join, but sleepers must look */
+        os_event_wake_all(&p->round);
+        for (uint32_t i = 1; i < p->n; i++) os_thread_join(&p->workers[i].thread);
+        os_event_destroy(&p->round);
+    }
+    os_mark_clear(&p->mark);
     mem_free(p->workers);
     mem_free(p);
 }
@@ -114,4 +119,8 @@ void pool_run(pool *p, pool_fn *fn, void *arg) {
         for (uint32_t turn = 0; atomic_load(&p->inside); turn++) pool_spin(turn);
     }
     os_fp_restore(&old);
+}
+
+bool pool_here(const pool *p) {
+    return os_mark_here(&p->mark);
 }

@@ -6,6 +6,7 @@
 #define LEAT_RUNTIME_POOL_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "loader/error.h"
@@ -17,6 +18,8 @@ typedef void pool_fn(void *arg, uint32_t worker);
  * work. */
 leat_status pool_open(uint32_t n_threads, pool **out, leat_error *e);
 void pool_close(pool *p); /* NULL is fine */
+/* False in a child that fork made: there are no threads there, and nothing but pool_close may be called. */
+bool pool_here(const pool *p);
 uint32_t pool_size(const pool *p);
 
 /* Runs fn(arg, worker) on the caller and on the workers that join; returns when all who joined are done. fn

@@ -69,3 +69,11 @@ void rope_pairs_at(const rope_table *r, size_t position, float *cs) {
         cs[2 * i + 1] = (float)(sin(theta) * r->magnitude);
     }
 }
+
+void rope_pairs_down(const rope_table *r, size_t by, float *cs) {
+    for (size_t i = 0; i < r->n_dims / 2; i++) {
+        double theta = (double)by * r->frequency[i];
+        cs[2 * i] = (float)cos(theta);
+        cs[2 * i + 1] = (float)-sin(theta);
+    }
+}

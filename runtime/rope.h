@@ -22,5 +22,7 @@ void rope_free(rope_table *r);
 
 /* cs: (n_dims / 2, 2) pairs (cos, sin) for the token at `position`. */
 void rope_pairs_at(const rope_table *r, size_t position, float *cs);
+/* The same for moving what is rotated already down by so many positions. */
+void rope_pairs_down(const rope_table *r, size_t by, float *cs);
 
 #endif

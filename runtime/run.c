@@ -264,3 +264,11 @@ void runner_close(runner *r) {
     mem_free(r->memory);
     mem_free(r);
 }
+
+bool runner_here(const runner *r) {
+    return pool_here(r->pool);
+}
+
+void runner_put_logits(runner *r, const void *row) {
+    memcpy(r->run.logits, row, r->run.plan->hp->n_vocab * sizeof(float));
+}

@@ -31,4 +31,9 @@ size_t runner_bytes(const runner *r);
 /* What runner_open would allocate, for a look before the leap; SIZE_MAX if it does not fit a size_t. */
 size_t runner_size(const plan *p, const kernels *k, size_t n_batch, size_t n_out_max, uint32_t n_threads);
 
+/* False in a child that fork made, where it can only be closed. */
+bool runner_here(const runner *r);
+/* As if a pass had left this one row of logits, (n_vocab). */
+void runner_put_logits(runner *r, const void *row);
+
 #endif

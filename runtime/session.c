@@ -6,24 +6,6 @@
 
 #include "loader/alloc.h"
 #include "os.h"
-#include "run.h"
-#include "state.h"
-
-struct leat_session {
-    leat_model *model;
-    kernels kernels; /* the model's, but for how activations are kept */
-    plan plan;
-    rope_table rope[ROPE_SETS];
-    kv_cache kv;
-    state_cache state;
-    runner *runner;
-    size_t n_batch;
-    size_t length;   /* tokens evaluated */
-    size_t n_logits; /* rows of logits that the last pass left */
-    size_t n_out;    /* tokens at the end of a batch whose logits are kept */
-    bool logits_all; /* also of batches that are not the last of an eval */
-    atomic_bool busy, cancel;
-};
 
 enum { N_BATCH_MAX = 2048, N_BATCH_DEFAULT = 512, N_THREADS_MAX = 1024 };
 
@@ -48,6 +30,12 @@ const char *leat_kv_type_name(size_t type) {
 
 static uint32_t kv_format(leat_kv_type t) {
     return kv_types[t].format;
+}
+
+int session_kv_type(uint32_t format) {
+    for (int i = 0; i < N_KV_TYPES; i++)
+        if (kv_types[i].format == format) return i;
+    return -1;
 }
 
 /* A head is stored in whole blocks of its own, so that positions can be overwritten one by one. */
@@ -137,9 +125,12 @@ static leat_status check_positions(const leat_session *s, const leat_session_par
 
 /* What a session takes beside its cache; SIZE_MAX if that does not fit. */
 static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, size_t n_out) {
-    size_t need = runner_size(&s->plan, &s->kernels, p->n_batch, n_out, p->n_threads);
-    size_t state = state_bytes(s->plan.state_floats, p->n_ctx);
-    return need > SIZE_MAX - state ? SIZE_MAX : need + state;
+    size_t need = runner_size(&s->plan, &s->kernels, p->n_batch, n_out, p->n_threads), all;
+    size_t state = state_bytes(s->plan.state_floats), tokens;
+    return __builtin_mul_overflow(p->n_ctx, sizeof *s->tokens, &tokens) ||
+                   __builtin_add_overflow(need, state, &all) || __builtin_add_overflow(all, tokens, &all)
+               ? SIZE_MAX
+               : all;
 }
 
 /* Tokens of a batch whose logits are kept, at most. */
@@ -173,7 +164,9 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     if (!st)
         st = kv_open(&s->kv, s->plan.kv, hp->n_layer, p.n_ctx, p.n_batch, kv_format(p.k_type),
                      kv_format(p.v_type), e);
-    if (!st) st = state_open(&s->state, s->plan.state_floats, p.n_ctx, e);
+    if (!st) st = state_open(&s->state, s->plan.state_floats, e);
+    if (!st && !(s->tokens = os_reserve(p.n_ctx * sizeof *s->tokens)))
+        st = error_set(e, LEAT_E_NOMEM, "no memory for %u tokens", p.n_ctx);
     if (!st)
         st =
             runner_open(&s->plan, &s->kernels, s->rope, &s->kv, p.n_batch, n_out, p.n_threads, &s->runner, e);
@@ -188,6 +181,7 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
 void session_close(leat_session *s) {
     if (!s) return;
     runner_close(s->runner);
+    os_release(s->tokens, s->kv.n_ctx * sizeof *s->tokens);
     kv_close(&s->kv);
     state_close(&s->state);
     for (size_t i = 0; i < ROPE_SETS; i++) rope_free(&s->rope[i]);
@@ -220,7 +214,8 @@ static leat_status pass(leat_session *s, const leat_token *tokens, size_t n, siz
         return error_set(e, LEAT_E_IO,
                          "the model file was cut short or could not be read while it was in use");
     if (st) return st;
-    state_commit(state, tokens, n);
+    memmove(s->tokens + pos, tokens, n * sizeof *tokens); /* when run once more, they lie there already */
+    state_commit(state, n);
     if (state_due(state)) state_keep(state);
     return LEAT_OK;
 }
@@ -230,7 +225,7 @@ static leat_status catch_up(leat_session *s, leat_error *e) {
     leat_status st = LEAT_OK;
     while (!st && s->state.n_floats && s->state.length < s->length) {
         size_t at = s->state.length, n = s->length - at < s->n_batch ? s->length - at : s->n_batch;
-        st = pass(s, s->state.tokens + at, n, at, 0, e);
+        st = pass(s, s->tokens + at, n, at, 0, e);
     }
     return st;
 }
@@ -252,18 +247,38 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
     return LEAT_OK;
 }
 
-leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress,
-                         void *user, leat_error *e) {
+leat_status session_take(leat_session *s, leat_error *e) {
+    if (!runner_here(s->runner))
+        return error_set(e, LEAT_E_FORK,
+                         "the session's threads stayed behind in the process that was forked: open another "
+                         "session here");
     if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire))
         return error_set(e, LEAT_E_BUSY, "the session is in use by another thread");
-    leat_status st = check_tokens(s, tokens, n, e);
+    return LEAT_OK;
+}
+
+void session_give(leat_session *s) {
+    atomic_store_explicit(&s->busy, false, memory_order_release);
+}
+
+void session_forget(leat_session *s) {
+    state_rewind(&s->state, 0);
+    kv_rewind(&s->kv, 0);
+    s->length = s->n_logits = 0;
+}
+
+leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress,
+                         void *user, leat_error *e) {
+    leat_status st = session_take(s, e);
+    if (st) return st;
+    st = check_tokens(s, tokens, n, e);
     if (!st) st = catch_up(s, e);
     if (!st && n > 1) state_keep(&s->state); /* where a turn begins, a chat comes back to */
     if (!st) st = eval_batches(s, tokens, n, progress, user, e);
     if (!st && n > 1) state_keep(&s->state);
     if (st == LEAT_E_CANCELLED)
         atomic_store(&s->cancel, false); /* a cancel is used up by the eval that it ended */
-    atomic_store_explicit(&s->busy, false, memory_order_release);
+    session_give(s);
     return st;
 }
 
@@ -280,21 +295,31 @@ static leat_status rewind_caches(leat_session *s, size_t length) {
     return LEAT_OK;
 }
 
+leat_status session_rewind(leat_session *s, size_t length) {
+    leat_status st = length <= s->length ? LEAT_OK : LEAT_E_ARG;
+    if (st || length == s->length) return st;
+    if ((st = rewind_caches(s, length))) return st;
+    s->length = length;
+    s->n_logits = 0; /* they belong to a token that is gone */
+    return LEAT_OK;
+}
+
 leat_status leat_session_rewind(leat_session *s, size_t length) {
     if (!s) return LEAT_E_ARG;
-    if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire)) return LEAT_E_BUSY;
-    leat_status st = length <= s->length ? LEAT_OK : LEAT_E_ARG;
-    if (!st && length < s->length) st = rewind_caches(s, length);
-    if (!st && length < s->length) {
-        s->length = length;
-        s->n_logits = 0; /* they belong to a token that is gone */
-    }
-    atomic_store_explicit(&s->busy, false, memory_order_release);
+    leat_status st = session_take(s, NULL);
+    if (st) return st;
+    st = session_rewind(s, length);
+    session_give(s);
     return st;
 }
 
 size_t leat_session_rewind_floor(const leat_session *s) {
     return s && !s->state.n_floats ? kv_rewind_floor(&s->kv, s->length) : 0;
+}
+
+const leat_token *leat_session_tokens(const leat_session *s, size_t *n) {
+    if (n) *n = s ? s->length : 0;
+    return s ? s->tokens : NULL;
 }
 
 size_t leat_session_length(const leat_session *s) {
@@ -310,7 +335,19 @@ leat_model *leat_session_model(const leat_session *s) {
     return s ? s->model : NULL;
 }
 uint64_t leat_session_bytes(const leat_session *s) {
-    return s ? s->kv.bytes + s->state.bytes + runner_bytes(s->runner) : 0;
+    return s ? s->kv.bytes + s->state.bytes + s->kv.n_ctx * sizeof *s->tokens + runner_bytes(s->runner) : 0;
+}
+
+void leat_session_get_memory(const leat_session *s, leat_session_memory *out) {
+    if (!out) return;
+    *out = (leat_session_memory){0};
+    if (!s) return;
+    const state_cache *c = &s->state;
+    out->cache = s->kv.bytes + s->kv.n_ctx * sizeof *s->tokens;
+    out->cache_used = kv_used(&s->kv, s->length) + s->length * sizeof *s->tokens;
+    out->state = c->bytes;
+    out->state_used = c->n_floats * sizeof(float) * (2 + c->n_copied);
+    out->activations = runner_bytes(s->runner);
 }
 
 const float *leat_session_logits(const leat_session *s, size_t back) {

@@ -172,6 +172,10 @@ static inline size_t stage_count(const stage *s, const run *r) {
     return s->output ? r->n_out : r->n_tokens;
 }
 
+/* Does a model multiply quantized activations anywhere? Then nothing else has to be much more precise. */
+static inline bool stage_quantized(const run *r) {
+    return r->plan->max_act_cols[ACT_Q8_32] || r->plan->max_act_cols[ACT_Q8_256];
+}
 /* Tokens that one matrix of a stage is multiplied with; with experts, on average. */
 static inline size_t stage_share(const stage *s, const run *r) {
     const moe_routing *m = &s->moe.routing;

@@ -77,6 +77,7 @@ void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, 
                                 .v_format = r->kv->v_format,
                                 .scale = a->scale,
                                 .softcap = a->softcap,
+                                .coarse = stage_quantized(r),
                                 .sinks = a->sinks ? (const float *)a->sinks->data + kv_head * heads : NULL,
                                 .scratch = w->attend});
 }

@@ -107,6 +107,7 @@ void latent_attend_tile(const stage *s, const run *r, scratch *w, size_t tile) {
                                 .k_format = r->kv->k_format,
                                 .v_format = r->kv->k_format,
                                 .scale = a->scale,
+                                .coarse = stage_quantized(r),
                                 .scratch = w->attend});
 }
 

@@ -17,20 +17,19 @@ static size_t copies_of(size_t side) {
     return n < COPIES_MIN ? COPIES_MIN : n > STATE_COPIES_MAX ? STATE_COPIES_MAX : n;
 }
 
-size_t state_bytes(size_t n_floats, size_t n_ctx) {
-    size_t side, all, tokens;
+size_t state_bytes(size_t n_floats) {
+    size_t side, all;
     if (!n_floats) return 0;
     if (__builtin_mul_overflow(n_floats + LINE / sizeof(float), sizeof(float), &side) ||
-        __builtin_mul_overflow(side / LINE * LINE, 2 + copies_of(side), &all) ||
-        __builtin_mul_overflow(n_ctx, sizeof(int32_t), &tokens) || __builtin_add_overflow(all, tokens, &all))
+        __builtin_mul_overflow(side / LINE * LINE, 2 + copies_of(side), &all))
         return SIZE_MAX;
     return all;
 }
 
-leat_status state_open(state_cache *c, size_t n_floats, size_t n_ctx, leat_error *e) {
+leat_status state_open(state_cache *c, size_t n_floats, leat_error *e) {
     *c = (state_cache){.n_floats = n_floats};
     if (!n_floats) return LEAT_OK;
-    size_t bytes = state_bytes(n_floats, n_ctx), side = (n_floats * sizeof(float) + LINE) / LINE * LINE;
+    size_t bytes = state_bytes(n_floats), side = (n_floats * sizeof(float) + LINE) / LINE * LINE;
     c->memory = bytes == SIZE_MAX ? NULL : os_reserve(bytes);
     if (!c->memory)
         return error_set(e, LEAT_E_NOMEM, "no memory for the recurrent state and its copies (%zu MiB)",
@@ -40,7 +39,6 @@ leat_status state_open(state_cache *c, size_t n_floats, size_t n_ctx, leat_error
     char *p = c->memory;
     for (size_t i = 0; i < 2; i++, p += side) c->side[i] = (float *)(void *)p;
     for (size_t i = 0; i < c->n_copies; i++, p += side) c->copy[i] = (float *)(void *)p;
-    c->tokens = (int32_t *)(void *)p;
     return LEAT_OK;
 }
 
@@ -49,10 +47,8 @@ void state_close(state_cache *c) {
     *c = (state_cache){0};
 }
 
-void state_commit(state_cache *c, const int32_t *tokens, size_t n) {
+void state_commit(state_cache *c, size_t n) {
     if (!c->n_floats) return;
-    memmove(c->tokens + c->length, tokens,
-            n * sizeof *tokens); /* when run once more, they lie there already */
     c->length += n;
     c->now ^= 1;
 }

@@ -36,24 +36,26 @@ bool parse_int(const char *text, int64_t min, int64_t max, int64_t *out) {
     return true;
 }
 
-/* Levenshtein distance between a word of at most 63 bytes and n bytes of another, in one row of the usual
- * table. */
+/* Letters inserted, left out, changed or swapped with their neighbour between a word of at most 63 bytes and
+ * n bytes of another: three rows of the usual table. */
 static size_t edit_distance(const char *a, const char *b, size_t n) {
-    size_t row[64], length = strlen(a);
+    size_t rows[3][64], length = strlen(a);
     if (length >= 64 || n >= 64) return SIZE_MAX;
-    for (size_t i = 0; i <= length; i++) row[i] = i;
+    for (size_t i = 0; i <= length; i++) rows[0][i] = i;
     for (size_t j = 0; j < n; j++) {
-        size_t diagonal = row[0];
+        const size_t *above = rows[j % 3], *above_that = rows[(j + 2) % 3];
+        size_t *row = rows[(j + 1) % 3];
         row[0] = j + 1;
         for (size_t i = 0; i < length; i++) {
-            size_t cost = diagonal + (a[i] != b[j]);
-            diagonal = row[i + 1];
+            size_t cost = above[i] + (a[i] != b[j]);
             if (row[i] + 1 < cost) cost = row[i] + 1;
-            if (row[i + 1] + 1 < cost) cost = row[i + 1] + 1;
+            if (above[i + 1] + 1 < cost) cost = above[i + 1] + 1;
+            bool swapped = i && j && a[i] == b[j - 1] && a[i - 1] == b[j];
+            if (swapped && above_that[i - 1] + 1 < cost) cost = above_that[i - 1] + 1;
             row[i + 1] = cost;
         }
     }
-    return row[length];
+    return rows[n % 3][length];
 }
 
 bool nearer_word(const char *word, const char *candidate, size_t candidate_length, size_t *best) {
@@ -111,44 +113,104 @@ static int unknown_option(const command_line *line, const char *name, size_t n) 
     return usage_error(line->name, "unknown option %s", typed);
 }
 
-/* Stores a value; name is the option as typed. */
-static int set_option(const command_line *line, const option *o, const char *name, int n, const char *text) {
+const char *option_name(const option *o, size_t i, size_t *n) {
+    const char *names = o->names, *word;
+    while (next_word(&names, ' ', &word, n)) {
+        while (*n && *word == '-') word++, --*n;
+        if (!i--) return word;
+    }
+    return NULL;
+}
+
+const char *option_longest_name(const option *o, size_t *n) {
+    const char *best = "", *word;
+    size_t length;
+    *n = 0;
+    for (size_t i = 0; (word = option_name(o, i, &length)) != NULL; i++)
+        if (length > *n) best = word, *n = length;
+    return best;
+}
+
+const option *option_named(const option *options, size_t n_options, const char *name, size_t n) {
+    while (n && *name == '-') name++, n--;
+    for (size_t i = 0; i < n_options && n; i++) {
+        const char *word;
+        size_t length;
+        for (size_t j = 0; (word = option_name(&options[i], j, &length)) != NULL; j++) {
+            size_t k = 0;
+            while (k < n && k < length && (name[k] == word[k] || (name[k] == '_' && word[k] == '-'))) k++;
+            if (k == n && k == length) return &options[i];
+        }
+    }
+    return NULL;
+}
+
+/* Says what is wrong with a value. */
+#ifdef __GNUC__
+__attribute__((format(printf, 3, 4)))
+#endif
+static bool
+refuse(char *message, size_t size, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, size, format, args);
+    va_end(args);
+    return false;
+}
+
+bool option_set(const option *o, const char *name, const char *text, char *message, size_t size) {
     switch (o->kind) {
-    case OPTION_FLAG: *(bool *)o->value = true; break;
-    case OPTION_FLAG_OFF: *(bool *)o->value = false; break;
-    case OPTION_TEXT: *(const char **)o->value = text; break;
+    case OPTION_FLAG:
+    case OPTION_FLAG_OFF: {
+        bool off = !strcmp(text, "off");
+        if (!off && strcmp(text, "on") != 0)
+            return refuse(message, size, "%s must be on or off, not \"%s\"", name, text);
+        *(bool *)o->value = (o->kind == OPTION_FLAG) != off;
+        return true;
+    }
+    case OPTION_TEXT: *(const char **)o->value = text; return true;
     case OPTION_LIST: {
         text_list *list = o->value;
         if (list->n == TEXT_LIST_MAX)
-            return usage_error(line->name, "%.*s may be given %d times at most", n, name, TEXT_LIST_MAX);
+            return refuse(message, size, "%s may be given %d times at most", name, TEXT_LIST_MAX);
         list->items[list->n++] = text;
-        break;
+        return true;
     }
-    case OPTION_INT:
-        if (!parse_int(text, INT64_MIN, INT64_MAX, (int64_t *)o->value))
-            return usage_error(line->name, "%.*s needs a whole number, not \"%s\"", n, name, text);
-        if ((double)*(int64_t *)o->value < o->min || (double)*(int64_t *)o->value > o->max)
-            return usage_error(line->name, "%.*s must be %.0f to %.0f, not %s", n, name, o->min, o->max,
-                               text);
-        break;
+    case OPTION_INT: {
+        int64_t v;
+        if (!parse_int(text, INT64_MIN, INT64_MAX, &v))
+            return refuse(message, size, "%s needs a whole number, not \"%s\"", name, text);
+        if ((double)v < o->min || (double)v > o->max)
+            return refuse(message, size, "%s must be %.0f to %.0f, not %s", name, o->min, o->max, text);
+        *(int64_t *)o->value = v;
+        return true;
+    }
     case OPTION_REAL: {
         char *end;
         float v = strtof(text, &end);
         bool starts_right = *text == '-' || *text == '+' || *text == '.' || (*text >= '0' && *text <= '9');
         if (end == text || *end || !isfinite(v) || !starts_right)
-            return usage_error(line->name, "%.*s needs a number, not \"%s\"", n, name, text);
+            return refuse(message, size, "%s needs a number, not \"%s\"", name, text);
         if (v < o->min || v > o->max)
-            return usage_error(line->name, "%.*s must be %g to %g, not %s", n, name, o->min, o->max, text);
+            return refuse(message, size, "%s must be %g to %g, not %s", name, o->min, o->max, text);
         *(float *)o->value = v;
-        break;
+        return true;
     }
     case OPTION_CHOICE:
         if (!list_has(o->choices, '|', text, strlen(text)))
-            return usage_error(line->name, "%.*s must be one of %s, not \"%s\"", n, name, o->choices, text);
+            return refuse(message, size, "%s must be one of %s, not \"%s\"", name, o->choices, text);
         *(const char **)o->value = text;
-        break;
+        return true;
     }
-    return EXIT_DONE;
+    return true;
+}
+
+/* Stores a value; name is the option as typed, n bytes of it. */
+static int set_option(const command_line *line, const option *o, const char *name, int n, const char *text) {
+    char typed[64], message[512];
+    snprintf(typed, sizeof typed, "%.*s", n, name);
+    if (option_set(o, typed, text, message, sizeof message)) return EXIT_DONE;
+    return usage_error(line->name, "%s", message);
 }
 
 static void print_help(const command_line *line) {
@@ -196,7 +258,7 @@ bool options_parse(command_line *line, int argc, char **argv, int *status) {
         else if (!flag && !equals && i + 1 == argc)
             *status = usage_error(line->name, "%s needs a value: %s %s", a, a, o->arg);
         else
-            *status = set_option(line, o, a, (int)n, flag ? NULL : equals ? equals + 1 : argv[++i]);
+            *status = set_option(line, o, a, (int)n, flag ? "on" : equals ? equals + 1 : argv[++i]);
         if (*status) return false;
     }
     return true;

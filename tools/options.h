@@ -81,6 +81,16 @@ typedef struct command_line {
  * --help, EXIT_USAGE after a message. */
 bool options_parse(command_line *line, int argc, char **argv, int *status);
 
+/* For options that change while a command runs. option_named: the one of a table that has this name, n bytes,
+ * with or without the dashes in front and with _ for - if one likes; NULL if there is none. option_set:
+ * stores a value (text is kept, not copied; "on" or "off" for flags); false with a message if it is not
+ * allowed. */
+const option *option_named(const option *options, size_t n_options, const char *name, size_t n);
+bool option_set(const option *o, const char *name, const char *text, char *message, size_t size);
+/* The i-th name of an option without its dashes, *n bytes, and the longest; NULL past the last. */
+const char *option_name(const option *o, size_t i, size_t *n);
+const char *option_longest_name(const option *o, size_t *n);
+
 /* Prints "leat COMMAND: MESSAGE (see leat COMMAND --help)" to stderr and returns EXIT_USAGE. */
 #ifdef __GNUC__
 __attribute__((format(printf, 2, 3)))

@@ -98,3 +98,22 @@ need_criterion() {
         ;;
     esac && have_criterion
 }
+
+have_libedit() {
+    command -v pkg-config >/dev/null 2>&1 && pkg-config --exists libedit
+}
+
+# libedit, with which lines can be edited and recalled in `leat chat`. Leat does without where it is missing.
+want_libedit() {
+    have_libedit && return
+    why="to edit lines in leat chat"
+    case $(package_manager) in
+    apt-get) install_packages "$why" libedit-dev pkg-config ;;
+    zypper) install_packages "$why" libedit-devel pkg-config ;;
+    dnf) install_packages "$why" libedit-devel pkgconf-pkg-config ;;
+    apk) install_packages "$why" libedit-dev pkgconf ;;
+    pacman) install_packages "$why" libedit pkgconf ;;
+    brew) install_packages "$why" libedit pkg-config ;;
+    *) false ;;
+    esac || echo "Going on without libedit: lines in leat chat can then be typed, but hardly edited."
+}

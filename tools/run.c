@@ -26,9 +26,11 @@ static const char default_prompt[] = "<|im_start|>user\nTell me a story about a 
 enum { USUAL_CONTEXT = 4096, ROOM_FOR_ANSWER = 1024 };
 
 typedef struct run_options {
-    const char *model, *prompt, *file, *cache_k, *cache_v, *activations, *isa;
+    const char *model, *prompt, *file, *cache_k, *cache_v, *activations, *isa, *kept;
     int64_t n_predict, n_ctx, threads, batch;
-    bool stats, escape, special;
+    int64_t n_keep;
+    bool stats, escape, special, shift;
+    bool kept_all, kept_ro; /* of the file `kept`: also what is generated; is not written */
     sampling_options sampling;
 } run_options;
 
@@ -37,9 +39,9 @@ typedef struct generation {
     leat_session *session;
     leat_sampler *sampler;
     leat_decoder *decoder;
-    leat_token *prompt; /* (n_prompt) */
-    size_t n_prompt, n_generated;
-    bool context_full, ended; /* ended: by the model or its grammar, not by a limit */
+    leat_token *prompt;                        /* (n_prompt) */
+    size_t n_prompt, n_generated, n_evaluated; /* n_evaluated: of the prompt, the rest was kept */
+    bool context_full, ended;                  /* ended: by the model or its grammar, not by a limit */
     double load_seconds, prompt_seconds, generate_seconds;
     char *strip; /* room for a piece without control characters; only for a terminal */
     size_t strip_size;
@@ -119,7 +121,7 @@ static int open_session(generation *g, const run_options *o) {
                     g->n_prompt, (unsigned)n_ctx, (unsigned)info.n_ctx_train);
     if (leat_session_open(g->model, &params, &g->session, &error)) return fail("%s", error.message);
     atomic_store(&running, g->session);
-    int status = sampling_open(&o->sampling, g->model, &g->sampler);
+    int status = sampling_open(&o->sampling, g->model, &g->sampler, NULL);
     if (status) return status;
     if (leat_decoder_open(g->model, o->special, &g->decoder, &error)) return fail("%s", error.message);
     return EXIT_DONE;
@@ -129,17 +131,49 @@ static int stopped(void) {
     return 128 + term_interrupted();
 }
 
-static int eval_prompt(generation *g) {
+/* The session as the file of --prompt-cache has it, taken back to what the prompt begins with. A file that is
+ * not there yet is none. */
+static int load_kept(generation *g, const char *path) {
+    leat_saved *file;
+    leat_error error;
+    size_t n, common = 0;
+    if (access(path, F_OK) && errno == ENOENT) return EXIT_DONE;
+    leat_status status = leat_saved_open(path, &file, &error);
+    if (status) return fail("%s", error.message);
+    status = leat_session_load(g->session, file, &error);
+    leat_saved_close(file);
+    if (status) return fail("%s: %s", path, error.message);
+    const leat_token *held = leat_session_tokens(g->session, &n);
+    while (common < n && common < g->n_prompt && held[common] == g->prompt[common]) common++;
+    /* all of it and nothing else: its logits are there, and nothing is left to do */
+    if (common == g->n_prompt && (n > common || !leat_session_logits(g->session, 0))) common--;
+    if (leat_session_rewind(g->session, common)) leat_session_rewind(g->session, 0);
+    return EXIT_DONE;
+}
+
+static int save_kept(const generation *g, const run_options *o) {
+    leat_error error;
+    if (!o->kept || o->kept_ro || leat_session_save(g->session, o->kept, NULL, 0, &error) == LEAT_OK)
+        return EXIT_DONE;
+    return fail("%s", error.message);
+}
+
+static int eval_prompt(generation *g, const run_options *o) {
     leat_error error;
     progress bar;
+    int done = o->kept ? load_kept(g, o->kept) : EXIT_DONE;
+    if (done) return done;
+    size_t held = leat_session_length(g->session);
     double start = term_seconds();
     progress_start(&bar, "reading the prompt", "tokens");
-    leat_status status =
-        leat_session_eval_progress(g->session, g->prompt, g->n_prompt, progress_update, &bar, &error);
+    leat_status status = leat_session_eval_progress(g->session, g->prompt + held, g->n_prompt - held,
+                                                    progress_update, &bar, &error);
     progress_end(&bar);
     g->prompt_seconds = term_seconds() - start;
+    g->n_evaluated = g->n_prompt - held;
     if (term_interrupted()) return stopped();
     if (status) return fail("%s", error.message);
+    if (g->n_evaluated && (done = save_kept(g, o))) return done;
     for (size_t i = 0; i < g->n_prompt; i++) {
         leat_sampler_accept(g->sampler, g->prompt[i]);
         /* Not shown, but what comes next may depend on it: a space at the very start, a character begun in
@@ -169,6 +203,35 @@ static int put_piece(generation *g, leat_str piece, bool terminal) {
     return term_interrupted() ? stopped() : term_stdout_failed(errno);
 }
 
+/* Forgets the older half of what a full context holds behind its first tokens; where the model can't,
+ * evaluates again what stays. False when there is nothing to forget; *status says what went wrong. */
+static bool make_room(leat_session *session, size_t n_keep, int *status) {
+    leat_error error;
+    size_t n, first = 0;
+    const leat_token *held = leat_session_tokens(session, &n);
+    if (!n_keep && n && held[0] == leat_token_bos(leat_session_model(session))) n_keep = 1;
+    size_t dropped = n > n_keep ? (n - n_keep + 1) / 2 : 0;
+    if (!dropped) return false;
+    leat_status done = leat_session_drop(session, n_keep, n_keep + dropped, &error);
+    if (done == LEAT_E_UNSUPPORTED || done == LEAT_E_STATE) {
+        leat_token *rest = malloc(n * sizeof *rest);
+        if (!rest) {
+            *status = fail("no memory for %zu tokens", n);
+            return true;
+        }
+        memcpy(rest, held, n_keep * sizeof *rest);
+        memcpy(rest + n_keep, held + n_keep + dropped, (n - n_keep - dropped) * sizeof *rest);
+        if (leat_session_rewind(session, n_keep) == LEAT_OK)
+            first = n_keep;
+        else /* a window has moved on */
+            leat_session_rewind(session, 0);
+        done = leat_session_eval(session, rest + first, n - dropped - first, &error);
+        free(rest);
+    }
+    if (done) *status = term_interrupted() ? stopped() : fail("%s", error.message);
+    return true;
+}
+
 static int generate(generation *g, const run_options *o) {
     bool terminal = term_is_tty(STDOUT_FILENO);
     double start = term_seconds();
@@ -194,8 +257,9 @@ static int generate(generation *g, const run_options *o) {
         g->ended = leat_sampler_must_end(g->sampler);
         if (status || g->ended || (o->n_predict >= 0 && g->n_generated == (uint64_t)o->n_predict)) break;
         if (leat_session_length(g->session) == leat_session_n_ctx(g->session)) {
-            g->context_full = true;
-            break;
+            g->context_full =
+                !o->shift || !make_room(g->session, o->n_keep < 0 ? g->n_prompt : (size_t)o->n_keep, &status);
+            if (g->context_full || status) break;
         }
         if (leat_session_eval(g->session, &token, 1, &error))
             status = term_interrupted() ? stopped() : fail("%s", error.message);
@@ -230,9 +294,9 @@ static void print_stats(const generation *g) {
             "threads      %10u\n"
             "isa          %10s\n"
             "seed         %10u\n",
-            1000 * g->load_seconds, g->n_prompt, per_second(g->n_prompt, g->prompt_seconds), g->n_generated,
-            per_second(g->n_generated, g->generate_seconds), peak, (unsigned)leat_session_threads(g->session),
-            info.isa, (unsigned)leat_sampler_seed(g->sampler));
+            1000 * g->load_seconds, g->n_evaluated, per_second(g->n_evaluated, g->prompt_seconds),
+            g->n_generated, per_second(g->n_generated, g->generate_seconds), peak,
+            (unsigned)leat_session_threads(g->session), info.isa, (unsigned)leat_sampler_seed(g->sampler));
 }
 
 static int run_model(const run_options *o, generation *g) {
@@ -253,12 +317,14 @@ static int run_model(const run_options *o, generation *g) {
     if (!status) status = open_session(g, o);
     g->load_seconds = term_seconds() - start;
     if (!status && term_interrupted()) status = stopped();
-    if (!status) status = eval_prompt(g);
+    if (!status) status = eval_prompt(g, o);
     if (!status) status = generate(g, o);
+    if (!status && o->kept_all) status = save_kept(g, o);
     if (!g->sampler) return status;
     if (g->context_full && (o->stats || term_is_tty(STDERR_FILENO)))
-        fprintf(stderr, "leat: the context of %u tokens is full; -c makes it longer\n",
-                (unsigned)leat_session_n_ctx(g->session));
+        fprintf(stderr, "leat: the context of %u tokens is full; -c makes it longer%s\n",
+                (unsigned)leat_session_n_ctx(g->session),
+                o->shift ? "" : ", --context-shift forgets old ones");
     if (!status && !g->ended && !leat_sampler_can_end(g->sampler) && (o->stats || term_is_tty(STDERR_FILENO)))
         fprintf(stderr,
                 "leat: the output was cut off before it was complete by the grammar; -n makes it longer\n");
@@ -282,6 +348,11 @@ static int check_usage(run_options *o, const command_line *line) {
     }
     if (o->prompt && o->file)
         return usage_error(line->name, "-p and %s both give a prompt", strcmp(o->file, "-") ? "-f" : "-");
+    if ((o->kept_all || o->kept_ro) && !o->kept)
+        return usage_error(line->name, "%s needs --prompt-cache FILE",
+                           o->kept_all ? "--prompt-cache-all" : "--prompt-cache-ro");
+    if (o->kept_all && o->kept_ro)
+        return usage_error(line->name, "--prompt-cache-all writes, and --prompt-cache-ro does not");
     if (o->model && !o->prompt && !o->file)
         return usage_error(line->name, "a prompt is missing: -p TEXT, -f FILE or - for standard input");
     return sampling_check(&o->sampling, line->name);
@@ -305,6 +376,15 @@ int command_run(int argc, char **argv) {
          1e9, NULL},
         {"-c --ctx-size", "N", "context in tokens; 0: the model's own (what the prompt needs, 4096 at least)",
          OPTION_INT, &o.n_ctx, 0, 2147483647.0, NULL},
+        {"--context-shift", NULL, "when the context is full, forget the older half of it and go on",
+         OPTION_FLAG, &o.shift, 0, 0, NULL},
+        {"--keep", "N", "but not the first N tokens; -1: the prompt (0)", OPTION_INT, &o.n_keep, -1, 1e9,
+         NULL},
+        {"--prompt-cache", "FILE",
+         "keep the evaluated prompt in FILE, and take from there what this one begins with", OPTION_TEXT,
+         &o.kept, 0, 0, NULL},
+        {"--prompt-cache-all", NULL, "keep what is generated too", OPTION_FLAG, &o.kept_all, 0, 0, NULL},
+        {"--prompt-cache-ro", NULL, "use FILE, but do not write it", OPTION_FLAG, &o.kept_ro, 0, 0, NULL},
         OPTION_THREADS(&o.threads),
         OPTION_BATCH(&o.batch),
         OPTIONS_SAMPLING(o.sampling),

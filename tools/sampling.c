@@ -91,7 +91,7 @@ static void set_int(int32_t *to, int64_t given) {
     if (given != INT64_MIN) *to = (int32_t)given;
 }
 
-static void set_params(const sampling_options *o, const leat_model *model, leat_sampler_params *p) {
+void sampling_params(const sampling_options *o, const leat_model *model, leat_sampler_params *p) {
     leat_sampler_params_model(model, p);
     p->seed = o->seed < 0 ? LEAT_SEED_RANDOM : (uint32_t)o->seed;
     set_real(&p->temp, o->temp);
@@ -154,12 +154,13 @@ static int open_grammar(const sampling_options *o, const leat_model *model, leat
     return status ? fail("%s%s%s", file ? file : "", file ? ": " : "", error.message) : EXIT_DONE;
 }
 
-int sampling_open(const sampling_options *o, const leat_model *model, leat_sampler **out) {
+int sampling_open(const sampling_options *o, const leat_model *model, leat_sampler **out,
+                  leat_grammar **keep) {
     leat_sampler_params params;
     leat_logit_bias biases[TEXT_LIST_MAX];
     leat_grammar *grammar = NULL;
     leat_error error;
-    set_params(o, model, &params);
+    sampling_params(o, model, &params);
     for (size_t i = 0; i < o->biases.n; i++) parse_bias(o->biases.items[i], &biases[i]);
     params.logit_bias = biases;
     params.n_logit_bias = o->biases.n;
@@ -167,7 +168,10 @@ int sampling_open(const sampling_options *o, const leat_model *model, leat_sampl
     if (!status && leat_sampler_open(model, &params, out, &error)) status = fail("%s", error.message);
     if (!status && grammar && leat_sampler_set_grammar(*out, grammar, &error))
         status = fail("%s", error.message);
-    leat_grammar_close(grammar);
+    if (keep && !status)
+        *keep = grammar;
+    else
+        leat_grammar_close(grammar);
     return status;
 }
 

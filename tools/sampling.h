@@ -1,6 +1,7 @@
 /* The options of sampling and of constrained output, alike in every command that generates text: their list
  * for the option parser, and the sampler they open. What was not given follows the model's own
- * recommendation, then llama.cpp's defaults. Used by run.c. */
+ * recommendation, then llama.cpp's defaults. Used by run.c and the chat
+ * files. */
 #ifndef LEAT_TOOLS_SAMPLING_H
 #define LEAT_TOOLS_SAMPLING_H
 
@@ -28,8 +29,13 @@ void sampling_init(sampling_options *o);
 /* Wrong usage that can be seen without a model: EXIT_USAGE after a message. */
 int sampling_check(const sampling_options *o, const char *command);
 
-/* Opens the sampler, with its grammar. Says why if it fails. */
-int sampling_open(const sampling_options *o, const leat_model *model, leat_sampler **out);
+/* Opens the sampler, with its grammar. Says why if it fails. With `grammar`, the grammar (or NULL) is the
+ * caller's to close: it begins anew when it is given to the sampler again. */
+int sampling_open(const sampling_options *o, const leat_model *model, leat_sampler **out,
+                  leat_grammar **grammar);
+
+/* What is in force: options given, then the model's recommendation, then the defaults. */
+void sampling_params(const sampling_options *o, const leat_model *model, leat_sampler_params *out);
 
 /* With --n-probs: one line of JSON on standard error about the last pick. */
 void sampling_report(const sampling_options *o, const leat_model *model, const leat_sampler *sampler);

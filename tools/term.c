@@ -5,17 +5,23 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "options.h"
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, interrupts, resized, continued;
 static void (*signal_action)(void);
 
 bool term_is_tty(int fd) {
     return isatty(fd) == 1;
+}
+
+bool term_is_dumb(void) {
+    const char *kind = getenv("TERM");
+    return !kind || !*kind || !strcmp(kind, "dumb");
 }
 
 double term_seconds(void) {
@@ -138,7 +144,7 @@ int term_finish_stdout(int status) {
 
 void progress_start(progress *p, const char *what, const char *unit) {
     double now = term_seconds();
-    *p = (progress){what, unit, now, now, term_is_tty(STDERR_FILENO), false};
+    *p = (progress){what, unit, now, now, term_is_tty(STDERR_FILENO) && !term_is_dumb(), false};
 }
 
 bool progress_update(void *user, size_t done, size_t total) {
@@ -149,8 +155,14 @@ bool progress_update(void *user, size_t done, size_t total) {
         return !interrupted;
     p->last = now;
     p->shown = true;
+    double rate = (double)done / (now - p->start);
     fprintf(stderr, "\r\033[K%s: %zu of %zu %s (%.0f %%), %.1f/s", p->what, done, total, p->unit,
-            100.0 * (double)done / (double)total, (double)done / (now - p->start));
+            100.0 * (double)done / (double)total, rate);
+    double left = rate > 0 ? (double)(total - done) / rate : 0;
+    if (left >= 100)
+        fprintf(stderr, ", %.0f min left", left / 60);
+    else if (left >= 1)
+        fprintf(stderr, ", %.0f s left", left);
     fflush(stderr);
     return !interrupted;
 }
@@ -174,6 +186,47 @@ void term_catch_signals(void (*on_signal)(void)) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+static void on_repeated_signal(int number) {
+    if (number == SIGWINCH) resized = 1;
+    if (number == SIGCONT) continued = 1;
+    if (number != SIGINT) return;
+    interrupts++;
+    if (interrupts > 3) signal(SIGINT, SIG_DFL); /* whatever hangs: the next one ends it */
+    if (interrupted != SIGTERM) interrupted = SIGINT;
+    if (signal_action) signal_action();
+}
+
+void term_catch_repeatedly(void) {
+    static const int numbers[] = {SIGINT, SIGWINCH, SIGCONT};
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_repeated_signal;
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        action.sa_flags = numbers[i] == SIGINT ? 0 : (int)SA_RESTART;
+        sigaction(numbers[i], &action, NULL);
+    }
+}
+
+int term_take_interrupts(void) {
+    int n = interrupts;
+    interrupts = 0;
+    if (interrupted == SIGINT) interrupted = 0;
+    return n;
+}
+
+bool term_take_resized(void) {
+    bool was = resized != 0;
+    resized = 0;
+    return was;
+}
+
+bool term_take_continued(void) {
+    bool was = continued != 0;
+    continued = 0;
+    return was;
 }
 
 int term_interrupted(void) {

@@ -9,6 +9,8 @@
 #include <stdio.h>
 
 bool term_is_tty(int fd);
+/* Does TERM name a terminal that knows no escape sequences, or none? */
+bool term_is_dumb(void);
 
 /* Seconds of a clock that never goes back. */
 double term_seconds(void);
@@ -60,5 +62,15 @@ void progress_end(progress *p);
 void term_catch_signals(void (*on_signal)(void));
 /* The signal noted, or 0. */
 int term_interrupted(void);
+
+/* For conversations, after term_catch_signals: SIGINT is noted and calls on_signal each time, and only a
+ * fourth one that nobody took notice of ends the process. Changes of the window's size and going on after a
+ * stop are noted too. */
+void term_catch_repeatedly(void);
+/* How often SIGINT came since the last call; term_interrupted is 0 again, unless it was SIGTERM. */
+int term_take_interrupts(void);
+/* Has the window's size changed, has the process been stopped and gone on, since the last call? */
+bool term_take_resized(void);
+bool term_take_continued(void);
 
 #endif

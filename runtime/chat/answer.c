@@ -7,6 +7,8 @@
 #include "loader/error.h"
 #include "runtime/model.h"
 
+enum { TURN_MARKS = 8 };
+
 /* One answer in the making. */
 typedef struct answer {
     leat_chat *c;
@@ -15,7 +17,10 @@ typedef struct answer {
     reply *parts;
     chat_text content, reasoning, calls; /* calls: elements of a JSON array */
     chat_text tail;                      /* text that may be the beginning of a stop text */
+    leat_token begins[TURN_MARKS]; /* (n_begins) control tokens that the prompt's last turn begins with */
+    size_t n_begins;
     bool ended, stopped, no_memory;
+    size_t prompt_end; /* where in the session the answer begins */
 } answer;
 
 leat_status chat_add(leat_chat *c, const char *json, size_t n, leat_error *e) {
@@ -129,47 +134,56 @@ static leat_status keep_answer(answer *a, leat_error *e) {
 
 /* ---- tokens ---- */
 
-static leat_status hold(leat_chat *c, const leat_token *tokens, size_t n, leat_error *e) {
-    if (n > c->held_capacity - c->n_held) {
-        size_t capacity = c->held_capacity ? c->held_capacity : 1024;
-        while (capacity - c->n_held < n) capacity *= 2;
-        leat_token *grown = mem_resize(c->held, c->n_held, capacity, sizeof *grown);
-        if (!grown) return error_set(e, LEAT_E_NOMEM, "no memory for %zu tokens", capacity);
-        c->held = grown;
-        c->held_capacity = capacity;
-    }
-    if (n) memcpy(c->held + c->n_held, tokens, n * sizeof *tokens);
-    c->n_held += n;
-    return LEAT_OK;
-}
-
-/* Evaluates tokens and notes what the session holds, also when that fails half way. */
-static leat_status evaluate(leat_chat *c, const leat_token *tokens, size_t n, leat_progress_fn *progress,
-                            void *user, leat_error *e) {
-    size_t before = c->n_held;
-    leat_status status = hold(c, tokens, n, e);
-    if (status) return status;
-    status = leat_session_eval_progress(c->session, tokens, n, progress, user, e);
-    size_t length = leat_session_length(c->session);
-    c->n_held = length < before + n ? length : before + n;
-    return status;
-}
-
 /* Takes the session back to what it has in common with the prompt, and evaluates the rest, at least one
- * token, so that there are logits. */
-static leat_status evaluate_prompt(answer *a, const leat_token *prompt, size_t n, leat_error *e) {
+ * token, so that there are logits. `cut`: turns were left out that the session may still hold. */
+static leat_status evaluate_prompt(answer *a, const leat_token *prompt, size_t n, bool cut, leat_error *e) {
     leat_chat *c = a->c;
-    size_t common = 0, length = leat_session_length(c->session);
-    if (length < c->n_held) c->n_held = length; /* somebody else took it back */
-    while (common < n && common < c->n_held && c->held[common] == prompt[common]) common++;
+    size_t common = cut ? chat_cut_out(c, prompt, n) : chat_in_common(c, prompt, n);
     if (common == n && common > 0) common--;
     leat_status status = leat_session_rewind(c->session, common);
+    if (status == LEAT_E_STATE)
+        status = leat_session_rewind(c->session, common = 0); /* a window has moved on */
     if (status) return error_set(e, status, "the session can't be taken back to token %zu", common);
-    c->n_held = common;
+    a->prompt_end = n;
     a->result->n_prompt = n;
     a->result->n_cached = common;
     for (size_t i = common; i < n; i++) leat_sampler_accept(c->sampler, prompt[i]);
-    return evaluate(c, prompt + common, n - common, a->params->progress, a->params->user, e);
+    return leat_session_eval_progress(c->session, prompt + common, n - common, a->params->progress,
+                                      a->params->user, e);
+}
+
+/* Notes what begins the answer's turn, like <|im_start|>: a model that writes it goes on with somebody else's
+ * turn, and has forgotten to end its own. */
+static void note_turn_marks(answer *a, const leat_token *prompt, size_t n) {
+    const leat_model *m = leat_session_model(a->c->session);
+    for (size_t i = n > TURN_MARKS ? n - TURN_MARKS : 0; i < n && a->c->source; i++) {
+        leat_str plain = leat_token_text(m, prompt[i], false), special = leat_token_text(m, prompt[i], true);
+        if (plain.size == 0 && special.size > 0 &&
+            !reply_knows(&a->c->style, (str){special.data, special.size}))
+            a->begins[a->n_begins++] = prompt[i];
+    }
+}
+
+static bool begins_turn(const answer *a, leat_token token) {
+    for (size_t i = 0; i < a->n_begins; i++)
+        if (a->begins[i] == token) return true;
+    return false;
+}
+
+/* Before the next token: room for it, if there is none and turns may go; `ended` says when there is none. */
+static leat_status keep_room(answer *a, bool *ended, leat_error *e) {
+    leat_chat *c = a->c;
+    bool made = false;
+    size_t before = leat_session_length(c->session);
+    *ended = false;
+    if (before < leat_session_n_ctx(c->session)) return LEAT_OK;
+    leat_status status = c->context_shift ? chat_make_room(c, a->prompt_end, &made, e) : LEAT_OK;
+    if (made) a->prompt_end -= before - leat_session_length(c->session);
+    if (!status && !made) {
+        a->result->end = LEAT_CHAT_FULL;
+        *ended = true;
+    }
+    return status;
 }
 
 static leat_status generate(answer *a, leat_decoder *decoder, leat_error *e) {
@@ -191,16 +205,19 @@ static leat_status generate(answer *a, leat_decoder *decoder, leat_error *e) {
                 return LEAT_OK;
             return push_text(a, special.data, special.size, false, e);
         }
+        if (begins_turn(a, token)) {
+            a->result->end = LEAT_CHAT_DONE;
+            return LEAT_OK;
+        }
         if ((status = push_token(a, decoder, token, e))) return status;
         if (a->stopped || a->ended) {
             a->result->end = a->stopped ? LEAT_CHAT_STOP : LEAT_CHAT_ENDED;
             return LEAT_OK;
         }
-        if (leat_session_length(c->session) >= leat_session_n_ctx(c->session)) {
-            a->result->end = LEAT_CHAT_FULL;
-            return LEAT_OK;
-        }
-        status = evaluate(c, &token, 1, NULL, NULL, e);
+        bool full;
+        status = keep_room(a, &full, e);
+        if (!status && full) return LEAT_OK;
+        if (!status) status = leat_session_eval(c->session, &token, 1, e);
         if (status == LEAT_E_CANCELLED) {
             a->result->end = LEAT_CHAT_ENDED;
             return error_set(e, LEAT_OK, "%s", "");
@@ -247,15 +264,16 @@ leat_status chat_reply(leat_chat *c, const leat_reply_params *params, leat_reply
     answer a = {.c = c, .params = params, .result = result};
     leat_decoder *decoder = NULL;
     leat_token *prompt = NULL;
-    size_t n = 0;
+    size_t n = 0, dropped = c->n_dropped;
     bool thinking = false, evaluated = false;
     if (c->n_messages == 0) return error_set(e, LEAT_E_STATE, "there is no message to reply to");
     leat_status status = fitting_prompt(&a, &prompt, &n, &thinking, e);
     if (status) goto done;
     if ((status = leat_decoder_open(leat_session_model(c->session), false, &decoder, e))) goto done;
     if ((status = reply_open(&c->style, thinking, take_piece, &a, &a.parts, e))) goto done;
-    if ((status = evaluate_prompt(&a, prompt, n, e))) goto done;
+    if ((status = evaluate_prompt(&a, prompt, n, c->n_dropped > dropped, e))) goto done;
     evaluated = true;
+    note_turn_marks(&a, prompt, n);
     status = generate(&a, decoder, e);
     if (!status && !a.stopped) {
         leat_str last = leat_decoder_finish(decoder);

@@ -37,8 +37,6 @@ struct leat_chat {
     chat_message *messages;
     size_t n_messages, messages_capacity;
     size_t n_dropped; /* messages at the front that are left out, a system prompt not counted */
-    leat_token *held; /* (n_held) what the session holds */
-    size_t n_held, held_capacity;
 };
 
 /* prompt.c: the messages as tokens, in an array of the caller's to free with mem_free; `thinking` says
@@ -51,5 +49,16 @@ bool chat_drop_turn(leat_chat *c);
 leat_status chat_reply(leat_chat *c, const leat_reply_params *params, leat_reply_result *result,
                        leat_error *e);
 leat_status chat_add(leat_chat *c, const char *json, size_t n, leat_error *e);
+
+/* room.c: how many tokens the session and a prompt begin with in common; the same after cutting out of the
+ * session what a prompt with fewer turns has no longer; and, within an answer that filled the context behind
+ * n_prompt tokens, the oldest turns left out (not `made` when there are none that can go). */
+size_t chat_in_common(const leat_chat *c, const leat_token *prompt, size_t n);
+size_t chat_cut_out(leat_chat *c, const leat_token *prompt, size_t n);
+leat_status chat_make_room(leat_chat *c, size_t n_prompt, bool *made, leat_error *e);
+
+/* keep.c: the messages and the session in a file, and back; after an error the chat is as before. */
+leat_status chat_save(const leat_chat *c, const char *path, leat_error *e);
+leat_status chat_load(leat_chat *c, const char *path, leat_error *e);
 
 #endif

@@ -1,7 +1,7 @@
 /* The command line contract, run as a user runs it: exit statuses and messages of wrong usage, what goes to
  * which stream, pipes that close, disks that are full, terminals and Ctrl-C. Works with the default model
  * alone, so on every checkout. */
-#include "tests/harness/test.h"
+#include "tests/harness/fixture.h"
 
 #include <stdlib.h>
 
@@ -50,6 +50,7 @@ static void wrong_usage(test *t) {
         {"run --mirostat 3", "--mirostat must be 0 to 2"},
         {"run --grammar x --regex y", "--grammar and --regex"},
         {"run model.gguf", "a prompt is missing"},
+        {"run --prompt-cache-ro", "needs --prompt-cache FILE"},
         {"run a.gguf b.gguf -p x", "unexpected \"b.gguf\""},
         {"run -p a -f b", "-p and -f"},
         {"info a b", "unexpected \"b\""},
@@ -341,6 +342,60 @@ static void progress_is_erased(test *t) {
     program_free(&o);
 }
 
+/* A full context ends a text, unless it may forget. */
+static void context_shift(test *t) {
+    static const struct {
+        const char *arguments, *word;
+        bool full;
+    } cases[] = {{"", "--context-shift", true},
+                 {"--context-shift", " 150 tokens", false},
+                 {"--context-shift --keep -1", " 150 tokens", false},
+                 {"--context-shift --keep 63", " 150 tokens", false},
+                 {"--context-shift --keep 64", "longer\n", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char arguments[200];
+        output o;
+        snprintf(arguments, sizeof arguments,
+                 "run -p 'Once there was' -c 64 -n 150 --temp 0 --ignore-eos --stats %s", cases[i].arguments);
+        REQUIRE(t, leat_run(&o, NULL, arguments));
+        if (o.status || !has(o.err, cases[i].word) || has(o.err, "is full") != cases[i].full)
+            TEST_FAIL(t, "%s: status %d, \"%s\"", arguments, o.status, o.err);
+        program_free(&o);
+    }
+}
+
+/* What was evaluated once is in the file, for the same prompt and for longer ones; the text is the same. */
+static void prompt_cache(test *t) {
+    static const struct {
+        const char *arguments, *evaluated;
+    } cases[] = {{"-p 'Once upon a time'", NULL}, /* fills it */
+                 {"-p 'Once upon a time'", "prompt                0 tokens"},
+                 {"-p 'Once upon a time' -c 300 -t 1", "prompt                0 tokens"},
+                 {"-p 'Once'", NULL},
+                 {"-p 'Once upon a time' --prompt-cache-all", NULL},
+                 {"-p 'Once upon a time' --prompt-cache-ro", "prompt                1 tokens"}};
+    temp_file f;
+    char arguments[400], first[2000] = "";
+    output o;
+    REQUIRE(t, temp_make(&f, "kept"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(arguments, sizeof arguments, "run --temp 0 -n 20 --stats --prompt-cache %s %s", f.path,
+                 cases[i].arguments);
+        REQUIRE(t, leat_run(&o, NULL, arguments));
+        if (i == 0) snprintf(first, sizeof first, "%s", o.out);
+        if (o.status || (cases[i].evaluated && !has(o.err, cases[i].evaluated)))
+            TEST_FAIL(t, "%s: status %d, \"%s\"", arguments, o.status, o.err);
+        if (strcmp(cases[i].arguments, "-p 'Once'") != 0) CHECK_STR(t, o.out, first);
+        program_free(&o);
+    }
+    snprintf(arguments, sizeof arguments, "run -p x -ctk q8_0 --prompt-cache %s", f.path);
+    check_complaint(t, arguments, 1, "saved with keys as f16");
+    snprintf(arguments, sizeof arguments, "run -p x --prompt-cache %s/../tests/meson.build",
+             LEAT_SOURCE_ROOT "/tests");
+    check_complaint(t, arguments, 1, "no saved session");
+    temp_remove(&f);
+}
+
 #define TESTS(X)                                                                                             \
     X(wrong_usage)                                                                                           \
     X(failures)                                                                                              \
@@ -350,5 +405,7 @@ static void progress_is_erased(test *t) {
     X(constrained)                                                                                           \
     X(prompt_sources)                                                                                        \
     X(streams_that_fail)                                                                                     \
+    X(context_shift)                                                                                         \
+    X(prompt_cache)                                                                                          \
     X(info_pages) X(hostile_metadata) X(tokens_and_back) X(terminal_and_interrupt) X(progress_is_erased)
 TEST_SUITE(TESTS)

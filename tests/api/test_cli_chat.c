@@ -62,5 +62,35 @@ static void answers(test *t) {
     program_free(&piped);
 }
 
-#define TESTS(X) X(renderings) X(answers)
+/* Commands from a pipe: what they say goes to stderr, and one that fails shows in the exit status. */
+static void scripts(test *t) {
+    output plain, scripted;
+    REQUIRE(t, shell_run(&plain, "printf 'Hello!\\n' | $LEAT chat --temp 0"));
+    REQUIRE(t,
+            shell_run(&scripted,
+                      "printf '/set temp 0\\n/think off\\nHello!\\n/show\\n/save '$DIR'/a\\n/exit\\nnever' "
+                      "| $LEAT chat"));
+    CHECK_EQ(t, scripted.status, 0);
+    CHECK_STR(t, scripted.out, plain.out);
+    CHECK(t, has(scripted.err, "2 messages") && !has(scripted.err, "\033"));
+    check(
+        t,
+        "printf 'Hello!\\n/save '$DIR'/a\\n/clear\\n/load '$DIR'/a\\n/tokens\\n' | $LEAT chat --temp 0 -n 3",
+        0, NULL, "The conversation has");
+    check(t, "printf '/no\\n' | $LEAT chat", 1, "", "/no");
+    check(t, "printf '/set temp hot\\n' | $LEAT chat", 1, "", "hot");
+    check(t, "printf '/load /dev/null\\n' | $LEAT chat", 1, "", "/dev/null");
+    check(t, "echo text >$DIR/b; printf '/save '$DIR'/b\\n' | $LEAT chat; grep -q text $DIR/b", 0, "",
+          "left as it is");
+    check(t, "printf '/read '$LEAT'\\n' | $LEAT chat", 1, "", "no text");
+    check(t, "printf '\"\"\"\\n/usr/bin is\\\\\\n\"\"\"\\n/template\\n' | $LEAT chat -n 2", 0, NULL,
+          "/usr/bin is\\<|im_end|>");
+    check(t, "printf 'a\\n' | $LEAT chat --json-schema '{' ", 1, "", "column");
+    check(t, "printf 'a\\n' | $LEAT chat --regex 'yes|no' --temp 0.9 -s 3 | grep -qxE 'yes|no'", 0, NULL,
+          NULL);
+    program_free(&plain);
+    program_free(&scripted);
+}
+
+#define TESTS(X) X(renderings) X(answers) X(scripts)
 TEST_SUITE(TESTS)

@@ -122,6 +122,32 @@ static leat_status constrain(scene *s, leat_error *e) {
     return st;
 }
 
+/* A conversation saved and loaded. */
+static leat_status keep(scene *s, leat_error *e) {
+    leat_model *m = NULL;
+    leat_session *session = NULL;
+    leat_sampler *sampler = NULL;
+    leat_chat *chat = NULL;
+    leat_session_params p;
+    leat_token tokens[5] = {1, 2, 3, 4, 5};
+    leat_session_params_default(&p);
+    p.n_threads = 1;
+    leat_status st = leat_model_open(s->model.path, NULL, &m, e);
+    if (!st) st = leat_session_open(m, &p, &session, e);
+    if (!st) st = leat_sampler_open(m, NULL, &sampler, e);
+    if (!st) st = leat_chat_open(session, sampler, NULL, &chat, e);
+    if (!st) st = leat_chat_add(chat, "user", "w1 w2", 5, e);
+    if (!st) st = leat_session_eval(session, tokens, 5, e);
+    if (!st) st = leat_session_drop(session, 1, 3, e);
+    if (!st) st = leat_chat_save(chat, s->out, e);
+    if (!st && (st = leat_chat_load(chat, s->out, e))) unlink(s->out); /* it was whole, but reading failed */
+    leat_chat_close(chat);
+    leat_sampler_close(sampler);
+    leat_session_close(session);
+    leat_model_close(m);
+    return st;
+}
+
 static leat_status quantize(scene *s, leat_error *e) {
     leat_quantize_params p;
     leat_quantize_params_default(&p);
@@ -231,7 +257,7 @@ static void memory_runs_out(test *t) {
         deed *d;
     } deeds[] = {{"reading a file", read_file}, {"tokenizing", tokenize}, {"generating", generate},
                  {"rendering", render},         {"conversing", converse}, {"constraining", constrain},
-                 {"quantizing", quantize}};
+                 {"quantizing", quantize},      {"keeping", keep}};
     scene s;
     REQUIRE(t, scene_open(&s, t, FORMAT_F32));
     for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++) {
@@ -247,6 +273,7 @@ static void files_fail(test *t) {
     REQUIRE(t, scene_open(&s, t, FORMAT_F32));
     fail_each(&s, "reading a file", read_file, &rig_file, LEAT_E_IO, true);
     fail_each(&s, "quantizing", quantize, &rig_file, LEAT_E_IO, true);
+    fail_each(&s, "keeping", keep, &rig_file, LEAT_E_IO, true);
     scene_close(&s);
 }
 

@@ -96,3 +96,8 @@ void sys_will_need(void *base, size_t n) {
     (void)base;
     (void)n;
 }
+
+void sys_drop(void *base, size_t n) {
+    (void)base;
+    (void)n;
+}

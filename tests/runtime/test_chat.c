@@ -2,8 +2,9 @@
  * replies, stop texts, a full context, and text of special tokens in what people type. */
 #include <stdlib.h>
 
+#include "kernels/formats.h"
 #include "runtime/leat.h"
-#include "tests/harness/test.h"
+#include "tests/harness/fixture.h"
 
 #define MODEL LEAT_SOURCE_ROOT "/models/storyteller-q8_0.gguf"
 
@@ -147,16 +148,23 @@ static void full_context(test *t) {
     CHECK(t, k.result.end == LEAT_CHAT_FULL || k.result.end == LEAT_CHAT_DONE);
     close_talk(&k);
 
+    size_t evaluated_again = 0;
     leat_chat_params_default(&params);
     params.context_shift = true;
     if (!open_talk(t, &k, 160, &params)) return;
     leat_chat_add(k.chat, "system", "You tell stories.", 17, &e);
     for (int i = 0; i < 12; i++) {
-        leat_status status = reply_to(&k, "Tell me a story about a little boat.", 25, &e);
+        static const char *const heroes[] = {"little boat", "fox", "dragon and a queen", "cat"};
+        char question[80];
+        snprintf(question, sizeof question, "Tell me a story about a %s.", heroes[i % 4]);
+        leat_status status = reply_to(&k, question, 25, &e);
         if (status) TEST_FAIL(t, "turn %d: %s", i, e.message);
         CHECK(t, leat_session_length(k.session) <= 160 && k.n > 0);
+        if (k.result.n_prompt - k.result.n_cached > evaluated_again)
+            evaluated_again = k.result.n_prompt - k.result.n_cached;
     }
     CHECK(t, k.result.n_dropped > 0 && k.result.n_dropped % 2 == 0);
+    CHECK(t, evaluated_again < 40);           /* turns that stay are not evaluated once more */
     CHECK_EQ(t, leat_chat_count(k.chat), 25); /* all is still there to be read */
     CHECK_EQ(t, reply_to(&k, lots, 5, &e), LEAT_E_CONTEXT);
     close_talk(&k);
@@ -252,5 +260,131 @@ static void own_template(test *t) {
     leat_template_close(template);
 }
 
-#define TESTS(X) X(turns) X(ends) X(full_context) X(typed_tokens) X(misuse) X(own_template)
+/* An answer that fills the context goes on while there are old turns to leave out, whatever the model. */
+static void answers_go_on(test *t) {
+    static const char *const archs[] = {"llama", "gemma2", "gpt2", "mamba2"};
+    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
+        const arch_spec *spec = arch_specs;
+        while (strcmp(spec->arch, archs[i])) spec++;
+        random_model shape = random_model_of(spec, FORMAT_F32);
+        leat_sampler_params sp;
+        leat_chat_params params;
+        leat_reply_params rp = {.max_tokens = 100};
+        leat_reply_result result;
+        leat_error e = {0};
+        leat_sampler *sampler = NULL;
+        leat_chat *chat = NULL;
+        leat_model *m = open_random(t, &shape, NULL);
+        leat_session *s = open_session(t, m, 128, 32, 1);
+        leat_sampler_params_default(&sp);
+        leat_chat_params_default(&params);
+        sp.seed = 3;
+        sp.ignore_eos = true;
+        params.context_shift = true;
+        REQUIRE(t, s && !leat_sampler_open(m, &sp, &sampler, &e) &&
+                       !leat_chat_open(s, sampler, &params, &chat, &e));
+        for (int turn = 0; turn < 3; turn++) {
+            leat_chat_add(chat, "user", "w300 w301", 9, &e);
+            leat_status st = leat_chat_reply(chat, &rp, &result, &e);
+            if (st) TEST_FAIL(t, "%s, turn %d: %s", archs[i], turn, e.message);
+            CHECK_EQ(t, result.end, LEAT_CHAT_LENGTH);
+            CHECK_EQ(t, result.n_generated, 100);
+            CHECK(t, leat_session_length(s) <= 128 && leat_session_length(s) >= 99);
+        }
+        CHECK_EQ(t, result.n_dropped, 4);
+        rp.max_tokens = 200; /* more than there is room for, with nothing left to leave out */
+        leat_chat_add(chat, "user", "w5", 2, &e);
+        CHECK_EQ(t, leat_chat_reply(chat, &rp, &result, &e), LEAT_OK);
+        CHECK_EQ(t, result.end, LEAT_CHAT_FULL);
+        CHECK_EQ(t, leat_session_length(s), 128);
+        leat_chat_close(chat);
+        leat_sampler_close(sampler);
+        leat_session_close(s);
+        leat_model_close(m);
+    }
+}
+
+/* Saved, and gone on with in another process, as it were. */
+static void saved_and_loaded(test *t) {
+    talk k, other;
+    leat_error e = {0};
+    char first[sizeof k.said];
+    temp_file f;
+    REQUIRE(t, temp_make(&f, "chat"));
+    if (!open_talk(t, &k, 512, NULL)) return;
+    leat_chat_add(k.chat, "system", "You tell stories.", 17, &e);
+    CHECK_EQ(t, reply_to(&k, "Tell me about a \"fox\".\n", 30, &e), LEAT_OK);
+    CHECK_EQ(t, leat_chat_save(k.chat, f.path, &e), LEAT_OK);
+    CHECK_EQ(t, reply_to(&k, "And then?", 30, &e), LEAT_OK);
+    snprintf(first, sizeof first, "%s", k.said);
+
+    REQUIRE(t, open_talk(t, &other, 400, NULL));
+    CHECK_EQ(t, reply_to(&other, "Something else.", 10, &e), LEAT_OK);
+    CHECK_EQ(t, leat_chat_load(other.chat, "/nonexistent", &e), LEAT_E_IO);
+    CHECK_EQ(t, leat_chat_count(other.chat), 2);
+    CHECK_EQ(t, leat_chat_load(other.chat, f.path, &e), LEAT_OK);
+    CHECK_EQ(t, leat_chat_count(other.chat), 3);
+    for (size_t i = 0; i < 3; i++) {
+        leat_str a = leat_chat_message(k.chat, i), b = leat_chat_message(other.chat, i);
+        CHECK(t, a.size == b.size && !memcmp(a.data, b.data, a.size));
+    }
+    CHECK_EQ(t, reply_to(&other, "And then?", 30, &e), LEAT_OK);
+    CHECK_STR(t, other.said, first);
+    CHECK(t, other.result.n_cached > other.result.n_prompt / 2);
+
+    leat_session_save(k.session, f.path, "leat chat 1 x", 13, &e);
+    CHECK_EQ(t, leat_chat_load(other.chat, f.path, &e), LEAT_E_MISSING);
+    leat_session_save(k.session, f.path, "leat chat 1 0\n{}", 16, &e);
+    CHECK_EQ(t, leat_chat_load(other.chat, f.path, &e), LEAT_E_VALUE);
+    leat_session_save(k.session, f.path, "leat chat 1 9\n{}", 17, &e);
+    CHECK_EQ(t, leat_chat_load(other.chat, f.path, &e), LEAT_E_VALUE);
+    CHECK_EQ(t, leat_chat_count(other.chat), 5);
+    CHECK_EQ(t, leat_chat_save(k.chat, NULL, &e), LEAT_E_ARG);
+    CHECK_EQ(t, leat_chat_load(NULL, f.path, &e), LEAT_E_ARG);
+    close_talk(&k);
+    close_talk(&other);
+    temp_remove(&f);
+}
+
+/* Another sampler and another way with a full context, in the middle; a model that begins somebody else's
+ * turn has ended its own. */
+static void changes(test *t) {
+    talk k;
+    leat_error e;
+    leat_sampler *other = NULL;
+    leat_sampler_params sampling;
+    leat_logit_bias bias = {0, 1000};
+    size_t n;
+    if (!open_talk(t, &k, 64, NULL)) return;
+    CHECK_EQ(t, reply_to(&k, "Hello!", 20, &e), LEAT_OK);
+    CHECK(t, k.n > 0);
+    REQUIRE(t, !leat_tokenize(k.model, "<|im_start|>", 12, LEAT_TOKENIZE_SPECIAL, &bias.token, 1, &n, &e) &&
+                   n == 1);
+    leat_sampler_params_default(&sampling);
+    sampling.logit_bias = &bias;
+    sampling.n_logit_bias = 1;
+    REQUIRE(t, !leat_sampler_open(k.model, &sampling, &other, &e));
+    leat_chat_set_sampler(k.chat, other);
+    CHECK_EQ(t, reply_to(&k, "And?", -1, &e), LEAT_OK);
+    CHECK_EQ(t, k.result.end, LEAT_CHAT_DONE);
+    CHECK_EQ(t, k.n, 0);
+    CHECK_EQ(t, k.result.n_generated, 1);
+    leat_chat_set_sampler(k.chat, k.sampler);
+    leat_status status = LEAT_OK;
+    for (int i = 0; i < 8 && !status; i++) status = reply_to(&k, "Tell me more.", 10, &e);
+    CHECK_EQ(t, status, LEAT_E_CONTEXT);
+    leat_chat_set_context_shift(k.chat, true);
+    CHECK_EQ(t, reply_to(&k, NULL, 10, &e), LEAT_OK);
+    CHECK(t, k.result.n_dropped > 0 && k.result.n_generated > 0);
+    leat_chat_set_sampler(NULL, other);
+    leat_chat_set_sampler(k.chat, NULL);
+    leat_chat_set_context_shift(NULL, true);
+    close_talk(&k);
+    leat_sampler_close(other);
+}
+
+#define TESTS(X)                                                                                             \
+    X(turns)                                                                                                 \
+    X(ends)                                                                                                  \
+    X(full_context) X(typed_tokens) X(misuse) X(own_template) X(answers_go_on) X(saved_and_loaded) X(changes)
 TEST_SUITE(TESTS)

@@ -3,8 +3,36 @@
 #define LEAT_KERNELS_X86_AMX_AMX_H
 
 #include "kernels/kernels.h"
+#include "kernels/x86/avx512/vec.h"
 
 panel_tiles_fn panel_tiles_amx;
 tiles_mul_fn tiles_mul_amx;
+attend_fn attend_amx;
+
+/* 16 pairs of bfloat16, nearest even; NaN stays NaN. */
+VEC_INLINE __m512i amx_pairs(__m512 a, __m512 b) {
+    static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return _mm512_permutexvar_epi16(_mm512_loadu_si512(order), (__m512i)_mm512_cvtne2ps_pbh(b, a));
+}
+
+typedef struct amx_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} amx_config;
+_Static_assert(sizeof(amx_config) == 64, "as the instruction reads it");
+
+/* Tiles 0 to 3: accumulators, the first factor having `first` rows in 0 and 1 and `second` in 2 and 3; 4 and
+ * 5 that factor, 6 and 7 the other one, 16 pairs of rows. A tile without rows stays unconfigured. */
+VEC_INLINE void amx_configure(size_t first, size_t second) {
+    amx_config c = {.palette = 1};
+    const size_t rows[8] = {first, first, second, second, first, second, 16, 16};
+    for (int i = 0; i < 8; i++) {
+        c.rows[i] = (uint8_t)rows[i];
+        c.row_bytes[i] = c.rows[i] ? 64 : 0;
+    }
+    _tile_loadconfig(&c);
+}
 
 #endif

@@ -1,6 +1,6 @@
-/* Enters the AMX kernels into the table: many tokens times tiles of bfloat16, whatever the type of the
- * weights. Called by dispatch.c on a CPU that has the set, after AVX-512 VNNI, whose unpacking is the first
- * half of the way and which keeps the few tokens.
+/* Enters the AMX kernels into the table: attention of many rows, and many tokens times tiles of bfloat16,
+ * whatever the type of the weights. Called by dispatch.c on a CPU that has the set, after AVX-512 VNNI, whose
+ * unpacking is the first half of the way and which keeps the few tokens.
  *
  * Why not the int8 products, which are twice as fast: a block of 32 weights has a scale, so sums would have
  * to leave the tile registers after every product (measured with Q4_0: 620 GOP/s a core, as many as VNNI
@@ -13,6 +13,7 @@
 void kernels_init_amx(kernels *k) {
     k->panel_tiles = panel_tiles_amx;
     k->tiles_mul = tiles_mul_amx;
+    k->attend = attend_amx;
     k->pass_panels = 8;
     k->pass_tokens = 512;
 }

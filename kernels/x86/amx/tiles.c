@@ -4,27 +4,20 @@
  * tokens stream by. Tile registers are configured and released within a call, so that no thread carries their
  * 8 KiB of state around. Called through the kernel table only, by gemm_panels. */
 #include "amx.h"
-#include "kernels/x86/avx512/vec.h"
 
 enum { ROWS = 32, HALF = 16, TILE = 16, COLUMNS = 32, HALF_PANEL = PANEL_K * HALF };
 
 /* ---- values ---- */
 
-/* 16 rows' values of columns j and j + 1 as pairs, nearest even; NaN stays NaN. */
-VEC_INLINE __m512i pairs(__m512 a, __m512 b, __m512i interleave) {
-    return _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(b, a));
-}
-
 /* One fold of a half: scale * w - minimum, four columns of 16 rows at a time. */
-VEC_INLINE void values(const uint8_t *w, size_t fold, __m512 scale, __m512 minus, __m512i interleave,
-                       uint16_t *to) {
+VEC_INLINE void values(const uint8_t *w, size_t fold, __m512 scale, __m512 minus, uint16_t *to) {
     const __m512i byte = _mm512_set1_epi32(255);
 #define VALUE(i)                                                                                             \
     _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(v, 8 * (i)), byte)), scale, minus)
     for (size_t k = 0; k < fold; k += 4, w += ROWS * 4, to += 4 * HALF) {
         const __m512i v = _mm512_load_si512(w);
-        _mm512_store_si512(to, pairs(VALUE(0), VALUE(1), interleave));
-        _mm512_store_si512(to + 2 * HALF, pairs(VALUE(2), VALUE(3), interleave));
+        _mm512_store_si512(to, amx_pairs(VALUE(0), VALUE(1)));
+        _mm512_store_si512(to + 2 * HALF, amx_pairs(VALUE(2), VALUE(3)));
     }
 #undef VALUE
 }
@@ -38,9 +31,6 @@ typedef enum minima {
 
 /* A scale is for scale_fold columns; what is subtracted, for `fold` of them. */
 VEC_INLINE void convert(panel *p, size_t kc, const size_t scale_fold, const size_t fold, const minima m) {
-    static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    const __m512i interleave = _mm512_loadu_si512(order);
     for (size_t half = 0; half < ROWS; half += HALF)
         for (size_t f = 0; f < kc / fold; f++) {
             const __m512 scale = _mm512_load_ps(p->scale + f * fold / scale_fold * ROWS + half);
@@ -56,7 +46,7 @@ VEC_INLINE void convert(panel *p, size_t kc, const size_t scale_fold, const size
                                       _mm512_load_ps(p->min + half));
                 minus = _mm512_sub_ps(_mm512_setzero_ps(), minus);
             }
-            values(p->w + f * fold * ROWS + half * 4, fold, scale, minus, interleave,
+            values(p->w + f * fold * ROWS + half * 4, fold, scale, minus,
                    p->tiles + half / HALF * HALF_PANEL + f * fold * HALF);
         }
 }
@@ -74,25 +64,8 @@ void panel_tiles_amx(panel *p, panel_kind kind, size_t kc) {
 
 /* ---- products ---- */
 
-typedef struct config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} config;
-_Static_assert(sizeof(config) == 64, "as the instruction reads it");
-
 /* Tiles 0 and 1: sums of the first tokens with both halves of the rows, 2 and 3 of the second; 4 and 5
- * tokens, 6 and 7 weights. A tile without tokens stays unconfigured. */
-VEC_INLINE void configure(size_t first, size_t second) {
-    config c = {.palette = 1};
-    const size_t tokens[8] = {first, first, second, second, first, second, COLUMNS / 2, COLUMNS / 2};
-    for (int i = 0; i < 8; i++) {
-        c.rows[i] = (uint8_t)tokens[i];
-        c.row_bytes[i] = c.rows[i] ? 64 : 0;
-    }
-    _tile_loadconfig(&c);
-}
-
+ * tokens, 6 and 7 weights. */
 VEC_INLINE void multiply(const uint16_t *w, size_t kc, const char *x, size_t stride, const bool add, float *c,
                          const bool two) {
     enum { C = ROWS * sizeof(float) };
@@ -132,7 +105,7 @@ void tiles_mul_amx(const panel *p, size_t kc, const void *act, size_t act_stride
     size_t configured = 0;
     for (size_t n; n_tokens; n_tokens -= n, x += n * act_stride, c += n * ROWS) {
         n = n_tokens < 2 * TILE ? n_tokens : 2 * TILE;
-        if (configured != n) configure(n < TILE ? n : TILE, n < TILE ? 0 : n - TILE);
+        if (configured != n) amx_configure(n < TILE ? n : TILE, n < TILE ? 0 : n - TILE);
         configured = n;
         if (n > TILE)
             multiply(p->tiles, kc, x, act_stride, k0 > 0, c, true);

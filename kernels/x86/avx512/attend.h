@@ -1,5 +1,5 @@
 /* The state of one call of attend, shared by its two shapes (attend.c, attend_stream.c): pointers into the
- * caller's scratch memory, and the softmax step. Included only inside this folder. */
+ * caller's scratch memory, and the softmax step. Included only inside this folder and by amx/attend.c. */
 #ifndef LEAT_KERNELS_X86_AVX512_ATTEND_H
 #define LEAT_KERNELS_X86_AVX512_ATTEND_H
 
