@@ -71,6 +71,16 @@ weight_traits kernels_traits(uint32_t format) {
     }
 }
 
+weight_traits kernels_form(const kernels *k, uint32_t format) {
+    weight_traits t = kernels_traits(format);
+    if (k->float_activations && t.act != ACT_COUNT) t = (weight_traits){ACT_F32, PANEL_F32};
+    return t;
+}
+
+void kernels_float_activations(kernels *k) {
+    k->float_activations = true;
+}
+
 float quantize_largest(uint32_t format) {
     switch (format) {
 #define Z(name, NAME, largest)                                                                               \

@@ -12,19 +12,64 @@ bool gemm_has_tiles(const kernels *k, size_t m) {
 }
 
 act_kind gemm_act(const kernels *k, uint32_t format, size_t m) {
-    act_kind usual = kernels_traits(format).act;
+    act_kind usual = kernels_form(k, format).act;
     bool quantized = usual == ACT_Q8_32 || usual == ACT_Q8_256;
     return quantized && gemm_has_tiles(k, m) ? ACT_BF16 : usual;
 }
 
 peak_fn *gemm_peak(const kernels *k, uint32_t format, size_t m) {
+    if (k->float_activations) return k->peak[PANEL_F32];
     return gemm_act(k, format, m) == ACT_BF16 ? k->tiles_peak : k->peak[kernels_traits(format).panel];
+}
+
+/* Is a type multiplied as what it decodes to? */
+static bool is_decoded(const kernels *k, uint32_t format) {
+    return k->float_activations && kernels_traits(format).act != ACT_F32;
+}
+
+/* n values of n_rows rows, from column k0 on, to rows of `stride` floats. */
+static void decode_rows(const kernels *k, uint32_t format, const char *w, size_t row_bytes, size_t n_rows,
+                        size_t k0, size_t n, float *rows, size_t stride) {
+    const format_info *f = format_get(format);
+    for (size_t r = 0; r < n_rows; r++)
+        k->decode[format](w + r * row_bytes + k0 / f->block_elems * f->block_bytes, rows + r * stride, n);
+}
+
+static void multiply_decoded(const kernels *k, uint32_t format, const char *w, size_t row_bytes,
+                             size_t n_rows, size_t n_cols, const float *x, float *y) {
+    enum { ROWS = 4, COLS = 4 * PANEL_K };
+    _Alignas(64) float rows[ROWS * COLS], part[ROWS];
+    for (size_t r = 0; r < n_rows; r += ROWS) {
+        size_t n = n_rows - r < ROWS ? n_rows - r : ROWS;
+        for (size_t k0 = 0; k0 < n_cols; k0 += COLS) {
+            size_t kc = n_cols - k0 < COLS ? n_cols - k0 : COLS;
+            decode_rows(k, format, w + r * row_bytes, row_bytes, n, k0, kc, rows, COLS);
+            k->matvec[FORMAT_F32](rows, COLS * sizeof *rows, n, kc, x + k0, part);
+            for (size_t i = 0; i < n; i++) y[r + i] = k0 ? y[r + i] + part[i] : part[i];
+        }
+    }
+}
+
+void multiply_rows(const kernels *k, uint32_t format, const void *w, size_t row_bytes, size_t n_rows,
+                   size_t n_cols, const void *act, float *y) {
+    if (is_decoded(k, format))
+        multiply_decoded(k, format, w, row_bytes, n_rows, n_cols, act, y);
+    else
+        k->matvec[format](w, row_bytes, n_rows, n_cols, act, y);
+}
+
+/* Columns k0 .. k0+kc of up to a panel's rows. */
+static void unpack_decoded(const kernels *k, uint32_t format, const char *w, size_t row_bytes, size_t n_rows,
+                           size_t k0, size_t kc, panel *p) {
+    _Alignas(64) float rows[PANEL_ROWS_MAX * PANEL_K];
+    decode_rows(k, format, w, row_bytes, n_rows, k0, kc, rows, PANEL_K);
+    k->unpack[FORMAT_F32](rows, PANEL_K * sizeof *rows, n_rows, 0, kc, p);
 }
 
 void gemm_panels(const kernels *k, uint32_t format, act_kind act_form, const void *w, size_t row_bytes,
                  size_t n_rows, size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p,
                  float *c) {
-    panel_kind kind = kernels_traits(format).panel;
+    panel_kind kind = kernels_form(k, format).panel;
     size_t rows = k->panel_rows[kind], tokens_max = k->panel_tokens[kind];
     size_t n_panels = (n_rows + rows - 1) / rows;
     /* as few tiles as the micro-kernel allows, their sizes differing by one at most: it is slowest on small
@@ -36,7 +81,11 @@ void gemm_panels(const kernels *k, uint32_t format, act_kind act_form, const voi
         size_t kc = n_cols - k0 < PANEL_K ? n_cols - k0 : PANEL_K;
         for (size_t i = 0; i < n_panels; i++) {
             size_t first = i * rows, n = n_rows - first < rows ? n_rows - first : rows;
-            k->unpack[format]((const char *)w + first * row_bytes, row_bytes, n, k0, kc, p);
+            const char *from = (const char *)w + first * row_bytes;
+            if (is_decoded(k, format))
+                unpack_decoded(k, format, from, row_bytes, n, k0, kc, p);
+            else
+                k->unpack[format](from, row_bytes, n, k0, kc, p);
             if (act_form == ACT_BF16) {
                 k->panel_tiles(p, kind, kc);
                 k->tiles_mul(p, kc, act, act_stride, k0, m, c + i * m * rows);

@@ -126,6 +126,7 @@ typedef struct kernels {
     peak_fn *peak[PANEL_COUNT];
     uint8_t panel_rows[PANEL_COUNT];   /* rows of a panel, <= PANEL_ROWS_MAX */
     uint8_t panel_tokens[PANEL_COUNT]; /* tokens per call of panel_mul, at most */
+    bool float_activations;            /* see kernels_float_activations */
     size_t pass_panels, pass_tokens;   /* of a call of gemm_panels, so that what it works on stays in cache */
     /* NULL unless the set has tiles of bfloat16; then all panels of bytes have 32 rows */
     panel_tiles_fn *panel_tiles;
@@ -143,6 +144,8 @@ typedef struct weight_traits {
     panel_kind panel;
 } weight_traits;
 weight_traits kernels_traits(uint32_t format);
+/* The same as a table has it, which may have been asked for float32 activations. */
+weight_traits kernels_form(const kernels *k, uint32_t format);
 
 /* The largest magnitude that a type of kernels.def's Z rows can hold, or about; 0 for all other types. */
 float quantize_largest(uint32_t format);
@@ -174,6 +177,15 @@ act_kind gemm_act(const kernels *k, uint32_t format, size_t m);
 bool gemm_has_tiles(const kernels *k, size_t m);
 /* The roof of that product. */
 peak_fn *gemm_peak(const kernels *k, uint32_t format, size_t m);
+
+/* y[r] = row r of w . act, in the form that kernels_form says. The path of one token. */
+void multiply_rows(const kernels *k, uint32_t format, const void *w, size_t row_bytes, size_t n_rows,
+                   size_t n_cols, const void *act, float *y);
+
+/* From now on every type is multiplied with ACT_F32, by multiply_rows and gemm_panels only: what has no
+ * kernels for that is decoded piece by piece and multiplied as F32. Slow; for measuring what quantized
+ * activations cost. */
+void kernels_float_activations(kernels *k);
 
 /* IEEE half precision to float and back (nearest even), exact, NaN payloads kept. */
 float f16_to_f32(uint16_t h);

@@ -7,6 +7,7 @@
 
 struct plan_builder {
     plan *p;
+    const kernels *k;
     size_t cap_one, cap_many, cap_bufs;
     leat_status status;
     leat_error *e;

@@ -268,6 +268,12 @@ typedef enum leat_kv_type {
 /* "f16", "q8_0", ... of a leat_kv_type; NULL past the last. */
 LEAT_API const char *leat_kv_type_name(size_t type);
 
+/* In which form activations are multiplied with quantized weights. */
+typedef enum leat_activations {
+    LEAT_ACTIVATIONS_INT8, /* quantized to 8 bits on the way, or to what is fastest here */
+    LEAT_ACTIVATIONS_F32   /* as they are: slow, tells what quantizing them costs */
+} leat_activations;
+
 typedef struct leat_session_params {
     uint32_t n_ctx;   /* tokens the cache can hold; 0: what the model was trained for */
     uint32_t n_batch; /* tokens of a prompt evaluated at once, 1 .. 2048, at most; 0: 512 */
@@ -276,7 +282,9 @@ typedef struct leat_session_params {
      * that is not 0. The logits are the same, to the bit, for any number. */
     uint32_t n_threads, n_threads_batch;
     leat_kv_type k_type, v_type;
-    bool logits_all; /* keep the logits of every token of a batch, not only of the last */
+    bool logits_all;   /* keep the logits of every token of a batch, not only of the last */
+    uint32_t n_logits; /* with logits_all: of so many last tokens of a batch only; 0: of all */
+    leat_activations activations;
 } leat_session_params;
 LEAT_API void leat_session_params_default(leat_session_params *p);
 
@@ -327,7 +335,7 @@ LEAT_API uint32_t leat_session_threads_batch(const leat_session *session);
 LEAT_API leat_model *leat_session_model(const leat_session *session);
 
 /* n_vocab float32 logits of the last token evaluated; NULL before the first. With logits_all, `back` 1 is the
- * token before it and so on within the last batch. Valid until the next eval. */
+ * token before it and so on within the last batch, as far as n_logits goes. Valid until the next eval. */
 LEAT_API const float *leat_session_logits(const leat_session *session, size_t back);
 
 /* Makes a running or the next leat_session_eval return LEAT_E_CANCELLED within milliseconds. The one function
@@ -651,6 +659,23 @@ typedef struct leat_reply_result {
  * evaluated or forgotten. LEAT_E_TEMPLATE: the template refused the messages. */
 LEAT_API leat_status leat_chat_reply(leat_chat *chat, const leat_reply_params *params,
                                      leat_reply_result *result, leat_error *e);
+
+/* ---- judging ---- */
+
+/* The natural logarithm of the probability that n logits (n_vocab) give a token. exp of minus its mean over
+ * a text is the perplexity. NaN if an argument is invalid. */
+LEAT_API double leat_log_prob(const float *logits, size_t n, leat_token token);
+
+/* What logits say against those of another model, the base, at the same place in a text. */
+typedef struct leat_difference {
+    double log_prob, base_log_prob; /* of the token that comes next */
+    double kl;     /* Kullback-Leibler divergence from the base's distribution, in nats; 0: the same */
+    bool same_top; /* do both think the same token most likely? */
+} leat_difference;
+/* (n) logits each. With log_probs, base holds logarithms of probabilities instead, taken as they are: those
+ * that were not kept are -INFINITY and left out of the divergence. */
+LEAT_API leat_status leat_logits_compare(const float *base, bool log_probs, const float *logits, size_t n,
+                                         leat_token token, leat_difference *out, leat_error *e);
 
 /* ---- quantizing ---- */
 

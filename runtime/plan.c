@@ -106,7 +106,7 @@ static size_t tile_rows(const stage *s) {
 /* Adds a matrix that reads the stage's input, and what that asks of the input's form. */
 void builder_part(plan_builder *b, stage *s, const weight *w, const weight *bias, plan_buf out,
                   size_t out_width) {
-    act_kind kind = kernels_traits(w->format).act;
+    act_kind kind = kernels_form(b->k, w->format).act;
     if (!w->data || w->n_cols != s->width || w->n_rows != out_width || kind == ACT_COUNT) {
         builder_fail(b, LEAT_E_STATE, "a matrix does not fit between its buffers");
         return;
@@ -227,10 +227,10 @@ void plan_output(plan_builder *b, const plan_output_step *step) {
     builder_many(b, &s, linear_many_tiles, linear_many_tile);
 }
 
-leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers, plan *out,
-                         leat_error *e) {
+leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers,
+                         const kernels *k, plan *out, leat_error *e) {
     *out = (plan){.hp = hp, .kv = mem_alloc(hp->n_layer, sizeof *out->kv)};
-    plan_builder b = {.p = out, .e = e};
+    plan_builder b = {.p = out, .k = k, .e = e};
     if (!out->kv) return error_set(e, LEAT_E_NOMEM, "out of memory for a plan");
     a->build(&b, hp, weights, layers);
     if (b.status) plan_free(out);

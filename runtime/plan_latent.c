@@ -3,7 +3,7 @@
 
 /* A matrix of each head, (rows, cols). */
 static void head_matrix(plan_builder *b, const expert_weight *m, size_t rows, size_t cols) {
-    act_kind kind = m->w.data ? kernels_traits(m->w.format).act : ACT_COUNT;
+    act_kind kind = m->w.data ? kernels_form(b->k, m->w.format).act : ACT_COUNT;
     if (kind == ACT_COUNT || m->w.n_rows != rows || m->w.n_cols != cols) {
         builder_fail(b, LEAT_E_STATE, "a matrix of a head does not fit between its buffers");
         return;

@@ -14,7 +14,7 @@ void builder_raise(size_t *limit, size_t value) {
 /* Notes what a matrix of a step with experts asks of its input's form; false if it does not fit. */
 static bool moe_matrix(plan_builder *b, const weight *w, size_t rows, size_t cols, unsigned *kinds,
                        size_t limits[ACT_COUNT]) {
-    act_kind kind = w->data ? kernels_traits(w->format).act : ACT_COUNT;
+    act_kind kind = w->data ? kernels_form(b->k, w->format).act : ACT_COUNT;
     if (kind == ACT_COUNT || w->n_rows != rows || w->n_cols != cols) {
         builder_fail(b, LEAT_E_STATE, "a matrix of an expert does not fit between its buffers");
         return false;

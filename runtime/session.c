@@ -61,6 +61,9 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
     if (p->n_batch > N_BATCH_MAX)
         return error_set(e, LEAT_E_ARG, "n_batch is %u, not 1 .. %d", p->n_batch, N_BATCH_MAX);
     if (p->n_batch > p->n_ctx) p->n_batch = p->n_ctx;
+    if ((unsigned)p->activations > LEAT_ACTIVATIONS_F32)
+        return error_set(e, LEAT_E_ARG, "activations is %d, which is no form that we know",
+                         (int)p->activations);
     if (p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
     if (p->n_threads_batch > N_THREADS_MAX)
@@ -132,14 +135,18 @@ static run_threads threads_of(const leat_session_params *p) {
 
 /* What a session takes beside its cache; SIZE_MAX if that does not fit. */
 static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, size_t n_out) {
-    size_t need =
-               runner_size(&s->plan, &s->model->kernels, p->n_batch, n_out, run_threads_most(threads_of(p))),
-           all;
+    size_t need = runner_size(&s->plan, &s->kernels, p->n_batch, n_out, run_threads_most(threads_of(p))), all;
     size_t state = state_bytes(s->plan.state_floats), tokens;
     return __builtin_mul_overflow(p->n_ctx, sizeof *s->tokens, &tokens) ||
                    __builtin_add_overflow(need, state, &all) || __builtin_add_overflow(all, tokens, &all)
                ? SIZE_MAX
                : all;
+}
+
+/* Tokens of a batch whose logits are kept, at most. */
+static size_t outputs(const leat_session_params *p) {
+    if (!p->logits_all) return 1;
+    return p->n_logits && p->n_logits < p->n_batch ? p->n_logits : p->n_batch;
 }
 
 leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out,
@@ -155,12 +162,14 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     if (!s) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
     s->model = model_hold(m);
     s->logits_all = p.logits_all;
-    size_t n_out = p.logits_all ? p.n_batch : 1;
-    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->plan, e);
+    s->kernels = m->kernels;
+    if (p.activations == LEAT_ACTIVATIONS_F32) kernels_float_activations(&s->kernels);
+    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->kernels, &s->plan, e);
     /* experts share the tokens of a pass: the more, the better for each */
-    s->even = !p.logits_all && !s->plan.moe.n_expert && p.n_batch > PASS_MOST;
+    s->even = outputs(&p) == 1 && !s->plan.moe.n_expert && p.n_batch > PASS_MOST;
     if (s->even) p.n_batch = PASS_MOST;
     s->n_batch = p.n_batch;
+    size_t n_out = s->n_out = outputs(&p);
     if (!st) st = check_positions(s, &p, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);
@@ -172,7 +181,7 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     if (!st && !(s->tokens = os_reserve(p.n_ctx * sizeof *s->tokens)))
         st = error_set(e, LEAT_E_NOMEM, "no memory for %u tokens", p.n_ctx);
     if (!st)
-        st = runner_open(&s->plan, &m->kernels, s->rope, &s->kv, p.n_batch, n_out, threads_of(&p), &s->runner,
+        st = runner_open(&s->plan, &s->kernels, s->rope, &s->kv, p.n_batch, n_out, threads_of(&p), &s->runner,
                          e);
     if (st) {
         session_close(s);
@@ -246,7 +255,7 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
     for (size_t done = 0; done < n;) {
         size_t batch = pass_length(s, n - done);
         bool last = done + batch == n;
-        size_t n_out = s->logits_all ? batch : last;
+        size_t n_out = !s->logits_all ? last : batch < s->n_out ? batch : s->n_out;
         leat_status st = pass(s, tokens + done, batch, s->length, n_out, e);
         if (st) return st;
         s->length += batch;

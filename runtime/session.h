@@ -11,6 +11,7 @@
 
 struct leat_session {
     leat_model *model;
+    kernels kernels; /* the model's, but for how activations are kept */
     plan plan;
     rope_table rope[ROPE_SETS];
     kv_cache kv;
@@ -21,7 +22,8 @@ struct leat_session {
     size_t length;   /* tokens evaluated */
     int32_t *tokens; /* (n_ctx) reserved; the first `length` are set */
     size_t n_logits; /* rows of logits that the last pass left */
-    bool logits_all;
+    size_t n_out;    /* tokens at the end of a batch whose logits are kept */
+    bool logits_all; /* also of batches that are not the last of an eval */
     atomic_bool busy, cancel;
 };
 

@@ -188,9 +188,10 @@ static inline act_kind stage_act(const stage *s, const run *r, const weight *w) 
 
 /* ---- plan.c ---- */
 
-/* Compiles the architecture's steps. *out is owned; weights must outlive it. */
-leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers, plan *out,
-                         leat_error *e);
+/* Compiles the architecture's steps for the forms of activations that k takes. *out is owned; weights must
+ * outlive it. */
+leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers,
+                         const kernels *k, plan *out, leat_error *e);
 void plan_free(plan *p);
 
 #endif

@@ -19,11 +19,11 @@ static void multiply(const run *r, scratch *w, const weight *m, const char *data
                      size_t x_stride, size_t n, float *y, size_t y_stride) {
     act_kind kind = gemm_act(r->k, m->format, n);
     size_t row_bytes = act_row_bytes(kind, m->n_cols),
-           height = r->k->panel_rows[kernels_traits(m->format).panel];
+           height = r->k->panel_rows[kernels_form(r->k, m->format).panel];
     if (n == 1) {
         stage_quantize(r, kind, x, m->n_cols, w->act[kind]);
         w->prepared = NULL;
-        r->k->matvec[m->format](data, m->row_bytes, m->n_rows, m->n_cols, w->act[kind], y);
+        multiply_rows(r->k, m->format, data, m->row_bytes, m->n_rows, m->n_cols, w->act[kind], y);
         return;
     }
     for (size_t t = 0; t < n; t++)

@@ -45,7 +45,7 @@ void prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
 }
 
 static size_t panel_rows(const run *r, const weight *w) {
-    return r->k->panel_rows[kernels_traits(w->format).panel];
+    return r->k->panel_rows[kernels_form(r->k, w->format).panel];
 }
 
 /* A tile's tokens are pass_tokens at most: n tokens in parts that are even but for rounding. */

@@ -66,12 +66,12 @@ size_t moe_route_tiles(const stage *s, const run *r) {
 void moe_route_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const plan_moe_step *m = &s->moe;
     const weight *router = m->router, *share = m->shared_router;
-    act_kind kind = kernels_traits(router->format).act;
+    act_kind kind = kernels_form(r->k, router->format).act;
     size_t k = m->routing.n_used, stride = act_row_bytes(kind, router->n_cols);
     for (size_t t = tile * ROUTE_TOKENS; t < r->n_tokens && t < (tile + 1) * ROUTE_TOKENS; t++) {
         float *logits = buf_row(r, r->plan->moe.router, t);
-        r->k->matvec[router->format](router->data, router->row_bytes, router->n_rows, router->n_cols,
-                                     r->act[kind] + t * stride, logits);
+        multiply_rows(r->k, router->format, router->data, router->row_bytes, router->n_rows, router->n_cols,
+                      r->act[kind] + t * stride, logits);
         if (m->router_bias) {
             const float *bias = m->router_bias->data;
             for (size_t i = 0; i < router->n_rows; i++) logits[i] += bias[i];
@@ -81,10 +81,9 @@ void moe_route_tile(const stage *s, const run *r, scratch *w, size_t tile) {
         memcpy(r->moe.weight + t * k, w->moe.choice.weight, k * sizeof *r->moe.weight);
         r->moe.share[t] = 1.0f;
         if (!share) continue;
-        act_kind of_share = kernels_traits(share->format).act;
-        r->k->matvec[share->format](share->data, share->row_bytes, 1, share->n_cols,
-                                    r->act[of_share] + t * act_row_bytes(of_share, share->n_cols),
-                                    &r->moe.share[t]);
+        act_kind of_share = kernels_form(r->k, share->format).act;
+        multiply_rows(r->k, share->format, share->data, share->row_bytes, 1, share->n_cols,
+                      r->act[of_share] + t * act_row_bytes(of_share, share->n_cols), &r->moe.share[t]);
         r->moe.share[t] = moe_share(r->moe.share[t]);
     }
 }
@@ -110,7 +109,7 @@ void moe_group_tile(const stage *s, const run *r, scratch *w, size_t tile) {
 }
 
 static size_t panel_rows(const run *r, const weight *w) {
-    return r->k->panel_rows[kernels_traits(w->format).panel];
+    return r->k->panel_rows[kernels_form(r->k, w->format).panel];
 }
 
 /* Rows of a tile of one expert's gate: the input rows of its tokens are gathered once per tile, so tiles are

@@ -20,8 +20,8 @@ static void prepare(const stage *s, const run *r, scratch *w) {
 
 static void multiply(const run *r, const weight *m, size_t expert_offset, size_t row, size_t n,
                      const void *act, float *y) {
-    r->k->matvec[m->format]((const char *)m->data + expert_offset + row * m->row_bytes, m->row_bytes, n,
-                            m->n_cols, act, y);
+    multiply_rows(r->k, m->format, (const char *)m->data + expert_offset + row * m->row_bytes, m->row_bytes,
+                  n, m->n_cols, act, y);
 }
 
 size_t moe_gate_one_tiles(const stage *s, const run *r) {
@@ -44,9 +44,9 @@ void moe_gate_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     float *out = (shared ? r->buf[r->plan->moe.shared]
                          : r->buf[r->plan->moe.hidden] + slot * buf_stride(gate->n_rows)) +
                  row;
-    multiply(r, gate, shared ? 0 : expert * m->gate->stride, row, n, w->act[kernels_traits(gate->format).act],
-             out);
-    multiply(r, up, shared ? 0 : expert * m->up->stride, row, n, w->act[kernels_traits(up->format).act],
+    multiply(r, gate, shared ? 0 : expert * m->gate->stride, row, n,
+             w->act[kernels_form(r->k, gate->format).act], out);
+    multiply(r, up, shared ? 0 : expert * m->up->stride, row, n, w->act[kernels_form(r->k, up->format).act],
              w->tile);
     if (shared)
         stage_gate(r, m->activation, out, w->tile, n);
@@ -63,7 +63,7 @@ size_t moe_down_one_tiles(const stage *s, const run *r) {
 static void prepare_down(const stage *s, const run *r, scratch *w) {
     const plan_moe_step *m = &s->moe;
     const weight *down = &m->down->w;
-    act_kind kind = kernels_traits(down->format).act;
+    act_kind kind = kernels_form(r->k, down->format).act;
     if (w->prepared == s) return;
     w->prepared = s;
     moe_choose(m, r->buf[r->plan->moe.router], &w->moe.choice);
@@ -71,7 +71,7 @@ static void prepare_down(const stage *s, const run *r, scratch *w) {
         stage_quantize(r, kind, r->buf[r->plan->moe.hidden] + j * buf_stride(down->n_cols), down->n_cols,
                        w->moe.act[kind] + j * act_row_bytes(kind, down->n_cols));
     if (m->shared_down) {
-        act_kind shared = kernels_traits(m->shared_down->format).act;
+        act_kind shared = kernels_form(r->k, m->shared_down->format).act;
         stage_quantize(r, shared, r->buf[r->plan->moe.shared], m->shared_down->n_cols, w->act[shared]);
     }
 }
@@ -79,7 +79,7 @@ static void prepare_down(const stage *s, const run *r, scratch *w) {
 void moe_down_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const plan_moe_step *m = &s->moe;
     const weight *down = &m->down->w;
-    act_kind kind = kernels_traits(down->format).act;
+    act_kind kind = kernels_form(r->k, down->format).act;
     size_t row = tile * s->tile_rows, n = down->n_rows - row, stride = act_row_bytes(kind, down->n_cols);
     float *out = r->buf[m->out] + row, *sum = w->moe.sum, *y = w->tile;
     float scale = m->scale != 0.0f ? m->scale : 1.0f;
@@ -93,7 +93,7 @@ void moe_down_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     }
     if (m->shared_down) {
         float share = m->shared_router ? moe_share(*r->buf[r->plan->moe.share]) : 1.0f;
-        multiply(r, m->shared_down, 0, row, n, w->act[kernels_traits(m->shared_down->format).act], y);
+        multiply(r, m->shared_down, 0, row, n, w->act[kernels_form(r->k, m->shared_down->format).act], y);
         for (size_t i = 0; i < n; i++) sum[i] += share * y[i];
     }
     for (size_t i = 0; i < n; i++) out[i] = (m->add ? out[i] : 0.0f) + scale * sum[i];

@@ -21,8 +21,8 @@ bool prepare_one(const stage *s, const run *r, scratch *w, size_t token) {
 }
 
 static void multiply(const run *r, const scratch *w, const weight *m, size_t row, size_t n, float *y) {
-    r->k->matvec[m->format]((const char *)m->data + row * m->row_bytes, m->row_bytes, n, m->n_cols,
-                            w->act[kernels_traits(m->format).act], y);
+    multiply_rows(r->k, m->format, (const char *)m->data + row * m->row_bytes, m->row_bytes, n, m->n_cols,
+                  w->act[kernels_form(r->k, m->format).act], y);
 }
 
 /* True when a logit is not finite: x - x is 0 for finite x and NaN for the rest. */

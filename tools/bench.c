@@ -23,7 +23,8 @@ typedef struct list {
 } list;
 
 typedef struct bench_options {
-    const char *model, *prompts, *generates, *depths, *threads, *batches, *cache_k, *cache_v, *isa, *output;
+    const char *model, *prompts, *generates, *depths, *threads, *batches, *cache_k, *cache_v, *activations,
+        *isa, *output;
     int64_t repetitions, read_mib;
     list p, n, d, t, b;
 } bench_options;
@@ -276,6 +277,7 @@ static int run_session(bench *b, bench_model *model, setup s, const bench_option
     params.n_threads = s.threads;
     params.k_type = cache_type(b->cache_k);
     params.v_type = cache_type(b->cache_v);
+    params.activations = activations_form(b->activations);
     double start = term_seconds();
     int status =
         leat_session_open(model->model, &params, &session, &error) ? fail("%s", error.message) : EXIT_DONE;
@@ -355,7 +357,8 @@ static int run_models(bench *b, const char **paths, const bench_options *o) {
 
 static int run_bench(const bench_options *o, const char **paths, size_t n_paths) {
     size_t sessions = n_paths * o->t.n * o->b.n * o->d.n, rows = sessions * (o->p.n + o->n.n);
-    bench b = {.n_models = n_paths, .cache_k = o->cache_k, .cache_v = o->cache_v};
+    bench b = {
+        .n_models = n_paths, .cache_k = o->cache_k, .cache_v = o->cache_v, .activations = o->activations};
     busy start;
     double load[1];
     int status = EXIT_FAILED;
@@ -430,6 +433,7 @@ int command_bench(int argc, char **argv) {
                        .batches = "512",
                        .cache_k = "f16",
                        .cache_v = "f16",
+                       .activations = "int8",
                        .output = "table",
                        .repetitions = 5,
                        .read_mib = -1};
@@ -448,6 +452,7 @@ int command_bench(int argc, char **argv) {
          &o.read_mib, -1, 1 << 20, NULL},
         OPTION_CACHE_K(&o.cache_k),
         OPTION_CACHE_V(&o.cache_v),
+        OPTION_ACTIVATIONS(&o.activations),
         OPTION_ISA(&o.isa),
         {"-o --output", "FORMAT", "table, md, csv or json (table)", OPTION_CHOICE, &o.output, 0, 0,
          "table|md|csv|json"},

@@ -50,7 +50,7 @@ typedef struct bench {
     size_t read_bytes; /* size of the buffer behind the roofs */
     double load;       /* average when the run began; -1: unknown */
     busy busy;         /* over the whole run */
-    const char *cache_k, *cache_v;
+    const char *cache_k, *cache_v, *activations;
     bench_model *models;
     bench_row *rows;
     bench_roof *roofs;

@@ -87,6 +87,7 @@ static size_t columns_of(const bench *b, column out[MAX_COLUMNS]) {
     out[n++] = (column){"threads", true};
     if (batches) out[n++] = (column){"batch", true};
     if (cache) out[n++] = (column){"K/V", false};
+    if (strcmp(b->activations, "int8")) out[n++] = (column){"activations", false};
     out[n++] = (column){"test", false};
     out[n++] = (column){"tokens/s", true};
     out[n++] = (column){"best", true};
@@ -103,6 +104,7 @@ static void fill_cell(const bench *b, const bench_row *row, const char *title, c
     if (!strcmp(title, "threads")) snprintf(out, CELL, "%u", row->threads);
     if (!strcmp(title, "batch")) snprintf(out, CELL, "%u", row->batch);
     if (!strcmp(title, "K/V")) snprintf(out, CELL, "%s/%s", b->cache_k, b->cache_v);
+    if (!strcmp(title, "activations")) snprintf(out, CELL, "%s", b->activations);
     if (!strcmp(title, "test")) snprintf(out, CELL, "%s", row->test);
     if (!strcmp(title, "tokens/s")) snprintf(out, CELL, "%.2f ± %.2f", row->mean, row->deviation);
     if (!strcmp(title, "best")) snprintf(out, CELL, "%.2f", row->best);
@@ -280,6 +282,7 @@ static void json_row(json *j, const bench *b, const bench_row *r) {
     json_count(j, "n_batch", r->batch);
     json_word(j, "type_k", b->cache_k);
     json_word(j, "type_v", b->cache_v);
+    json_word(j, "activations", b->activations);
     json_real(j, "load_seconds", r->model->load_seconds, true);
     json_real(j, "tokens_per_second", r->mean, true);
     json_real(j, "stddev", r->deviation, true);

@@ -9,8 +9,10 @@ int command_bench(int argc, char **argv);
 int command_convert(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_tokenize(int argc, char **argv);
+int command_compare(int argc, char **argv);
 int command_detokenize(int argc, char **argv);
 int command_logits(int argc, char **argv);
+int command_perplexity(int argc, char **argv);
 int command_quantize(int argc, char **argv);
 int command_template(int argc, char **argv);
 

@@ -178,6 +178,10 @@ leat_kv_type cache_type(const char *name) {
     return LEAT_KV_F16; /* not reached: options.c has checked the word */
 }
 
+leat_activations activations_form(const char *name) {
+    return strcmp(name, "f32") ? LEAT_ACTIVATIONS_INT8 : LEAT_ACTIVATIONS_F32;
+}
+
 unsigned thread_count(long long threads) {
     return threads > 0 ? (unsigned)threads : 0;
 }

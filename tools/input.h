@@ -36,6 +36,9 @@ int parse_ids(const char *command, const char *name, const char *list, leat_toke
 /* The type that a choice of CACHE_TYPES (options.h) names. */
 leat_kv_type cache_type(const char *name);
 
+/* What a choice of --activations names. */
+leat_activations activations_form(const char *name);
+
 /* Threads for leat_session_params from what -t says. */
 unsigned thread_count(long long threads);
 

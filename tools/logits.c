@@ -1,12 +1,9 @@
 /* `leat logits`: the scores that a model gives every possible next token, after each token of a list. For
  * comparing runtimes and builds; the file appears whole or not at all. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "runtime/leat.h"
 
@@ -14,62 +11,12 @@
 #include "input.h"
 #include "options.h"
 #include "term.h"
+#include "whole_file.h"
 
 typedef struct logits_options {
-    const char *model, *list, *out, *cache_k, *cache_v, *isa;
+    const char *model, *list, *out, *cache_k, *cache_v, *activations, *isa;
     int64_t threads, threads_batch, batch;
 } logits_options;
-
-/* A file that replaces `path` only once it is complete. A target that is no regular file (/dev/null, a pipe)
- * is written directly. */
-typedef struct whole_file {
-    FILE *f;
-    int error;                                     /* errno of the first write that failed */
-    char path[PATH_MAX], temporary[PATH_MAX + 32]; /* temporary is "" when written directly */
-} whole_file;
-
-static int whole_file_open(whole_file *w, const char *path) {
-    struct stat s;
-    int fd;
-    w->error = 0;
-    w->temporary[0] = 0;
-    /* Through a link, the file it names is replaced, not the link. */
-    if (!realpath(path, w->path) && (size_t)snprintf(w->path, PATH_MAX, "%s", path) >= PATH_MAX)
-        return fail("%s: %s", path, strerror(ENAMETOOLONG));
-    if (stat(w->path, &s) == 0 && !S_ISREG(s.st_mode)) {
-        fd = open(w->path, O_WRONLY | O_CLOEXEC);
-    } else {
-        snprintf(w->temporary, sizeof w->temporary, "%s.tmp-%ld", w->path, (long)getpid());
-        fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    }
-    w->f = fd < 0 ? NULL : fdopen(fd, "wb");
-    if (w->f) return EXIT_DONE;
-    int error = errno;
-    if (fd >= 0) {
-        close(fd);
-        if (w->temporary[0]) unlink(w->temporary);
-    }
-    return fail("%s: %s", path, strerror(error));
-}
-
-/* Closes the file; it takes its name if all went well until now (status) and here. */
-static int whole_file_close(whole_file *w, int status) {
-    bool direct = !w->temporary[0];
-    errno = 0;
-    bool good = !w->error && fflush(w->f) == 0 && (direct || fsync(fileno(w->f)) == 0);
-    int error = w->error ? w->error : errno;
-    if (fclose(w->f) && good) {
-        good = false;
-        error = errno;
-    }
-    if (good && !status && !direct && rename(w->temporary, w->path)) {
-        good = false;
-        error = errno;
-    }
-    if (!direct && (!good || status)) unlink(w->temporary);
-    if (status || good) return status;
-    return fail("%s: %s", w->path, strerror(error ? error : EIO));
-}
 
 static int write_logits(leat_session *session, const leat_token *tokens, size_t count, size_t n_batch,
                         uint32_t n_vocab, whole_file *out) {
@@ -115,6 +62,7 @@ static int run_logits(const logits_options *o, const leat_token *tokens, size_t 
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
     params.logits_all = true;
+    params.activations = activations_form(o->activations);
     if (leat_session_open(model, &params, &session, &error)) {
         status = fail("%s", error.message);
     } else if (!(status = whole_file_open(&out, o->out))) {
@@ -127,7 +75,12 @@ static int run_logits(const logits_options *o, const leat_token *tokens, size_t 
 }
 
 int command_logits(int argc, char **argv) {
-    logits_options o = {.cache_k = "f16", .cache_v = "f16", .threads = -1, .threads_batch = -1, .batch = 512};
+    logits_options o = {.cache_k = "f16",
+                        .cache_v = "f16",
+                        .activations = "int8",
+                        .threads = -1,
+                        .threads_batch = -1,
+                        .batch = 512};
     const option options[] = {
         OPTION_MODEL(&o.model),
         {"--tokens", "ID,ID,...", "the tokens to evaluate", OPTION_TEXT, &o.list, 0, 0, NULL},
@@ -137,6 +90,7 @@ int command_logits(int argc, char **argv) {
         OPTION_BATCH(&o.batch),
         OPTION_CACHE_K(&o.cache_k),
         OPTION_CACHE_V(&o.cache_v),
+        OPTION_ACTIVATIONS(&o.activations),
         OPTION_ISA(&o.isa),
     };
     command_line line = {"logits",

@@ -26,6 +26,8 @@ static const struct {
     {"detokenize", command_detokenize, "turn token ids into text"},
     {"logits", command_logits, "write the scores of every next token to a file"},
     {"convert", command_convert, "make a model file of a Hugging Face folder"},
+    {"compare", command_compare, "show two models side by side: size, quality, speed, memory"},
+    {"perplexity", command_perplexity, "measure how well a model foretells a text or answers questions"},
     {"quantize", command_quantize, "write a smaller copy of a model"},
     {"template", command_template, "render a conversation with a chat template"},
 };

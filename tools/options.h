@@ -73,6 +73,12 @@ typedef struct command_line {
         "-ctv --cache-type-v", "TYPE", "values in the cache: " CACHE_TYPES_HELP, OPTION_CHOICE, (p), 0, 0,   \
             CACHE_TYPES                                                                                      \
     }
+#define OPTION_ACTIVATIONS(p)                                                                                \
+    {                                                                                                        \
+        "--activations", "TYPE",                                                                             \
+            "with quantized weights: int8 (or what is fastest here), or f32: slow (int8)", OPTION_CHOICE,    \
+            (p), 0, 0, "int8|f32"                                                                            \
+    }
 #define OPTION_ISA(p)                                                                                        \
     { "--isa", "NAME", "run as a lesser CPU (also LEAT_ISA=NAME)", OPTION_TEXT, (p), 0, 0, NULL }
 

@@ -26,7 +26,7 @@ static const char default_prompt[] = "<|im_start|>user\nTell me a story about a 
 enum { USUAL_CONTEXT = 4096, ROOM_FOR_ANSWER = 1024 };
 
 typedef struct run_options {
-    const char *model, *prompt, *file, *cache_k, *cache_v, *isa, *kept;
+    const char *model, *prompt, *file, *cache_k, *cache_v, *activations, *isa, *kept;
     int64_t n_predict, n_ctx, threads, threads_batch, batch;
     int64_t n_keep;
     bool stats, escape, special, shift;
@@ -114,6 +114,7 @@ static int open_session(generation *g, const run_options *o) {
     params.n_threads_batch = thread_count(o->threads_batch);
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
+    params.activations = activations_form(o->activations);
     uint32_t n_ctx = params.n_ctx ? params.n_ctx : info.n_ctx_train;
     if (g->n_prompt > n_ctx)
         return fail("the prompt has %zu tokens, but the context holds %u: shorten it or raise -c (this model "
@@ -367,6 +368,7 @@ int command_run(int argc, char **argv) {
                      .batch = 512,
                      .cache_k = "f16",
                      .cache_v = "f16",
+                     .activations = "int8",
                      .escape = true};
     const option options[] = {
         OPTION_MODEL(&o.model),
@@ -392,6 +394,7 @@ int command_run(int argc, char **argv) {
         OPTIONS_SAMPLING(o.sampling),
         OPTION_CACHE_K(&o.cache_k),
         OPTION_CACHE_V(&o.cache_v),
+        OPTION_ACTIVATIONS(&o.activations),
         {"-sp --special", NULL,
          "text of special tokens in the prompt becomes the token, and is shown in the output", OPTION_FLAG,
          &o.special, 0, 0, NULL},
