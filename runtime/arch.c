@@ -97,6 +97,12 @@ bool arch_has_key(arch_loader *l, const char *key) {
     return key_name(l, key, name) && gguf_find(l->g, name);
 }
 
+bool arch_has_array(arch_loader *l, const char *key) {
+    char name[KEY_MAX];
+    const gguf_kv *kv = key_name(l, key, name) ? gguf_find(l->g, name) : NULL;
+    return kv && kv->type == GGUF_ARRAY;
+}
+
 leat_status arch_bool(arch_loader *l, const char *key, const bool *fallback, bool *out) {
     char name[KEY_MAX];
     bool found = false;
@@ -402,6 +408,26 @@ leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t la
                              : "which weights can't be computed with");
     *out = (weight){
         .data = t->data, .format = t->format, .row_bytes = t->row_bytes, .n_rows = rows, .n_cols = cols};
+    l->used[t - l->g->tensors] = 1;
+    return LEAT_OK;
+}
+
+leat_status arch_bind_rows(arch_loader *l, weight *out, const char *name, size_t max, size_t cols) {
+    const gguf_tensor *t = gguf_find_tensor(l->g, name);
+    *out = (weight){0};
+    if (!t) return LEAT_OK;
+    if (t->ne[0] != cols || t->n_rows > max)
+        return error_set(l->e, LEAT_E_TENSOR, "tensor %s has %llu rows of %llu values, not up to %zu of %zu",
+                         name, (unsigned long long)t->n_rows, (unsigned long long)t->ne[0], max, cols);
+    if (kernels_traits(t->format).act == ACT_COUNT)
+        return error_set(l->e, LEAT_E_UNSUPPORTED,
+                         "tensor %s has type %s, which weights can't be computed with", name,
+                         format_get(t->format)->name);
+    *out = (weight){.data = t->data,
+                    .format = t->format,
+                    .row_bytes = t->row_bytes,
+                    .n_rows = (size_t)t->n_rows,
+                    .n_cols = cols};
     l->used[t - l->g->tensors] = 1;
     return LEAT_OK;
 }

@@ -309,6 +309,63 @@ LEAT_API void leat_session_cancel(leat_session *session);
 /* Bytes this session owns: cache as allocated, activations, logits. */
 LEAT_API uint64_t leat_session_bytes(const leat_session *session);
 
+/* ---- embeddings: texts to vectors ---- */
+
+/* A text becomes the hidden states that a model ends with, one for each token. Pooling makes one vector of
+ * them. */
+typedef enum leat_pooling {
+    LEAT_POOLING_MODEL, /* as the model's file says; where it says nothing, mean if its attention is not
+                           causal, else last */
+    LEAT_POOLING_NONE,  /* a vector for each token */
+    LEAT_POOLING_MEAN,  /* the mean of all tokens */
+    LEAT_POOLING_CLS,   /* the first token */
+    LEAT_POOLING_LAST,  /* the last token */
+    LEAT_POOLING_RANK   /* scores of relevance, by the classifier of a model that has one */
+} leat_pooling;
+/* "mean" of a leat_pooling; NULL past the last. */
+LEAT_API const char *leat_pooling_name(size_t pooling);
+
+typedef struct leat_embed_params {
+    uint32_t n_ctx;     /* tokens of the longest text; 0: what the model was trained for; more is an error */
+    uint32_t n_batch;   /* tokens evaluated at once, of as many texts as fit; 0: 512; never less than n_ctx
+                           where   attention is not causal */
+    uint32_t n_threads; /* 0: what this process may really use (leat_threads_default) */
+    leat_pooling pooling;
+    bool normalize; /* vectors get length 1, but for scores; the default */
+    bool truncate; /* of a longer text the first n_ctx tokens are used, the last one being its end-of-sequence
+                      token if it had that; else it is LEAT_E_CONTEXT */
+} leat_embed_params;
+LEAT_API void leat_embed_params_default(leat_embed_params *p);
+
+/* Makes embeddings with any model: those for it, which may have no output for text, and others. Used by one
+ * thread at a time; keeps its model alive. */
+typedef struct leat_embedder leat_embedder;
+LEAT_API leat_status leat_embedder_open(leat_model *model, const leat_embed_params *params,
+                                        leat_embedder **out, leat_error *e);
+LEAT_API void leat_embedder_close(leat_embedder *embedder);
+LEAT_API size_t leat_embedder_dims(const leat_embedder *embedder);          /* values of a vector */
+LEAT_API leat_pooling leat_embedder_pooling(const leat_embedder *embedder); /* the one in use */
+LEAT_API uint32_t leat_embedder_n_ctx(const leat_embedder *embedder);
+LEAT_API uint32_t leat_embedder_threads(const leat_embedder *embedder);
+LEAT_API uint64_t leat_embedder_bytes(const leat_embedder *embedder); /* as leat_session_bytes */
+LEAT_API leat_model *leat_embedder_model(const leat_embedder *embedder);
+
+/* out (n_texts, dims) = a vector for each text. Its tokens are those of all texts, one after the other,
+ * lengths[i] of text i, with the BOS and EOS that the model wants (leat_token_add_bos, leat_token_add_eos)
+ * already there; a text without any is LEAT_E_ARG. Without pooling, out is (sum of lengths, dims), lengths
+ * counted up to n_ctx. What a text becomes depends neither on its neighbours nor on the number of threads.
+ * progress, which may be NULL, counts texts, and is called between passes. On an error, out holds nothing of
+ * use. */
+LEAT_API leat_status leat_embed(leat_embedder *embedder, const leat_token *tokens, const size_t *lengths,
+                                size_t n_texts, float *out, leat_progress_fn *progress, void *user,
+                                leat_error *e);
+/* The same for texts that are yet to be tokenized, as the model wants it and no special tokens in the text;
+ * not without pooling. */
+LEAT_API leat_status leat_embed_texts(leat_embedder *embedder, const leat_str *texts, size_t n_texts,
+                                      float *out, leat_error *e);
+/* As leat_session_cancel. */
+LEAT_API void leat_embedder_cancel(leat_embedder *embedder);
+
 /* ---- sampling ---- */
 
 typedef struct leat_sampler leat_sampler;

@@ -23,10 +23,11 @@ typedef struct plan_embed_step {
     plan_buf x;
     const weight *table;     /* (n_vocab, width of x) */
     const weight *positions; /* (n_ctx_train, width of x): learned positions, added; NULL or absent: none */
+    const weight *kinds;     /* (kinds of text, width of x): the first row is added; NULL or absent: none */
     float scale;             /* 0 stands for 1 */
 } plan_embed_step;
-/* x[t] = scale * row token[t] of the table + row of its position. First step of every plan; also prepares the
- * rotations. */
+/* x[t] = scale * row token[t] of the table + row of its position + row of its kind. First step of every plan;
+ * also prepares the rotations. */
 void plan_embed(plan_builder *b, const plan_embed_step *s);
 
 typedef enum norm_kind {
@@ -111,8 +112,9 @@ typedef struct plan_attention_step {
     bool v_norm;         /* each head of v is divided by its root mean square */
     const weight *sinks; /* (n_head) scores that take part in the softmax; NULL or absent: none */
 } plan_attention_step;
-/* Norms and rotates q and k, appends k and v to the cache, out = causal attention over the cache. At most one
- * for each layer. */
+/* Norms and rotates q and k, appends k and v to the cache, out = causal attention over the cache; or, with
+ * hparams.both_ways, over all tokens of the text, a window reaching half as far to each side. At most one for
+ * each layer. */
 void plan_attention(plan_builder *b, const plan_attention_step *s);
 
 typedef struct plan_moe_step {
@@ -127,7 +129,8 @@ typedef struct plan_moe_step {
     const weight *gate_bias, *up_bias, *down_bias;       /* (n_expert, rows) float32 */
     const weight *shared_gate, *shared_up, *shared_down; /* an expert that every token uses */
     const weight *shared_router; /* (width of in) its share is the sigmoid of this product; absent: 1 */
-    activation activation;       /* SILU, GELU or SWIGLU_OAI */
+    activation activation;       /* SILU, GELU or SWIGLU_OAI; of a plain one any but the last */
+    bool plain;                  /* routed experts have no gate: activation(up x), gate is the same as up */
     bool add;                    /* out += result, the residual; else out = result */
     float scale;                 /* of the result; 0: none */
 } plan_moe_step;
@@ -239,7 +242,9 @@ typedef struct plan_output_step {
     float softcap;          /* logits become softcap * tanh(logits / softcap); 0: they do not */
 } plan_output_step;
 /* logits = w . norm(x) + bias for the tokens whose logits are wanted, then scaled, then capped. Last step of
- * every plan. */
+ * every plan. In a plan for embeddings, norm(x) for all tokens is what is left of it. */
 void plan_output(plan_builder *b, const plan_output_step *s);
+/* The last step of a model that makes embeddings only: norm(x) for all tokens; an absent norm only copies. */
+void plan_hidden(plan_builder *b, plan_buf x, plan_norm norm);
 
 #endif

@@ -98,8 +98,10 @@ leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_
     r->run.n_tokens = n_tokens;
     r->run.pos = pos;
     r->run.n_out = n_out;
-    r->stages = n_tokens == 1 ? p->one : p->many;
-    r->n_stages = n_tokens == 1 ? p->n_one : p->n_many;
+    /* what a text becomes is not to depend on those beside it: embeddings have one way only */
+    bool one = n_tokens == 1 && !p->embeds;
+    r->stages = one ? p->one : p->many;
+    r->n_stages = one ? p->n_one : p->n_many;
     r->cancel = cancel;
     atomic_store_explicit(&r->abandoned, false, memory_order_relaxed);
     for (size_t i = 0; i < r->n_stages; i++) {
@@ -128,6 +130,16 @@ void runner_set_state(runner *r, const float *state, float *next) {
     r->run.next = next;
 }
 
+void runner_set_spans(runner *r, const span *spans, size_t n, size_t longest, const uint32_t *positions) {
+    r->run.spans = spans;
+    r->run.n_spans = n;
+    r->run.longest = longest;
+    r->run.positions = positions;
+}
+
+const float *runner_hidden(const runner *r, size_t token) {
+    return buf_row(&r->run, r->run.plan->hidden, token);
+}
 const float *runner_logits(const runner *r) {
     return r->run.logits;
 }
@@ -188,10 +200,11 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n
         float *buf = carve(a, n_batch, buf_stride(p->buf_width[i]) * sizeof(float));
         if (r->run.buf) r->run.buf[i] = buf;
     }
+    bool many = n_batch > 1 || p->embeds;
     for (int kind = 0; kind < ACT_COUNT; kind++)
-        if (p->max_act_cols[kind] && n_batch > 1)
+        if (p->max_act_cols[kind] && many)
             r->run.act[kind] = carve(a, n_batch, act_row_bytes((act_kind)kind, p->max_act_cols[kind]));
-    if (p->moe.n_expert && n_batch > 1) lay_out_moe_pass(&r->run.moe, &p->moe, a, n_batch);
+    if (p->moe.n_expert && many) lay_out_moe_pass(&r->run.moe, &p->moe, a, n_batch);
     r->run.cs[PLAN_ROPE] = carve(a, n_batch, p->hp->rope.n_dims * sizeof(float));
     r->run.cs[PLAN_ROPE_SWA] = carve(a, n_batch, p->hp->rope_swa.n_dims * sizeof(float));
     r->run.temperature = carve(a, n_batch, sizeof(float));
@@ -209,8 +222,12 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n
                      .c = carve(a, pass, GEMM_PANELS * PANEL_ROWS_MAX * sizeof(float)),
                      .c2 = carve(a, pass, GEMM_PANELS * PANEL_ROWS_MAX * sizeof(float)),
                      .attend = carve(a, 1, ATTEND_SCRATCH)};
+        if (p->hp->both_ways) {
+            s.rows_q = carve(a, ATTEND_ROWS_MAX, p->hp->head_dim_k * sizeof(float));
+            s.rows_out = carve(a, ATTEND_ROWS_MAX, p->hp->head_dim_v * sizeof(float));
+        }
         for (int kind = 0; kind < ACT_COUNT; kind++)
-            if (p->gather_cols[kind] && n_batch > 1)
+            if (p->gather_cols[kind] && many)
                 s.gathered[kind] = carve(a, pass, act_row_bytes((act_kind)kind, p->gather_cols[kind]));
         for (int kind = 0; kind < ACT_COUNT; kind++)
             if (p->max_act_cols[kind])

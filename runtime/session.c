@@ -19,7 +19,7 @@ struct leat_session {
     size_t n_batch;
     size_t length;   /* tokens evaluated */
     size_t n_logits; /* rows of logits that the last pass left */
-    bool logits_all;
+    bool logits_all, embeds;
     atomic_bool busy, cancel;
 };
 
@@ -61,17 +61,33 @@ static leat_status check_kv_type(const char *what, leat_kv_type type, uint32_t h
     return LEAT_OK;
 }
 
-static leat_status check_params(const leat_model *m, leat_session_params *p, leat_error *e) {
+/* Models that make embeddings only. */
+static leat_status check_writes(const leat_model *m, leat_error *e) {
+    if (m->arch->embeds)
+        return error_set(e, LEAT_E_UNSUPPORTED,
+                         "%s makes embeddings and no text: leat embed, or leat_embedder_open, is for it",
+                         m->arch_name);
+    if (m->hp.both_ways)
+        return error_set(e, LEAT_E_UNSUPPORTED,
+                         "the model's attention is not causal (%s.attention.causal): it makes embeddings and "
+                         "no text, for which there is leat embed, or leat_embedder_open",
+                         m->arch_name);
+    return LEAT_OK;
+}
+
+static leat_status check_params(const leat_model *m, bool embeds, leat_session_params *p, leat_error *e) {
     if (!m->arch) return error_set(e, LEAT_E_STATE, "the model was opened for its vocabulary only");
+    leat_status st = embeds ? LEAT_OK : check_writes(m, e);
+    if (st) return st;
     if (!p->n_ctx) p->n_ctx = m->hp.n_ctx_train;
     if (!p->n_batch) p->n_batch = N_BATCH_DEFAULT;
-    if (p->n_batch > N_BATCH_MAX)
+    if (p->n_batch > N_BATCH_MAX && !embeds)
         return error_set(e, LEAT_E_ARG, "n_batch is %u, not 1 .. %d", p->n_batch, N_BATCH_MAX);
     if (p->n_batch > p->n_ctx) p->n_batch = p->n_ctx;
     if (!p->n_threads) p->n_threads = os_threads_default();
     if (p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
-    leat_status st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
+    st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
     /* latent values are the first part of the keys */
     leat_kv_type v_type = m->hp.latent.absorbed ? p->k_type : p->v_type;
     if (!st) st = check_kv_type("values", v_type, m->hp.head_dim_v, e);
@@ -124,7 +140,9 @@ static leat_status check_memory(const leat_session *s, const leat_session_params
 
 /* Positions that the model has learned end somewhere; those that are rotated do not. */
 static leat_status check_positions(const leat_session *s, const leat_session_params *p, leat_error *e) {
-    if (!s->plan.n_positions || p->n_ctx <= s->plan.n_positions) return LEAT_OK;
+    /* texts for embeddings begin at 0 each, wherever they lie in the cache, and are measured by the embedder
+     */
+    if (s->embeds || !s->plan.n_positions || p->n_ctx <= s->plan.n_positions) return LEAT_OK;
     return error_set(e, LEAT_E_ARG,
                      "a context of %u tokens is more than the %zu positions that the model knows", p->n_ctx,
                      s->plan.n_positions);
@@ -137,22 +155,25 @@ static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, s
     return need > SIZE_MAX - state ? SIZE_MAX : need + state;
 }
 
-leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out,
+leat_status session_open(leat_model *m, const leat_session_params *params, bool embeds, leat_session **out,
                          leat_error *e) {
     leat_session_params p;
     const hparams *hp = &m->hp;
     leat_session_params_default(&p);
     if (params) p = *params;
     *out = NULL;
-    leat_status st = check_params(m, &p, e);
+    leat_status st = check_params(m, embeds, &p, e);
     if (st) return st;
     leat_session *s = mem_alloc(1, sizeof *s);
     if (!s) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
     s->model = model_hold(m);
     s->n_batch = p.n_batch;
     s->logits_all = p.logits_all;
-    size_t n_out = p.logits_all ? p.n_batch : 1;
-    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->plan, e);
+    s->embeds = embeds;
+    size_t n_out = embeds ? 0 : p.logits_all ? p.n_batch : 1;
+    st = plan_compile(m->arch, hp, m->weights, m->layers, embeds, &s->plan, e);
+    if (!st && hp->both_ways && session_texts_alone(s))
+        st = error_set(e, LEAT_E_UNSUPPORTED, "attention.causal is false in a model with recurrent layers");
     if (!st) st = check_positions(s, &p, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);
@@ -227,7 +248,7 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
     for (size_t done = 0; done < n;) {
         size_t batch = n - done < s->n_batch ? n - done : s->n_batch;
         bool last = done + batch == n;
-        size_t n_out = s->logits_all ? batch : last;
+        size_t n_out = s->embeds ? 0 : s->logits_all ? batch : last;
         leat_status st = pass(s, tokens + done, batch, s->length, n_out, e);
         if (st) return st;
         s->length += batch;
@@ -252,6 +273,42 @@ leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, le
         atomic_store(&s->cancel, false); /* a cancel is used up by the eval that it ended */
     atomic_store_explicit(&s->busy, false, memory_order_release);
     return st;
+}
+
+bool session_texts_alone(const leat_session *s) {
+    return s->plan.state_floats || s->model->hp.latent.absorbed;
+}
+
+leat_status session_encode(leat_session *s, const leat_token *tokens, const span *texts, size_t n_texts,
+                           size_t longest, const uint32_t *positions, leat_error *e) {
+    size_t n = n_texts ? texts[n_texts - 1].first + texts[n_texts - 1].n : 0;
+    leat_status st = check_tokens(s, tokens, n, e);
+    if (st || !n) return st;
+    session_forget(s);
+    runner_set_spans(s->runner, texts, n_texts, longest, positions);
+    st = pass(s, tokens, n, 0, 0, e);
+    runner_set_spans(s->runner, NULL, 0, 0, NULL);
+    if (st == LEAT_E_CANCELLED) atomic_store(&s->cancel, false);
+    session_forget(s);
+    return st;
+}
+
+leat_status session_encode_part(leat_session *s, const leat_token *tokens, size_t n, leat_error *e) {
+    leat_status st = check_tokens(s, tokens, n, e);
+    if (!st) st = pass(s, tokens, n, s->length, 0, e);
+    if (!st) s->length += n;
+    if (st == LEAT_E_CANCELLED) atomic_store(&s->cancel, false);
+    return st;
+}
+
+void session_forget(leat_session *s) {
+    state_rewind(&s->state, 0);
+    kv_rewind(&s->kv, 0);
+    s->length = 0;
+}
+
+const float *session_hidden(const leat_session *s, size_t token) {
+    return runner_hidden(s->runner, token);
 }
 
 /* ---- the public functions of a session that only look or set ---- */

@@ -68,6 +68,8 @@ typedef struct plan {
     size_t max_act_cols[ACT_COUNT]; /* widest row in each form; 0: never needed */
     kv_shape *kv;                   /* (n_layer) */
     size_t n_positions;             /* learned ones; 0: the context may have any length */
+    bool embeds;                    /* ends with the buffer `hidden` in place of logits */
+    plan_buf hidden;                /* (n_tokens, n_embd) */
     const hparams *hp;
     moe_limits moe;
     size_t gather_cols[ACT_COUNT]; /* widest row that a worker gathers in each form; 0: never */
@@ -83,10 +85,16 @@ struct scratch {
     panel *panel;
     float *c, *c2;             /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
     void *attend;              /* ATTEND_SCRATCH bytes */
+    float *rows_q, *rows_out;  /* (ATTEND_ROWS_MAX, head size) query rows of tokens side by side; both ways */
     char *gathered[ACT_COUNT]; /* (tokens of a pass) activation rows that lie apart otherwise */
     moe_scratch moe;
     bool non_finite; /* a logit was not a number */
 };
+
+/* A text of its own within a pass: tokens first .. first + n of it. */
+typedef struct span {
+    size_t first, n;
+} span;
 
 /* One pass: what every tile may read. */
 struct run {
@@ -96,6 +104,9 @@ struct run {
     const kv_cache *kv;
     const int32_t *tokens; /* (n_tokens) */
     size_t n_tokens, pos;  /* pos: position of the first */
+    const span *spans;     /* (n_spans) texts that do not see each other; NULL: one that began earlier */
+    size_t n_spans, longest;
+    const uint32_t *positions; /* (n_tokens) of each in its text; NULL: from pos on */
     size_t n_workers;
     size_t n_out;         /* logits are wanted for the last n_out tokens */
     float **buf;          /* (n_bufs) each (n_batch, buf_stride) */
@@ -114,6 +125,10 @@ static inline size_t buf_stride(size_t width) {
 }
 static inline float *buf_row(const run *r, plan_buf b, size_t token) {
     return r->buf[b] + token * buf_stride(r->plan->buf_width[b]);
+}
+
+static inline size_t position_of(const run *r, size_t token) {
+    return r->positions ? r->positions[token] : r->pos + token;
 }
 
 enum {
@@ -152,8 +167,10 @@ bool prepare_one(const stage *s, const run *r, scratch *w, size_t token);
  * one token; norms and rotates one query head. */
 void attention_append(const stage *s, const run *r, size_t token, size_t kv_head);
 void attention_query(const stage *s, const run *r, size_t token, size_t head);
-/* Attention of the query heads that share a KV head, for tokens token .. token + n of the pass. */
-void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t token, size_t n);
+/* Attention of the query heads that share a KV head, for tokens token .. token + n of the pass, over the rows
+ * of the cache from `begin` on. */
+void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t begin, size_t token,
+                      size_t n);
 /* Rotates the n_dims values of a set of rotations. */
 void stage_rotate(const run *r, plan_rope set, float *x, size_t token);
 /* A row of n floats in one of the forms of act.h. */
@@ -177,8 +194,8 @@ static inline size_t stage_count(const stage *s, const run *r) {
 /* ---- plan.c ---- */
 
 /* Compiles the architecture's steps. *out is owned; weights must outlive it. */
-leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers, plan *out,
-                         leat_error *e);
+leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers,
+                         bool embeds, plan *out, leat_error *e);
 void plan_free(plan *p);
 
 #endif

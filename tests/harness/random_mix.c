@@ -155,13 +155,14 @@ void mix_experts(maker *k, uint32_t layer) {
     uint64_t n = m->n_embd, ff = m->n_ff;
     char name[64];
     snprintf(name, sizeof name, "blk.%%u.%s", s->ffn_norm ? s->ffn_norm : "ffn_norm");
-    maker_norm(k, name, layer, n);
+    if (!s->no_pre_norm) maker_norm(k, name, layer, n);
     maker_tensor(k, "blk.%u.ffn_gate_inp.weight", layer, FORMAT_F32, x->n, n, 0.0f);
     if (x->bias) maker_vector(k, "blk.%u.ffn_gate_inp.bias", layer, x->n, 0.0f);
     if (x->select_bias) maker_vector(k, "blk.%u.exp_probs_b.bias", layer, x->n, 0.0f);
     static const char *const names[] = {"ffn_gate", "ffn_up", "ffn_down"};
     for (size_t i = 0; i < 3; i++) {
         uint64_t rows = i < 2 ? ff : n, cols = i < 2 ? n : ff;
+        if (x->plain && i == 0) continue;
         snprintf(name, sizeof name, "%s_exps", names[i]);
         k->depth = x->n;
         matrix(k, name, layer, rows, cols);
