@@ -40,19 +40,18 @@ const char *leat_pooling_name(size_t pooling) {
     return pooling < N_POOLINGS ? pooling_names[pooling] : NULL;
 }
 
-/* What was asked for, or else what the model says, or else what its attention makes sensible. */
-static leat_status choose_pooling(const leat_model *m, leat_pooling asked, leat_pooling *out, leat_error *e) {
+/* What the file says, or else what attention makes sensible. */
+leat_pooling embedder_pooling_of(const leat_model *m) {
     static const leat_pooling in_file[] = {LEAT_POOLING_NONE, LEAT_POOLING_MEAN, LEAT_POOLING_CLS,
                                            LEAT_POOLING_LAST, LEAT_POOLING_RANK};
+    if (m->hp.pooling < sizeof in_file / sizeof *in_file) return in_file[m->hp.pooling];
+    return m->hp.both_ways ? LEAT_POOLING_MEAN : LEAT_POOLING_LAST;
+}
+
+static leat_status choose_pooling(const leat_model *m, leat_pooling asked, leat_pooling *out, leat_error *e) {
     if ((unsigned)asked >= N_POOLINGS)
         return error_set(e, LEAT_E_ARG, "pooling is %d, which is none that we know", (int)asked);
-    *out = asked;
-    if (asked == LEAT_POOLING_MODEL) {
-        uint32_t value = m->hp.pooling;
-        *out = value < sizeof in_file / sizeof *in_file ? in_file[value]
-               : m->hp.both_ways                        ? LEAT_POOLING_MEAN
-                                                        : LEAT_POOLING_LAST;
-    }
+    *out = asked == LEAT_POOLING_MODEL ? embedder_pooling_of(m) : asked;
     if (*out == LEAT_POOLING_RANK && !m->head.classes.data)
         return error_set(e, LEAT_E_ARG,
                          "pooling by rank needs a classifier (cls.output.weight), which the "

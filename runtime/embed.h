@@ -7,6 +7,8 @@
 #include "model.h"
 
 leat_status embedder_open(leat_model *m, const leat_embed_params *params, leat_embedder **out, leat_error *e);
+/* How the model pools if nothing else is asked for. */
+leat_pooling embedder_pooling_of(const leat_model *m);
 void embedder_close(leat_embedder *em);
 leat_status embedder_run(leat_embedder *em, const leat_token *tokens, const size_t *lengths, size_t n_texts,
                          float *out, leat_progress_fn *progress, void *user, leat_error *e);

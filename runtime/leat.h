@@ -180,6 +180,20 @@ LEAT_API leat_status leat_model_open(const char *path, const leat_model_params *
 /* Releases the caller's hold; the memory goes when the last session of the model is closed too. */
 LEAT_API void leat_model_close(leat_model *model);
 
+/* A text becomes the hidden states that a model ends with, one for each token. Pooling makes one vector of
+ * them. */
+typedef enum leat_pooling {
+    LEAT_POOLING_MODEL, /* as the model's file says; where it says nothing, mean if its attention is not
+                           causal, else last */
+    LEAT_POOLING_NONE,  /* a vector for each token */
+    LEAT_POOLING_MEAN,  /* the mean of all tokens */
+    LEAT_POOLING_CLS,   /* the first token */
+    LEAT_POOLING_LAST,  /* the last token */
+    LEAT_POOLING_RANK   /* scores of relevance, by the classifier of a model that has one */
+} leat_pooling;
+/* "mean" of a leat_pooling; NULL past the last. */
+LEAT_API const char *leat_pooling_name(size_t pooling);
+
 typedef struct leat_model_info {
     const char *architecture; /* "llama" */
     const char *isa;          /* instruction set in use: "avx512vnni" */
@@ -189,6 +203,8 @@ typedef struct leat_model_info {
     uint32_t n_ctx_train; /* context length it was trained for; 0 if vocab_only */
     uint32_t n_embd, n_layer, n_head, n_head_kv;
     bool has_weights;
+    bool makes_text;      /* false: embeddings only */
+    leat_pooling pooling; /* of embeddings, if leat_embed_params leaves it to the model */
 } leat_model_info;
 LEAT_API void leat_model_get_info(const leat_model *model, leat_model_info *out);
 /* What is odd about a model that works all the same, because something was guessed: the i-th warning, a
@@ -198,6 +214,9 @@ LEAT_API const char *leat_model_warning(const leat_model *model, size_t i);
 
 /* The i-th instruction set that this machine can run, ascending; NULL past the end. */
 LEAT_API const char *leat_isa(size_t i);
+/* The set whose kernels multiply with weights of a type (leat_tensor_info.type_id) in a model opened with
+ * `isa`; NULL: such weights can't be computed with. */
+LEAT_API const char *leat_type_isa(uint32_t type_id, const char *isa);
 
 /* ---- tokens ---- */
 
@@ -306,24 +325,22 @@ LEAT_API const float *leat_session_logits(const leat_session *session, size_t ba
  * that may be called from any thread and from a signal handler. */
 LEAT_API void leat_session_cancel(leat_session *session);
 
+/* What a session would take, without opening it. params may be NULL, and are as for leat_session_open; of a
+ * model that makes embeddings only they are for that. */
+typedef struct leat_memory {
+    uint64_t weights;   /* bytes of the file, mapped and shared */
+    uint64_t cache;     /* keys and values, all of the context */
+    uint64_t state;     /* of recurrent layers */
+    uint64_t buffers;   /* activations, logits, what workers need */
+    uint64_t available; /* what this machine, or the process's cgroup, has left; UINT64_MAX: not known */
+    uint32_t n_ctx;     /* the context it is for */
+} leat_memory;
+LEAT_API leat_status leat_session_measure(const leat_model *model, const leat_session_params *params,
+                                          leat_memory *out, leat_error *e);
 /* Bytes this session owns: cache as allocated, activations, logits. */
 LEAT_API uint64_t leat_session_bytes(const leat_session *session);
 
 /* ---- embeddings: texts to vectors ---- */
-
-/* A text becomes the hidden states that a model ends with, one for each token. Pooling makes one vector of
- * them. */
-typedef enum leat_pooling {
-    LEAT_POOLING_MODEL, /* as the model's file says; where it says nothing, mean if its attention is not
-                           causal, else last */
-    LEAT_POOLING_NONE,  /* a vector for each token */
-    LEAT_POOLING_MEAN,  /* the mean of all tokens */
-    LEAT_POOLING_CLS,   /* the first token */
-    LEAT_POOLING_LAST,  /* the last token */
-    LEAT_POOLING_RANK   /* scores of relevance, by the classifier of a model that has one */
-} leat_pooling;
-/* "mean" of a leat_pooling; NULL past the last. */
-LEAT_API const char *leat_pooling_name(size_t pooling);
 
 typedef struct leat_embed_params {
     uint32_t n_ctx;     /* tokens of the longest text; 0: what the model was trained for; more is an error */

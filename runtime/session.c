@@ -193,6 +193,38 @@ leat_status session_open(leat_model *m, const leat_session_params *params, bool 
     return LEAT_OK;
 }
 
+leat_status session_measure(const leat_model *m, const leat_session_params *params, leat_memory *out,
+                            leat_error *e) {
+    leat_session_params p;
+    leat_session s = {0};
+    leat_session_params_default(&p);
+    if (params) p = *params;
+    if (m->arch) s.embeds = m->arch->embeds || m->hp.both_ways;
+    leat_status st = check_params(m, s.embeds, &p, e);
+    if (st) return st;
+    if (m->hp.both_ways) p.n_batch = p.n_ctx;
+    st = plan_compile(m->arch, &m->hp, m->weights, m->layers, s.embeds, &s.plan, e);
+    if (!st) st = check_positions(&s, &p, e);
+    size_t n_out = s.embeds ? 0 : p.logits_all ? p.n_batch : 1;
+    size_t kv =
+        st ? 0
+           : kv_bytes(s.plan.kv, m->hp.n_layer, p.n_ctx, p.n_batch, kv_format(p.k_type), kv_format(p.v_type));
+    size_t state = st ? 0 : state_bytes(s.plan.state_floats, p.n_ctx);
+    size_t buffers = st ? 0 : runner_size(&s.plan, p.n_batch, n_out, p.n_threads);
+    plan_free(&s.plan);
+    if (st) return st;
+    if (!kv || state == SIZE_MAX || buffers == SIZE_MAX)
+        return error_set(e, LEAT_E_NOMEM, "a context of %u tokens needs more memory than there can be",
+                         p.n_ctx);
+    *out = (leat_memory){.weights = file_bytes(m->file),
+                         .cache = kv,
+                         .state = state,
+                         .buffers = buffers,
+                         .available = os_available_memory(),
+                         .n_ctx = p.n_ctx};
+    return LEAT_OK;
+}
+
 void session_close(leat_session *s) {
     if (!s) return;
     runner_close(s->runner);

@@ -9,6 +9,8 @@
 /* embeds: for embeddings (embed.h), which the functions at the end are for; else for text. */
 leat_status session_open(leat_model *m, const leat_session_params *params, bool embeds, leat_session **out,
                          leat_error *e);
+leat_status session_measure(const leat_model *m, const leat_session_params *params, leat_memory *out,
+                            leat_error *e);
 void session_close(leat_session *s);
 leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress,
                          void *user, leat_error *e);
