@@ -204,6 +204,28 @@ void plan_multiply(plan_builder *b, plan_buf x, plan_buf by, size_t first);
 /* x[t] *= a number of the model; NULL or absent: 1 */
 void plan_scale(plan_builder *b, plan_buf x, const weight *number);
 
+/* ---- several residual streams (stage_altup.c) ---- */
+
+enum { ALTUP_STREAMS = 4 };
+typedef struct plan_altup_step {
+    plan_buf x[ALTUP_STREAMS],
+        p[ALTUP_STREAMS];       /* all of one width: streams, and what they are predicted to be */
+    const weight *router;       /* (ALTUP_STREAMS, width) */
+    plan_norm norm;             /* of what the router reads */
+    const weight *coefficients; /* (streams squared, streams) to predict, (streams, streams) to correct */
+    bool correct;
+    plan_buf y; /* to correct with: what a layer made of p[0] */
+} plan_altup_step;
+/* With c = coefficients . tanh(router . norm(x_0, or y) / width): p_k = x_k + sum over j of c_kj x_j; or, to
+ * correct, x_k = p_k + (1 + c_k) (y - p_0). */
+void plan_altup(plan_builder *b, const plan_altup_step *s);
+/* x[t] is as long as of[t]. */
+void plan_match(plan_builder *b, plan_buf x, plan_buf of);
+/* x[t] *= a vector of the model */
+void plan_multiply_vector(plan_builder *b, plan_buf x, const weight *by);
+/* gate = gelu(max(gate - least, 0)) * up, least being so many standard deviations above the gate's mean */
+void plan_sparse_gate(plan_builder *b, plan_buf gate, plan_buf up, float deviations);
+
 /* ---- latent attention (stage_latent.c) ---- */
 
 typedef struct plan_latent_step {

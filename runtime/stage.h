@@ -57,6 +57,7 @@ struct stage {
     plan_ssm_step ssm;
     plan_delta_step delta;
     plan_gate_norm_step gate_norm;
+    plan_altup_step altup;
 };
 
 typedef struct plan {
@@ -155,6 +156,10 @@ stage_tile_fn moe_route_tile, moe_group_tile, moe_gate_many_tile, moe_prepare_ti
 /* stage_latent.c */
 stage_tiles_fn latent_prepare_tiles, latent_attend_tiles, latent_value_tiles, expand_tiles;
 stage_tile_fn latent_prepare_tile, latent_attend_tile, latent_value_tile, expand_tile;
+
+/* stage_altup.c, all in altup_tiles */
+stage_tiles_fn altup_tiles;
+stage_tile_fn altup_tile, match_tile, multiply_vector_tile, sparse_gate_tile;
 
 /* stage_recurrent.c */
 stage_tiles_fn conv_tiles, ssm_tiles, delta_tiles, gate_norm_tiles;

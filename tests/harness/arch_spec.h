@@ -68,6 +68,8 @@ typedef struct arch_spec {
     bool sinks;
     bool gemma4; /* heads of half the size in windowed layers, one KV head in the others, which lack v; the
                     last two layers share caches; inputs of each layer, and a scale */
+    bool altup;  /* gemma3n's streams, narrow products and inputs of each layer; layers from the 21st on share
+                    caches, the first 10 cut their gates */
     bool latent, absorbed; /* DeepSeek's attention; with k_b and v_b */
     spec_mixer mixer;
     uint32_t attention_period; /* with a mixer: the last of so many layers is attention; 0: none is */
@@ -111,5 +113,6 @@ static inline bool spec_expert_layer(const arch_spec *s, uint32_t layer) {
 enum { MIX_TAPS = 3, MAMBA_HEADS = 4, MAMBA_GROUPS = 2, MAMBA_STATE = 16, DELTA_KEYS = 2, DELTA_VALUES = 4 };
 enum { LATENT_RANK = 32, LATENT_ROPE = 8 };
 enum { INPUT_WIDTH = 32, SHARED_LAYERS = 2 }; /* of gemma4 */
+enum { ALTUP = 4, ALTUP_RANK = 64, ALTUP_INPUT = 256, ALTUP_CACHED = 20, ALTUP_SPARSE = 10 };
 
 #endif

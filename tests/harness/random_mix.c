@@ -106,10 +106,31 @@ static void gemma4(maker *k, uint32_t i) {
 
 void mix_inputs(maker *k) {
     const random_model *m = k->m;
-    uint64_t all = m->n_layer * (uint64_t)INPUT_WIDTH;
+    uint64_t width = m->spec->altup ? ALTUP_INPUT : INPUT_WIDTH, all = m->n_layer * width, n = m->n_embd;
     maker_tensor(k, "per_layer_token_embd.weight", 0, format_for(k, all), m->n_vocab, all, 0.0f);
     maker_tensor(k, "per_layer_model_proj.weight", 0, format_for(k, m->n_embd), all, m->n_embd, 0.0f);
-    maker_vector(k, "per_layer_proj_norm.weight", 0, INPUT_WIDTH, 1.0f);
+    maker_vector(k, "per_layer_proj_norm.weight", 0, width, 1.0f);
+    for (int i = 0; i < 2 && m->spec->altup; i++) {
+        k->depth = ALTUP - 1;
+        maker_tensor(k, i ? "altup_unembd_proj.weight" : "altup_proj.weight", 0, format_for(k, n), n, n,
+                     0.0f);
+    }
+}
+
+void mix_altup(maker *k, uint32_t i) {
+    const float small = 1e-3f; /* and up to 0.1 to both sides: streams that are mixed much are chaotic */
+    uint64_t n = k->m->n_embd;
+    matrix(k, "laurel_l", i, ALTUP_RANK, n);
+    matrix(k, "laurel_r", i, n, ALTUP_RANK);
+    maker_vector(k, "blk.%u.laurel_post_norm.weight", i, n, 1.0f);
+    maker_tensor(k, "blk.%u.altup_router.weight", i, FORMAT_F32, ALTUP, n, 1.0f);
+    maker_vector(k, "blk.%u.altup_router_norm.weight", i, n, 10.0f);
+    maker_tensor(k, "blk.%u.altup_predict_coef.weight", i, FORMAT_F32, ALTUP * ALTUP, ALTUP, small);
+    maker_tensor(k, "blk.%u.altup_correct_coef.weight", i, FORMAT_F32, ALTUP, ALTUP, small);
+    maker_vector(k, "blk.%u.altup_correct_scale.weight", i, n, 1.0f);
+    matrix(k, "inp_gate", i, ALTUP_INPUT, n);
+    matrix(k, "proj", i, n, ALTUP_INPUT);
+    maker_vector(k, "blk.%u.post_norm.weight", i, n, 1.0f);
 }
 
 static void gemma4_keys(maker *k) {

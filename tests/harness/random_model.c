@@ -239,7 +239,8 @@ static void attention(maker *k, uint32_t i) {
         maker_tensor(k, "blk.%u.attn_q_norm.weight", i, FORMAT_F32, m->n_head, d, 0.0f);
         maker_tensor(k, "blk.%u.attn_k_norm.weight", i, FORMAT_F32, m->n_head_kv, d, 0.0f);
     } else if (s->heads) {
-        maker_vector(k, "blk.%u.attn_q_norm.weight", i, s->heads == HEADS_ROW ? q : d, 1.0f);
+        maker_vector(k, "blk.%u.attn_q_norm.weight", i, s->heads == HEADS_ROW ? q : d,
+                     s->altup ? 0.3f : 1.0f);
         maker_vector(k, "blk.%u.attn_k_norm.weight", i, s->heads == HEADS_ROW ? kv : d, 1.0f);
     }
     maker_tensor(k, "blk.%u.attn_output.weight", i, m->format, n, q, 0.0f);
@@ -289,7 +290,7 @@ static void tensors(maker *k) {
     bool tied = m->tied || s->tied;
     maker_tensor(k, "token_embd.weight", 0, tied ? m->output_format : m->embed_format, m->n_vocab, m->n_embd,
                  0.0f);
-    if (s->gemma4) mix_inputs(k);
+    if (s->gemma4 || s->altup) mix_inputs(k);
     if (s->kinds) maker_tensor(k, "token_types.weight", 0, FORMAT_F32, s->kinds, m->n_embd, 0.0f);
     if (s->embed_norm) maker_norm(k, "token_embd_norm", 0, m->n_embd);
     if (s->positions) maker_tensor(k, "position_embd.weight", 0, FORMAT_F32, m->n_ctx, m->n_embd, 0.0f);
@@ -307,6 +308,7 @@ static void tensors(maker *k) {
         else if (s->mixer != MIXER_MAMBA || s->attention_period) /* Mamba 2 has none */
             feed_forward(k, i);
         if (s->gemma4 && s->experts.n) mix_beside(k, i);
+        if (s->altup) mix_altup(k, i);
         if (s->behind) maker_norm(k, "blk.%u.layer_output_norm", i, m->n_embd);
     }
     if (!s->no_last_norm) maker_norm(k, s->output_norm ? s->output_norm : "output_norm", 0, m->n_embd);
@@ -426,6 +428,7 @@ random_model random_model_of(const arch_spec *spec, uint32_t format) {
     if (format_get(format)->block_elems <= 32) m.n_embd = 64, m.n_ff = 96, m.head_dim = 16;
     if (spec->own_keys) m.n_head_kv = m.n_head;
     if (spec->narrow) m.n_embd = m.n_ff = 64, m.head_dim = 48, m.n_head = 2, m.n_head_kv = 1;
+    if (spec->altup) m.n_ff = 512; /* of few values hardly one is far above their mean, and a norm follows */
     return m;
 }
 

@@ -366,8 +366,11 @@ static double *embeddings(const shape *s, const leat_file *f, const leat_token *
 /* All layers and the norm behind them: (n, embd). */
 static double *hidden_of(shape *s, const leat_file *f, const leat_token *tokens) {
     double *x = embeddings(s, f, tokens);
-    if (s->spec->gemma4) s->inputs = ref_inputs(s, f, tokens, x);
-    layers(s, f, x);
+    if (s->spec->gemma4 || s->spec->altup) s->inputs = ref_inputs(s, f, tokens, x);
+    if (s->spec->altup)
+        ref_streams(s, f, x);
+    else
+        layers(s, f, x);
     free(s->inputs);
     behind(s, f, s->spec->output_norm ? s->spec->output_norm : "output_norm", 0, x);
     return x;
