@@ -51,6 +51,16 @@ leat_status decoder_hparams(arch_loader *l, hparams *hp) {
     return s;
 }
 
+leat_status decoder_expert_hparams(arch_loader *l, hparams *hp) {
+    const uint32_t none = 0;
+    uint32_t n_shared = 0;
+    leat_status s = decoder_hparams(l, hp);
+    if (!s && !hp->moe.routing.n_expert) s = arch_error(l, LEAT_E_HPARAM, "expert_count is missing or 0");
+    if (!s) s = arch_u32(l, "expert_shared_count", 0, 1024, &none, &n_shared);
+    if (!s && !hp->moe.n_ff_shared) hp->moe.n_ff_shared = n_shared * hp->moe.n_ff;
+    return s;
+}
+
 rope_hparams decoder_unscaled_rope(const hparams *hp, float base) {
     return (rope_hparams){.layout = hp->rope.layout,
                           .n_dims = hp->rope.n_dims,

@@ -191,6 +191,8 @@ leat_status arch_read_recurrent(arch_loader *l, hparams *hp, uint32_t period);
 /* rope.dimension_sections in turns of three (Qwen 3.5): for text they are all at the same position, but for
  * what lies beyond the third, which is refused. */
 leat_status arch_read_sections(arch_loader *l, const hparams *hp);
+/* The same for sections that lie one behind the other (Qwen 2.5 VL). */
+leat_status arch_read_sections_apart(arch_loader *l, const hparams *hp);
 /* Refuses a model that sets an integer key of its architecture above 0 (a feature that this architecture file
  * lacks). */
 leat_status arch_refuse(arch_loader *l, const char *key, const char *what);

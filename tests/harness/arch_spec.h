@@ -68,8 +68,9 @@ typedef struct arch_spec {
     bool sinks;
     bool gemma4; /* heads of half the size in windowed layers, one KV head in the others, which lack v; the
                     last two layers share caches; inputs of each layer, and a scale */
-    bool altup;  /* gemma3n's streams, narrow products and inputs of each layer; layers from the 21st on share
-                    caches, the first 10 cut their gates */
+    uint32_t sections[4]; /* of rotations, which for text are all the same; none: no key */
+    bool altup; /* gemma3n's streams, narrow products and inputs of each layer; layers from the 21st on share
+                   caches, the first 10 cut their gates */
     bool latent, absorbed; /* DeepSeek's attention; with k_b and v_b */
     spec_mixer mixer;
     uint32_t attention_period; /* with a mixer: the last of so many layers is attention; 0: none is */

@@ -262,6 +262,12 @@ void mix_keys(maker *k) {
         for (uint32_t i = 0; i < m->n_layer; i++) maker_put_u32(k, spec_mixes(s, i) ? 0 : m->n_head_kv);
     } else if (attention)
         maker_key_u32(k, "attention.head_count_kv", s->absorbed ? 1 : s->latent ? m->n_head : m->n_head_kv);
+    if (s->sections[0]) {
+        maker_key(k, "rope.dimension_sections", GGUF_ARRAY);
+        maker_put_u32(k, GGUF_U32);
+        maker_put_u64(k, 4);
+        for (uint32_t i = 0; i < 4; i++) maker_put_u32(k, s->sections[i]);
+    }
     if (!s->latent) return;
     maker_key_u32(k, "rope.dimension_count", LATENT_ROPE);
     maker_key_u32(k, "attention.kv_lora_rank", LATENT_RANK);
