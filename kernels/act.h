@@ -1,9 +1,11 @@
 /* Activations: the vectors that weights are multiplied with. A row of k values is one contiguous piece of
- * memory in one of three forms; this file is the layout of that piece and nothing else.
+ * memory in one of four forms; this file is the layout of that piece and nothing else.
  *
  * ACT_F32     k floats.
  * ACT_Q8_32   int8 with one scale per 32 values  (weights with blocks of 32: Q4_0, Q8_0, ...); k % 32 == 0
  * ACT_Q8_256  int8 with one scale per 256 values (weights with blocks of 256: Q4_K, Q6_K, ...); k % 256 == 0
+ *
+ * ACT_BF16    k bfloat16 values                  (any quantized weights, many tokens: see panel.h)
  *
  * Quantized rows hold, beside the int8 values, the sums of them that every kernel would otherwise compute
  * again for each weight row: a weight type with a zero point or a minimum needs them. x[i] ~= d[i / group] *
@@ -23,7 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum act_kind { ACT_F32, ACT_Q8_32, ACT_Q8_256, ACT_COUNT } act_kind;
+typedef enum act_kind { ACT_F32, ACT_Q8_32, ACT_Q8_256, ACT_BF16, ACT_COUNT } act_kind;
 
 #define ACT_TINY 0x1p-119f
 
@@ -67,6 +69,8 @@ static inline size_t act_m32_at(size_t k) {
 /* Bytes of one row; also the smallest stride between rows. Rows start at multiples of 64 bytes. */
 static inline size_t act_row_bytes(act_kind kind, size_t k) {
     if (kind == ACT_F32) return ACT_ALIGN64(k * 4) + 64;
+    if (kind == ACT_BF16)
+        return ACT_ALIGN64(k * 2) + 64; /* tile loads need rows that are no power of two apart */
     return act_m32_at(k) + ACT_ALIGN64(k / 32 * 4) + 64;
 }
 

@@ -34,8 +34,8 @@ uint32_t cpu_flags(void) {
     enum { L1C_FMA = 1 << 12, L1C_OSXSAVE = 1 << 27, L1C_AVX = 1 << 28, L1C_F16C = 1 << 29 };
     enum { L7B_AVX2 = 1 << 5, L7B_AVX512F = 1 << 16, L7B_AVX512DQ = 1 << 17, L7B_AVX512BW = 1 << 30 };
     enum { L7C_VBMI = 1 << 1, L7C_VBMI2 = 1 << 6, L7C_VNNI = 1 << 11 };
-    enum { L7D_AMX_TILE = 1 << 24, L7D_AMX_INT8 = 1 << 25 };
-    enum { L71A_AVX_VNNI = 1 << 4 };
+    enum { L7D_AMX_BF16 = 1 << 22, L7D_AMX_TILE = 1 << 24 };
+    enum { L71A_AVX_VNNI = 1 << 4, L71A_AVX512_BF16 = 1 << 5 };
     const uint32_t l7b_avx512vl = 1u << 31;
     const uint32_t l7b_avx512 = L7B_AVX512F | L7B_AVX512DQ | L7B_AVX512BW | l7b_avx512vl;
     const uint64_t ymm = 0x06, zmm = 0xe6, tiles = 0x60000;
@@ -59,8 +59,9 @@ uint32_t cpu_flags(void) {
     flags |= CPU_AVX512;
     if (c & L7C_VNNI) flags |= CPU_AVX512_VNNI;
     if ((c & L7C_VBMI) && (c & L7C_VBMI2)) flags |= CPU_AVX512_VBMI;
-    const uint32_t amx = L7D_AMX_TILE | L7D_AMX_INT8;
-    if ((d & amx) == amx && (state & tiles) == tiles && tiles_granted()) flags |= CPU_AMX_INT8;
+    const uint32_t amx = L7D_AMX_TILE | L7D_AMX_BF16;
+    if ((d & amx) == amx && (a1 & L71A_AVX512_BF16) && (state & tiles) == tiles && tiles_granted())
+        flags |= CPU_AMX_BF16;
     return flags;
 }
 

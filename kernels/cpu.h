@@ -14,7 +14,8 @@ enum {
     CPU_AVX512_VNNI = 1 << 4, /* vpdpbusd and relatives */
     CPU_AVX512_VBMI = 1 << 5, /* VBMI and VBMI2 together */
     CPU_AVX_VNNI = 1 << 6,    /* vpdpbusd and relatives on ymm, in their VEX form; implies AVX2 */
-    CPU_AMX_INT8 = 1 << 7,    /* tile registers and int8 products on them, and the system lets us use them */
+    CPU_AMX_BF16 = 1 << 7,    /* tile registers, their bfloat16 products and AVX-512's conversions to
+                                 bfloat16, and the system lets us use them */
 };
 
 /* Only what both the CPU has and the operating system saves on a context switch. 0 on an unknown

@@ -52,7 +52,8 @@ bool kernels_init_for(kernels *k, const char *name, uint32_t flags) {
     if (highest == N_SETS) return false;
 
     memset(k, 0, sizeof *k);
-    for (uint32_t f = 0; f < FORMAT_COUNT; f++) k->panel[f] = (uint8_t)kernels_traits(f).panel;
+    k->pass_panels = 4;
+    k->pass_tokens = 256;
     for (size_t s = 0; s <= highest; s++)
         if (runs_here(&sets[s], flags)) sets[s].init(k);
     k->isa = sets[highest].name;

@@ -41,6 +41,13 @@ typedef void unpack_fn(const void *w, size_t row_bytes, size_t n_rows, size_t k0
 typedef void panel_mul_fn(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k, size_t k0,
                           size_t n_tokens, float *c);
 
+/* panel_tiles: fills p->tiles with the values of what unpack made of kc columns, a panel of bytes of this
+ * kind. tiles_mul: c (n_tokens, 32) = tiles . columns k0 .. k0+kc of so many rows of ACT_BF16, added to what
+ * c holds unless k0 is 0. c is 64-byte aligned. */
+typedef void panel_tiles_fn(panel *p, panel_kind kind, size_t kc);
+typedef void tiles_mul_fn(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k0,
+                          size_t n_tokens, float *c);
+
 /* k floats to one activation row (act.h); every section is written. */
 typedef void quantize_q8_32_fn(const float *x, size_t k, void *row);
 typedef void quantize_q8_256_fn(const float *x, size_t k, void *row);
@@ -110,10 +117,12 @@ typedef struct kernels {
     unpack_fn *unpack[FORMAT_COUNT];
     /* by panel kind */
     panel_mul_fn *panel_mul[PANEL_COUNT];
-    uint8_t
-        panel[FORMAT_COUNT]; /* by type: the kind that its unpack makes; kernels_traits has the usual one */
     uint8_t panel_rows[PANEL_COUNT];   /* rows of a panel, <= PANEL_ROWS_MAX */
     uint8_t panel_tokens[PANEL_COUNT]; /* tokens per call of panel_mul, at most */
+    size_t pass_panels, pass_tokens;   /* of a call of gemm_panels, so that what it works on stays in cache */
+    /* NULL unless the set has tiles of bfloat16; then all panels of bytes have 32 rows */
+    panel_tiles_fn *panel_tiles;
+    tiles_mul_fn *tiles_mul;
 #define O(name) name##_fn *name;
 #include "kernels.def"
 #undef O
@@ -143,11 +152,18 @@ const char *kernels_isa(size_t i);
 
 /* c (n_panels, m, panel_rows) = n_rows rows of w . m activation rows, n_panels = n_rows / panel_rows rounded
  * up: row r of token t is at c[(r / panel_rows * m + t) * panel_rows + r % panel_rows]. The path of many
- * tokens. p is scratch, c is 64-byte aligned; GEMM_PANELS panels at a time are best where there is work
+ * tokens. act_form is that of the activations: the type's own, or what gemm_act says. p is scratch, c is
+ * 64-byte aligned. Best are k->pass_panels panels and k->pass_tokens tokens at a time, where there is work
  * enough for all threads. */
-enum { GEMM_PANELS = 4 };
-void gemm_panels(const kernels *k, uint32_t format, const void *w, size_t row_bytes, size_t n_rows,
-                 size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p, float *c);
+enum { GEMM_TILES_MIN = 32 };
+void gemm_panels(const kernels *k, uint32_t format, act_kind act_form, const void *w, size_t row_bytes,
+                 size_t n_rows, size_t n_cols, const void *act, size_t act_stride, size_t m, panel *p,
+                 float *c);
+
+/* The form of activations that is best for m of them: ACT_BF16 for quantized types from GEMM_TILES_MIN on,
+ * where the instruction set has tiles; the type's own otherwise. */
+act_kind gemm_act(const kernels *k, uint32_t format, size_t m);
+bool gemm_has_tiles(const kernels *k, size_t m);
 
 /* IEEE half precision to float and back (nearest even), exact, NaN payloads kept. */
 float f16_to_f32(uint16_t h);

@@ -14,17 +14,11 @@
  *     PANEL_Q8_256_16_MIN  no zero point, scale[k/16][rows], min[k/16][rows];                  ACT_Q8_256
  *     PANEL_Q7_256_MIN, PANEL_Q7_256_16: as those with Q8, for codes of 7 bits, too large for sums of words
  *
- * Where an instruction has exact sums over long runs of columns for little, the integer scales of a
- * superblock are better multiplied into the quants. The products have more than 8 bits, and are kept as two
- * digits:
- *
- *     PANEL_TILES          planes[2][k/4][rows][4] signed digits of scale * quant, 128 * first + second;
- *                          scale[rows], one a superblock;                                      ACT_Q8_256
- *     PANEL_TILES_MIN      unsigned digits, 8 * first + second; min[rows], and pairs of integer minima in
- *                          aux[4][rows];                                                       ACT_Q8_256
- *
  * with y[t][r] += sum over folds of scale * d * (sum of w * q + zero * sum q): the integer sum of a fold (32
- * or 16 columns) is exact, everything above it is float. */
+ * or 16 columns) is exact, everything above it is float.
+ *
+ * An instruction set that multiplies tiles of bfloat16 turns a panel of bytes into one of values,
+ * tiles[rows/16][k/2][16][2], and multiplies these with ACT_BF16: all scales are in the values. */
 #ifndef LEAT_KERNELS_PANEL_H
 #define LEAT_KERNELS_PANEL_H
 
@@ -40,9 +34,6 @@ typedef enum panel_kind {
     PANEL_Q8_256_16_MIN,
     PANEL_Q7_256_MIN,
     PANEL_Q7_256_16,
-    PANEL_KINDS, /* the ones above every instruction set has; those below are a single set's own choice */
-    PANEL_TILES = PANEL_KINDS,
-    PANEL_TILES_MIN,
     PANEL_COUNT
 } panel_kind;
 
@@ -51,13 +42,13 @@ enum { PANEL_K = 256, PANEL_ROWS_MAX = 32 };
 typedef struct panel {
     _Alignas(64) union {
         uint8_t w[PANEL_K * PANEL_ROWS_MAX];
-        uint8_t planes[2][PANEL_K * PANEL_ROWS_MAX];
         float f[PANEL_K * PANEL_ROWS_MAX];
     };
     float scale[PANEL_K / 16 * PANEL_ROWS_MAX];
     float min[PANEL_K / 16 * PANEL_ROWS_MAX];
     int32_t
         aux[PANEL_K / 16 * PANEL_ROWS_MAX]; /* for an ISA that keeps something more (pairs of minima, ...) */
+    _Alignas(64) uint16_t tiles[PANEL_K * PANEL_ROWS_MAX];
 } panel;
 
 #endif

@@ -85,7 +85,8 @@ void plan_moe(plan_builder *b, const plan_moe_step *step) {
     builder_one(b, &route, linear_one_tiles, linear_one_tile);
     builder_one(b, &s, moe_gate_one_tiles, moe_gate_one_tile);
     stage prepare = apart ? route : s;
-    prepare.act_kinds |= route.act_kinds;
+    if (apart) prepare.act_kinds = 0;
+    prepare.matvec_kinds = route.act_kinds;
     builder_many(b, &prepare, prepare_tiles, prepare_tile);
     builder_many(b, &s, moe_route_tiles, moe_route_tile);
     builder_many(b, &s, moe_group_tiles, moe_group_tile);

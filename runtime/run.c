@@ -170,41 +170,50 @@ static void *carve(arena *a, size_t count, size_t size) {
     return p;
 }
 
+/* The widest row in a form, given by the types' own forms; 0: never needed. With tiles every quantized matrix
+ * may be multiplied with the one form that they take. */
+static size_t widest(const kernels *k, const size_t cols[ACT_COUNT], int kind, size_t n_batch) {
+    if (kind != ACT_BF16) return cols[kind];
+    if (!gemm_has_tiles(k, n_batch)) return 0;
+    return cols[ACT_Q8_32] > cols[ACT_Q8_256] ? cols[ACT_Q8_32] : cols[ACT_Q8_256];
+}
+
+/* Rows of activations in each form. */
+static void carve_rows(arena *a, const kernels *k, const size_t cols[ACT_COUNT], size_t n_batch,
+                       size_t n_rows, char *rows[ACT_COUNT]) {
+    for (int kind = 0; kind < ACT_COUNT; kind++) {
+        size_t width = widest(k, cols, kind, n_batch);
+        if (width) rows[kind] = carve(a, n_rows, act_row_bytes((act_kind)kind, width));
+    }
+}
+
 /* What experts need of a pass of many tokens, and of a worker. */
-static void lay_out_moe_pass(moe_pass *m, const moe_limits *l, arena *a, size_t n_batch) {
+static void lay_out_moe_pass(moe_pass *m, const moe_limits *l, arena *a, const kernels *k, size_t n_batch) {
     m->expert = carve(a, n_batch, l->n_used * sizeof *m->expert);
     m->weight = carve(a, n_batch, l->n_used * sizeof *m->weight);
     m->share = carve(a, n_batch, sizeof *m->share);
     m->first = carve(a, l->n_expert + (size_t)2, sizeof *m->first);
     m->token = carve(a, n_batch, l->n_used * sizeof *m->token);
     m->entry_weight = carve(a, n_batch, l->n_used * sizeof *m->entry_weight);
-    for (int kind = 0; kind < ACT_COUNT; kind++) {
-        if (l->act_cols[kind])
-            m->act[kind] = carve(a, n_batch, l->n_used * act_row_bytes((act_kind)kind, l->act_cols[kind]));
-        if (l->shared_cols[kind])
-            m->shared[kind] = carve(a, n_batch, act_row_bytes((act_kind)kind, l->shared_cols[kind]));
-    }
+    carve_rows(a, k, l->act_cols, n_batch, n_batch * l->n_used, m->act);
+    carve_rows(a, k, l->shared_cols, n_batch, n_batch, m->shared);
 }
 
-static void lay_out_moe_scratch(moe_scratch *m, const moe_limits *l, arena *a) {
+static void lay_out_moe_scratch(moe_scratch *m, const moe_limits *l, arena *a, const kernels *k) {
     m->sum = carve(a, TILE_ROWS_MAX, sizeof *m->sum);
-    for (int kind = 0; kind < ACT_COUNT; kind++) {
-        if (l->act_cols[kind])
-            m->act[kind] = carve(a, l->n_used, act_row_bytes((act_kind)kind, l->act_cols[kind]));
-    }
+    carve_rows(a, k, l->act_cols, 1, l->n_used, m->act);
 }
 
 static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n_out_max) {
+    const kernels *k = r->run.k;
     r->run.buf = carve(a, p->n_bufs, sizeof *r->run.buf);
     for (size_t i = 0; i < p->n_bufs; i++) {
         float *buf = carve(a, n_batch, buf_stride(p->buf_width[i]) * sizeof(float));
         if (r->run.buf) r->run.buf[i] = buf;
     }
     bool many = n_batch > 1 || p->embeds;
-    for (int kind = 0; kind < ACT_COUNT; kind++)
-        if (p->max_act_cols[kind] && many)
-            r->run.act[kind] = carve(a, n_batch, act_row_bytes((act_kind)kind, p->max_act_cols[kind]));
-    if (p->moe.n_expert && many) lay_out_moe_pass(&r->run.moe, &p->moe, a, n_batch);
+    if (many) carve_rows(a, k, p->max_act_cols, n_batch, n_batch, r->run.act);
+    if (p->moe.n_expert && many) lay_out_moe_pass(&r->run.moe, &p->moe, a, k, n_batch);
     r->run.cs[PLAN_ROPE] = carve(a, n_batch, p->hp->rope.n_dims * sizeof(float));
     r->run.cs[PLAN_ROPE_SWA] = carve(a, n_batch, p->hp->rope_swa.n_dims * sizeof(float));
     r->run.temperature = carve(a, n_batch, sizeof(float));
@@ -214,31 +223,27 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n
     r->done = carve(a, r->stages_max, sizeof *r->done);
     r->tiles = carve(a, r->stages_max, sizeof *r->tiles);
     r->scratch = carve(a, r->n_workers, sizeof *r->scratch);
-    size_t pass = n_batch < PASS_TOKENS ? n_batch : PASS_TOKENS;
+    size_t pass = n_batch < k->pass_tokens ? n_batch : k->pass_tokens;
     for (uint32_t i = 0; i < r->n_workers; i++) {
         scratch s = {.row = carve(a, p->max_width, sizeof(float)),
                      .tile = carve(a, TILE_ROWS_MAX, sizeof(float)),
                      .panel = carve(a, 1, sizeof(panel)),
-                     .c = carve(a, pass, GEMM_PANELS * PANEL_ROWS_MAX * sizeof(float)),
-                     .c2 = carve(a, pass, GEMM_PANELS * PANEL_ROWS_MAX * sizeof(float)),
+                     .c = carve(a, pass, k->pass_panels * PANEL_ROWS_MAX * sizeof(float)),
+                     .c2 = carve(a, pass, k->pass_panels * PANEL_ROWS_MAX * sizeof(float)),
                      .attend = carve(a, 1, ATTEND_SCRATCH)};
         if (p->hp->both_ways) {
             s.rows_q = carve(a, ATTEND_ROWS_MAX, p->hp->head_dim_k * sizeof(float));
             s.rows_out = carve(a, ATTEND_ROWS_MAX, p->hp->head_dim_v * sizeof(float));
         }
-        for (int kind = 0; kind < ACT_COUNT; kind++)
-            if (p->gather_cols[kind] && many)
-                s.gathered[kind] = carve(a, pass, act_row_bytes((act_kind)kind, p->gather_cols[kind]));
-        for (int kind = 0; kind < ACT_COUNT; kind++)
-            if (p->max_act_cols[kind])
-                s.act[kind] = carve(a, 1, act_row_bytes((act_kind)kind, p->max_act_cols[kind]));
-        if (p->moe.n_expert) lay_out_moe_scratch(&s.moe, &p->moe, a);
+        if (many) carve_rows(a, k, p->gather_cols, n_batch, pass, s.gathered);
+        carve_rows(a, k, p->max_act_cols, 1, 1, s.act);
+        if (p->moe.n_expert) lay_out_moe_scratch(&s.moe, &p->moe, a, k);
         if (r->scratch) r->scratch[i] = s;
     }
 }
 
-size_t runner_size(const plan *p, size_t n_batch, size_t n_out_max, uint32_t n_threads) {
-    runner r = {.n_workers = n_threads};
+size_t runner_size(const plan *p, const kernels *k, size_t n_batch, size_t n_out_max, uint32_t n_threads) {
+    runner r = {.run = {.k = k}, .n_workers = n_threads};
     arena a = {0};
     lay_out(&r, p, &a, n_batch, n_out_max);
     return a.overflow ? SIZE_MAX : a.used;
@@ -249,12 +254,12 @@ leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope,
     *out = NULL;
     runner *r = mem_alloc(1, sizeof *r);
     if (!r) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
-    r->run = (run){.plan = p, .k = k, .rope = rope, .kv = kv};
+    r->run = (run){.plan = p, .n_batch = n_batch, .k = k, .rope = rope, .kv = kv};
     leat_status s = pool_open(n_threads, &r->pool, e);
     if (s) goto fail;
     r->n_workers = pool_size(r->pool);
     r->run.n_workers = r->n_workers;
-    r->bytes = runner_size(p, n_batch, n_out_max, r->n_workers);
+    r->bytes = runner_size(p, k, n_batch, n_out_max, r->n_workers);
     r->memory = r->bytes == SIZE_MAX ? NULL : mem_alloc(r->bytes, 1);
     if (!r->memory) {
         s = error_set(e, LEAT_E_NOMEM, "out of memory for the activations of batches of %zu tokens (%zu MiB)",

@@ -34,6 +34,6 @@ uint32_t runner_threads(const runner *r);
 size_t runner_bytes(const runner *r);
 
 /* What runner_open would allocate, for a look before the leap; SIZE_MAX if it does not fit a size_t. */
-size_t runner_size(const plan *p, size_t n_batch, size_t n_out_max, uint32_t n_threads);
+size_t runner_size(const plan *p, const kernels *k, size_t n_batch, size_t n_out_max, uint32_t n_threads);
 
 #endif

@@ -150,7 +150,7 @@ static leat_status check_positions(const leat_session *s, const leat_session_par
 
 /* What a session takes beside its cache; SIZE_MAX if that does not fit. */
 static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, size_t n_out) {
-    size_t need = runner_size(&s->plan, p->n_batch, n_out, p->n_threads);
+    size_t need = runner_size(&s->plan, &s->model->kernels, p->n_batch, n_out, p->n_threads);
     size_t state = state_bytes(s->plan.state_floats, p->n_ctx);
     return need > SIZE_MAX - state ? SIZE_MAX : need + state;
 }
@@ -210,7 +210,7 @@ leat_status session_measure(const leat_model *m, const leat_session_params *para
         st ? 0
            : kv_bytes(s.plan.kv, m->hp.n_layer, p.n_ctx, p.n_batch, kv_format(p.k_type), kv_format(p.v_type));
     size_t state = st ? 0 : state_bytes(s.plan.state_floats, p.n_ctx);
-    size_t buffers = st ? 0 : runner_size(&s.plan, p.n_batch, n_out, p.n_threads);
+    size_t buffers = st ? 0 : runner_size(&s.plan, &m->kernels, p.n_batch, n_out, p.n_threads);
     plan_free(&s.plan);
     if (st) return st;
     if (!kv || state == SIZE_MAX || buffers == SIZE_MAX)

@@ -40,6 +40,7 @@ struct stage {
     stage_norm norm, k_norm; /* of in; of q and k in attention */
     size_t width;            /* of in */
     unsigned act_kinds;      /* bit 1 << act_kind for each form of the input that the parts need */
+    unsigned matvec_kinds;   /* those needed besides in a pass of many tokens by what takes one at a time */
     uint32_t n_parts;
     stage_part part[PLAN_PARTS_MAX];
     activation activation;
@@ -84,7 +85,7 @@ struct scratch {
     float *tile;           /* (TILE_ROWS_MAX) results on their way to the residual */
     char *act[ACT_COUNT];  /* one activation row of each form */
     panel *panel;
-    float *c, *c2;             /* (GEMM_PANELS, PASS_TOKENS, PANEL_ROWS_MAX) products of panels */
+    float *c, *c2;             /* (pass_panels, pass_tokens, PANEL_ROWS_MAX) products of panels */
     void *attend;              /* ATTEND_SCRATCH bytes */
     float *rows_q, *rows_out;  /* (ATTEND_ROWS_MAX, head size) query rows of tokens side by side; both ways */
     char *gathered[ACT_COUNT]; /* (tokens of a pass) activation rows that lie apart otherwise */
@@ -109,6 +110,7 @@ struct run {
     size_t n_spans, longest;
     const uint32_t *positions; /* (n_tokens) of each in its text; NULL: from pos on */
     size_t n_workers;
+    size_t n_batch;       /* tokens of the largest pass */
     size_t n_out;         /* logits are wanted for the last n_out tokens */
     float **buf;          /* (n_bufs) each (n_batch, buf_stride) */
     char *act[ACT_COUNT]; /* (n_batch, act_row_bytes) of the present stage's input, many tokens */
@@ -132,10 +134,7 @@ static inline size_t position_of(const run *r, size_t token) {
     return r->positions ? r->positions[token] : r->pos + token;
 }
 
-enum {
-    TILE_ROWS_MAX = 1024, /* of a one-token tile */
-    PASS_TOKENS = 256     /* multiplied with a panel at once, so that their products stay in cache */
-};
+enum { TILE_ROWS_MAX = 1024 }; /* of a one-token tile */
 
 /* stage_one.c: the input of a stage is normed and quantized by every worker for itself (a microsecond, no
  * hand-off). */
@@ -194,6 +193,18 @@ static inline size_t stage_first(const stage *s, const run *r) {
 }
 static inline size_t stage_count(const stage *s, const run *r) {
     return s->output ? r->n_out : r->n_tokens;
+}
+
+/* Tokens that one matrix of a stage is multiplied with; with experts, on average. What becomes of a text does
+ * not depend on others in its pass: for embeddings, as if the pass were full. */
+static inline size_t stage_share(const stage *s, const run *r) {
+    const moe_routing *m = &s->moe.routing;
+    const size_t n = r->plan->embeds ? r->n_batch : stage_count(s, r);
+    return m->n_expert ? (r->plan->embeds ? n : r->n_tokens) * m->n_used / m->n_expert : n;
+}
+/* The form of a stage's input, many tokens, for one of its matrices. */
+static inline act_kind stage_act(const stage *s, const run *r, const weight *w) {
+    return gemm_act(r->k, w->format, stage_share(s, r));
 }
 
 /* ---- plan.c ---- */

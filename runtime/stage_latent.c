@@ -17,7 +17,7 @@ static size_t tiles_of(size_t n, size_t each) {
 /* y = m . x for n tokens; x and y rows of floats, stride floats apart. */
 static void multiply(const run *r, scratch *w, const weight *m, const char *data, const float *x,
                      size_t x_stride, size_t n, float *y, size_t y_stride) {
-    act_kind kind = kernels_traits(m->format).act;
+    act_kind kind = gemm_act(r->k, m->format, n);
     size_t row_bytes = act_row_bytes(kind, m->n_cols),
            height = r->k->panel_rows[kernels_traits(m->format).panel];
     if (n == 1) {
@@ -28,10 +28,11 @@ static void multiply(const run *r, scratch *w, const weight *m, const char *data
     }
     for (size_t t = 0; t < n; t++)
         stage_quantize(r, kind, x + t * x_stride, m->n_cols, w->gathered[kind] + t * row_bytes);
-    for (size_t row = 0; row < m->n_rows; row += GEMM_PANELS * height) {
-        size_t rows = m->n_rows - row < GEMM_PANELS * height ? m->n_rows - row : GEMM_PANELS * height;
+    for (size_t row = 0; row < m->n_rows; row += r->k->pass_panels * height) {
+        size_t rows =
+            m->n_rows - row < r->k->pass_panels * height ? m->n_rows - row : r->k->pass_panels * height;
         const float *c = w->c;
-        gemm_panels(r->k, m->format, data + row * m->row_bytes, m->row_bytes, rows, m->n_cols,
+        gemm_panels(r->k, m->format, kind, data + row * m->row_bytes, m->row_bytes, rows, m->n_cols,
                     w->gathered[kind], row_bytes, n, w->panel, w->c);
         for (size_t i = 0; i < rows; i += height)
             for (size_t t = 0; t < n; t++, c += height)
@@ -40,7 +41,7 @@ static void multiply(const run *r, scratch *w, const weight *m, const char *data
 }
 
 size_t latent_prepare_tiles(const stage *s, const run *r) {
-    return tiles_of(r->n_tokens, APPEND_TOKENS) + s->latent.n_head * tiles_of(r->n_tokens, PASS_TOKENS);
+    return tiles_of(r->n_tokens, APPEND_TOKENS) + s->latent.n_head * tiles_of(r->n_tokens, r->k->pass_tokens);
 }
 
 static void append(const stage *s, const run *r, scratch *w, size_t token) {
@@ -74,8 +75,10 @@ void latent_prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) 
         for (size_t t = tile * APPEND_TOKENS; t < r->n_tokens && t < end; t++) append(s, r, w, t);
         return;
     }
-    size_t head = (tile - appends) % s->latent.n_head, t = (tile - appends) / s->latent.n_head * PASS_TOKENS;
-    absorb(&s->latent, r, w, head, t, r->n_tokens - t < PASS_TOKENS ? r->n_tokens - t : PASS_TOKENS);
+    size_t head = (tile - appends) % s->latent.n_head,
+           t = (tile - appends) / s->latent.n_head * r->k->pass_tokens;
+    absorb(&s->latent, r, w, head, t,
+           r->n_tokens - t < r->k->pass_tokens ? r->n_tokens - t : r->k->pass_tokens);
 }
 
 size_t latent_attend_tiles(const stage *s, const run *r) {
@@ -108,15 +111,15 @@ void latent_attend_tile(const stage *s, const run *r, scratch *w, size_t tile) {
 }
 
 size_t latent_value_tiles(const stage *s, const run *r) {
-    return s->latent.n_head * tiles_of(r->n_tokens, PASS_TOKENS);
+    return s->latent.n_head * tiles_of(r->n_tokens, r->k->pass_tokens);
 }
 
 void latent_value_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const plan_latent_step *a = &s->latent;
-    size_t head = tile % a->n_head, t = tile / a->n_head * PASS_TOKENS, n = r->n_tokens - t;
+    size_t head = tile % a->n_head, t = tile / a->n_head * r->k->pass_tokens, n = r->n_tokens - t;
     multiply(r, w, &a->v_b->w, (const char *)a->v_b->w.data + head * a->v_b->stride,
              buf_row(r, a->sum, t) + head * a->rank, buf_stride(r->plan->buf_width[a->sum]),
-             n < PASS_TOKENS ? n : PASS_TOKENS, buf_row(r, a->out, t) + head * a->dim_v,
+             n < r->k->pass_tokens ? n : r->k->pass_tokens, buf_row(r, a->out, t) + head * a->dim_v,
              buf_stride(r->plan->buf_width[a->out]));
 }
 

@@ -18,7 +18,17 @@ size_t prepare_tiles(const stage *s, const run *r) {
     return n == 1 && s->output ? 0 : tiles_of(n, PREPARE_TOKENS);
 }
 
+/* The forms in which the input is wanted. */
+static unsigned forms(const stage *s, const run *r) {
+    const unsigned quantized = 1u << ACT_Q8_32 | 1u << ACT_Q8_256;
+    unsigned kinds = s->act_kinds;
+    if ((kinds & quantized) && gemm_has_tiles(r->k, stage_share(s, r)))
+        kinds = (kinds & ~quantized) | 1u << ACT_BF16;
+    return kinds | s->matvec_kinds;
+}
+
 void prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
+    const unsigned kinds = forms(s, r);
     size_t first = stage_first(s, r), n = stage_count(s, r), end = (tile + 1) * PREPARE_TOKENS;
     for (size_t t = tile * PREPARE_TOKENS; t < n && t < end; t++) {
         const float *x = buf_row(r, s->in, first + t);
@@ -26,38 +36,32 @@ void prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
             stage_normalize(r, &s->norm, x, s->width, w->row);
             x = w->row;
         }
-        for (int kind = 0; kind < ACT_COUNT; kind++) {
-            if (!(s->act_kinds & 1u << kind)) continue;
-            char *row = r->act[kind] + t * act_row_bytes((act_kind)kind, s->width);
-            if (kind == ACT_F32)
-                memcpy(row, x, s->width * sizeof *x);
-            else if (kind == ACT_Q8_32)
-                r->k->quantize_q8_32(x, s->width, row);
-            else
-                r->k->quantize_q8_256(x, s->width, row);
-        }
+        for (int kind = 0; kind < ACT_COUNT; kind++)
+            if (kinds & 1u << kind)
+                stage_quantize(r, (act_kind)kind, x, s->width,
+                               r->act[kind] + t * act_row_bytes((act_kind)kind, s->width));
     }
 }
 
 static size_t panel_rows(const run *r, const weight *w) {
-    return r->k->panel_rows[r->k->panel[w->format]];
+    return r->k->panel_rows[kernels_traits(w->format).panel];
 }
 
 /* Rows of a tile: a few panels, unless that left some workers without any. Only who does what depends on it:
  * each row's result is the same in any company. */
 static size_t tile_rows(const run *r, const weight *w) {
     size_t rows = panel_rows(r, w), panels = tiles_of(w->n_rows, rows) / (4 * r->n_workers);
-    return rows * (panels < 1 ? 1 : panels > GEMM_PANELS ? GEMM_PANELS : panels);
+    return rows * (panels < 1 ? 1 : panels > r->k->pass_panels ? r->k->pass_panels : panels);
 }
 
 /* c (panels, n, panel_rows) = rows row .. row + n_rows of m times the tokens t .. t + n of the stage's input.
  */
-static void multiply(const run *r, scratch *w, const weight *m, size_t row, size_t n_rows, size_t t, size_t n,
-                     float *c) {
-    act_kind kind = kernels_traits(m->format).act;
+static void multiply(const stage *s, const run *r, scratch *w, const weight *m, size_t row, size_t n_rows,
+                     size_t t, size_t n, float *c) {
+    act_kind kind = stage_act(s, r, m);
     size_t stride = act_row_bytes(kind, m->n_cols);
-    gemm_panels(r->k, m->format, (const char *)m->data + row * m->row_bytes, m->row_bytes, n_rows, m->n_cols,
-                r->act[kind] + t * stride, stride, n, w->panel, c);
+    gemm_panels(r->k, m->format, kind, (const char *)m->data + row * m->row_bytes, m->row_bytes, n_rows,
+                m->n_cols, r->act[kind] + t * stride, stride, n, w->panel, c);
 }
 
 size_t linear_many_tiles(const stage *s, const run *r) {
@@ -98,10 +102,10 @@ void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     }
     size_t first = tile * rows, end = first + rows < part->w.n_rows ? first + rows : part->w.n_rows;
     size_t height = panel_rows(r, &part->w);
-    for (size_t t0 = 0; t0 < n_tokens; t0 += PASS_TOKENS) {
-        size_t n = n_tokens - t0 < PASS_TOKENS ? n_tokens - t0 : PASS_TOKENS;
+    for (size_t t0 = 0; t0 < n_tokens; t0 += r->k->pass_tokens) {
+        size_t n = n_tokens - t0 < r->k->pass_tokens ? n_tokens - t0 : r->k->pass_tokens;
         const float *c = w->c;
-        multiply(r, w, &part->w, first, end - first, t0, n, w->c);
+        multiply(s, r, w, &part->w, first, end - first, t0, n, w->c);
         add_bias(w->c, part->bias, first, end, height, n);
         if (s->activation) stage_activate(r, s->activation, w->c, tiles_of(end - first, height) * height * n);
         for (size_t row = first; row < end; row += height)
@@ -130,10 +134,10 @@ void gated_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     size_t rows = tile_rows(r, gate), first = tile * rows,
            end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
     size_t height = panel_rows(r, gate), up_height = panel_rows(r, up);
-    for (size_t t0 = 0; t0 < r->n_tokens; t0 += PASS_TOKENS) {
-        size_t n = r->n_tokens - t0 < PASS_TOKENS ? r->n_tokens - t0 : PASS_TOKENS;
-        multiply(r, w, gate, first, end - first, t0, n, w->c);
-        multiply(r, w, up, first, end - first, t0, n, w->c2);
+    for (size_t t0 = 0; t0 < r->n_tokens; t0 += r->k->pass_tokens) {
+        size_t n = r->n_tokens - t0 < r->k->pass_tokens ? r->n_tokens - t0 : r->k->pass_tokens;
+        multiply(s, r, w, gate, first, end - first, t0, n, w->c);
+        multiply(s, r, w, up, first, end - first, t0, n, w->c2);
         add_bias(w->c, s->part[0].bias, first, end, height, n);
         add_bias(w->c2, s->part[1].bias, first, end, up_height, n);
         if (height == up_height) {

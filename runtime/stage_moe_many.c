@@ -138,10 +138,11 @@ typedef struct half {
     const char *act;  /* input rows of the tokens t0 .. t0 + n */
 } half;
 
-static void multiply(const run *r, scratch *w, const half *h, size_t row, size_t rows, size_t n, float *c) {
-    act_kind kind = kernels_traits(h->w->format).act;
-    gemm_panels(r->k, h->w->format, h->data + row * h->w->row_bytes, h->w->row_bytes, rows, h->w->n_cols,
-                h->act, act_row_bytes(kind, h->w->n_cols), n, w->panel, c);
+static void multiply(const stage *s, const run *r, scratch *w, const half *h, size_t row, size_t rows,
+                     size_t n, float *c) {
+    act_kind kind = stage_act(s, r, h->w);
+    gemm_panels(r->k, h->w->format, kind, h->data + row * h->w->row_bytes, h->w->row_bytes, rows,
+                h->w->n_cols, h->act, act_row_bytes(kind, h->w->n_cols), n, w->panel, c);
 }
 
 /* Rows first .. end of the inner activations of n tokens; out is the first one's row. */
@@ -151,10 +152,10 @@ static void gate_up(const stage *s, const run *r, scratch *w, const half *gate, 
            stride = buf_stride(gate->w->n_rows);
     bool plain = s->moe.plain && !shared;
     float up_rows[PANEL_ROWS_MAX];
-    for (size_t row = first; row < end; row += GEMM_PANELS * height) {
-        size_t rows = end - row < GEMM_PANELS * height ? end - row : GEMM_PANELS * height;
-        multiply(r, w, gate, row, rows, n, w->c);
-        if (!plain) multiply(r, w, up, row, rows, n, w->c2);
+    for (size_t row = first; row < end; row += r->k->pass_panels * height) {
+        size_t rows = end - row < r->k->pass_panels * height ? end - row : r->k->pass_panels * height;
+        multiply(s, r, w, gate, row, rows, n, w->c);
+        if (!plain) multiply(s, r, w, up, row, rows, n, w->c2);
         for (size_t i = 0; i < rows; i += height)
             for (size_t t = 0; t < n; t++) {
                 size_t width = rows - i < height ? rows - i : height;
@@ -187,9 +188,9 @@ static void shared_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const plan_moe_step *m = &s->moe;
     size_t rows = gate_tile_rows(s, r, m->shared_gate, 1), first = tile * rows,
            end = first + rows < m->shared_gate->n_rows ? first + rows : m->shared_gate->n_rows;
-    act_kind g = kernels_traits(m->shared_gate->format).act, u = kernels_traits(m->shared_up->format).act;
-    for (size_t t0 = 0; t0 < r->n_tokens; t0 += PASS_TOKENS) {
-        size_t n = r->n_tokens - t0 < PASS_TOKENS ? r->n_tokens - t0 : PASS_TOKENS;
+    act_kind g = stage_act(s, r, m->shared_gate), u = stage_act(s, r, m->shared_up);
+    for (size_t t0 = 0; t0 < r->n_tokens; t0 += r->k->pass_tokens) {
+        size_t n = r->n_tokens - t0 < r->k->pass_tokens ? r->n_tokens - t0 : r->k->pass_tokens;
         gate_up(s, r, w,
                 &(half){m->shared_gate, m->shared_gate->data, r->act[g] + t0 * act_row_bytes(g, s->width)},
                 &(half){m->shared_up, m->shared_up->data, r->act[u] + t0 * act_row_bytes(u, s->width)}, 0,
@@ -207,11 +208,11 @@ void moe_gate_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
         return;
     }
     size_t first = tile % per_expert * rows, end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
-    act_kind g = kernels_traits(gate->format).act, u = kernels_traits(up->format).act;
+    act_kind g = stage_act(s, r, gate), u = stage_act(s, r, up);
     half gate_half = {gate, (const char *)gate->data + expert * m->gate->stride, w->gathered[g]};
     half up_half = {up, (const char *)up->data + expert * m->up->stride, w->gathered[u]};
-    for (size_t e = r->moe.first[expert], last = r->moe.first[expert + 1]; e < last; e += PASS_TOKENS) {
-        size_t n = last - e < PASS_TOKENS ? last - e : PASS_TOKENS;
+    for (size_t e = r->moe.first[expert], last = r->moe.first[expert + 1]; e < last; e += r->k->pass_tokens) {
+        size_t n = last - e < r->k->pass_tokens ? last - e : r->k->pass_tokens;
         gather(r, w, g, s->width, e, n);
         if (u != g) gather(r, w, u, s->width, e, n);
         gate_up(s, r, w, &gate_half, &up_half, expert, false, first, end, n,
@@ -229,7 +230,7 @@ void moe_prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     size_t rows = r->n_tokens * m->routing.n_used, routed = tiles_of(rows, PREPARE_ROWS);
     bool shared = tile >= routed;
     const weight *down = shared ? m->shared_down : &m->down->w;
-    act_kind kind = kernels_traits(down->format).act;
+    act_kind kind = stage_act(s, r, down);
     const float *from = r->buf[shared ? r->plan->moe.shared : r->plan->moe.hidden];
     char *to = shared ? r->moe.shared[kind] : r->moe.act[kind];
     (void)w;
@@ -245,7 +246,7 @@ void moe_prepare_tile(const stage *s, const run *r, scratch *w, size_t tile) {
 /* Rows of a tile of the down matrices: a few panels, unless that left some workers without any. */
 static size_t down_tile_rows(const run *r, const weight *down) {
     size_t rows = panel_rows(r, down), panels = tiles_of(down->n_rows, rows) / (4 * r->n_workers);
-    return rows * (panels < 1 ? 1 : panels > GEMM_PANELS ? GEMM_PANELS : panels);
+    return rows * (panels < 1 ? 1 : panels > r->k->pass_panels ? r->k->pass_panels : panels);
 }
 
 size_t moe_down_many_tiles(const stage *s, const run *r) {
@@ -275,32 +276,34 @@ void moe_down_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     const weight *down = &m->down->w;
     size_t rows = down_tile_rows(r, down), first = tile * rows,
            end = first + rows < down->n_rows ? first + rows : down->n_rows;
-    act_kind kind = kernels_traits(down->format).act;
+    act_kind kind = stage_act(s, r, down);
     size_t stride = act_row_bytes(kind, down->n_cols);
     if (!m->add)
         for (size_t t = 0; t < r->n_tokens; t++)
             memset(buf_row(r, m->out, t) + first, 0, (end - first) * sizeof(float));
     for (size_t expert = 0; expert < m->routing.n_expert; expert++) {
         half h = {.w = down, .data = (const char *)down->data + expert * m->down->stride};
-        for (size_t e = r->moe.first[expert], last = r->moe.first[expert + 1]; e < last; e += PASS_TOKENS) {
-            size_t n = last - e < PASS_TOKENS ? last - e : PASS_TOKENS;
+        for (size_t e = r->moe.first[expert], last = r->moe.first[expert + 1]; e < last;
+             e += r->k->pass_tokens) {
+            size_t n = last - e < r->k->pass_tokens ? last - e : r->k->pass_tokens;
             h.act = r->moe.act[kind] + e * stride;
-            multiply(r, w, &h, first, end - first, n, w->c);
+            multiply(s, r, w, &h, first, end - first, n, w->c);
             deliver(s, r, w->c, panel_rows(r, down), first, end, n, expert, r->moe.token + e,
                     r->moe.entry_weight + e, 0);
         }
     }
     if (!m->shared_down) return;
     size_t height = panel_rows(r, m->shared_down);
-    act_kind of_shared = kernels_traits(m->shared_down->format).act;
+    act_kind of_shared = stage_act(s, r, m->shared_down);
     half h = {.w = m->shared_down, .data = m->shared_down->data};
-    for (size_t t = 0; t < r->n_tokens; t += PASS_TOKENS) {
-        size_t n = r->n_tokens - t < PASS_TOKENS ? r->n_tokens - t : PASS_TOKENS;
+    for (size_t t = 0; t < r->n_tokens; t += r->k->pass_tokens) {
+        size_t n = r->n_tokens - t < r->k->pass_tokens ? r->n_tokens - t : r->k->pass_tokens;
         h.act = r->moe.shared[of_shared] + t * act_row_bytes(of_shared, m->shared_down->n_cols);
-        /* at most GEMM_PANELS panels at a time, should its panels be lower than those of the routed ones */
-        for (size_t row = first; row < end; row += GEMM_PANELS * height) {
-            size_t stop = row + GEMM_PANELS * height < end ? row + GEMM_PANELS * height : end;
-            multiply(r, w, &h, row, stop - row, n, w->c);
+        /* at most r->k->pass_panels panels at a time, should its panels be lower than those of the routed
+         * ones */
+        for (size_t row = first; row < end; row += r->k->pass_panels * height) {
+            size_t stop = row + r->k->pass_panels * height < end ? row + r->k->pass_panels * height : end;
+            multiply(s, r, w, &h, row, stop - row, n, w->c);
             deliver(s, r, w->c, height, row, stop, n, 0, NULL, r->moe.share + t, t);
         }
     }

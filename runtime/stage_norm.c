@@ -21,6 +21,8 @@ void stage_quantize(const run *r, act_kind kind, const float *x, size_t n, void 
         memcpy(row, x, n * sizeof *x);
     else if (kind == ACT_Q8_32)
         r->k->quantize_q8_32(x, n, row);
+    else if (kind == ACT_BF16)
+        r->k->encode[FORMAT_BF16](x, row, n);
     else
         r->k->quantize_q8_256(x, n, row);
 }

@@ -98,13 +98,14 @@ static void bench_matvec(const kernels *k, const struct type *type, const option
 static void bench_gemm(const kernels *k, const struct type *type, const options *o, buffers *b) {
     size_t row_bytes = format_row_bytes(type->format, K), passes = 0;
     weight_traits traits = kernels_traits(type->format);
-    size_t stride = act_row_bytes(traits.act, K), rows = k->panel_rows[k->panel[type->format]];
+    act_kind act = gemm_act(k, type->format, TOKENS);
+    size_t stride = act_row_bytes(act, K), rows = k->pass_panels * k->panel_rows[traits.panel];
     double best = 0, end = now() + o->seconds;
     do {
         size_t row = passes * rows % GEMM_ROWS;
         double start = now();
-        gemm_panels(k, type->format, b->w + row * row_bytes, row_bytes, rows, K, b->act, stride, TOKENS, b->p,
-                    b->c);
+        gemm_panels(k, type->format, act, b->w + row * row_bytes, row_bytes, rows, K, b->act, stride, TOKENS,
+                    b->p, b->c);
         double rate = 2.0 * K * TOKENS * (double)rows / (now() - start) * 1e-9;
         if (rate > best) best = rate;
         passes++;
@@ -113,9 +114,8 @@ static void bench_gemm(const kernels *k, const struct type *type, const options 
            passes);
 }
 
-/* TOKENS activation rows in the form this type takes. */
-static void fill_activations(const kernels *k, uint32_t format, char *act) {
-    act_kind kind = kernels_traits(format).act;
+/* TOKENS activation rows of a kind. */
+static void fill_activations(const kernels *k, act_kind kind, char *act) {
     size_t stride = act_row_bytes(kind, K);
     float x[K];
     for (size_t i = 0; i < K; i++) x[i] = (float)((i * 37 + 11) % 64) / 32 - 1;
@@ -124,6 +124,8 @@ static void fill_activations(const kernels *k, uint32_t format, char *act) {
             memcpy(act + t * stride, x, sizeof x);
         else if (kind == ACT_Q8_32)
             k->quantize_q8_32(x, K, act + t * stride);
+        else if (kind == ACT_BF16)
+            k->encode[FORMAT_BF16](x, act + t * stride, K);
         else
             k->quantize_q8_256(x, K, act + t * stride);
     }
@@ -158,7 +160,7 @@ int main(int argc, char **argv) {
     b.w = allocate(b.w_bytes);
     b.act = allocate(TOKENS * act_row_bytes(ACT_F32, K));
     b.y = allocate(b.w_bytes / 128); /* four bytes per row; rows of 4096 values have 576 bytes at least */
-    b.c = allocate(sizeof(float) * TOKENS * PANEL_ROWS_MAX);
+    b.c = allocate(sizeof(float) * TOKENS * GEMM_ROWS);
     b.p = allocate(sizeof *b.p);
     for (size_t i = 0; kernels_isa(i); i++) {
         kernels k;
@@ -166,8 +168,9 @@ int main(int argc, char **argv) {
         for (size_t s = 0; s < sizeof types / sizeof *types; s++) {
             if (o.type && strcmp(o.type, types[s].name) != 0) continue;
             fill(types[s].format, b.w, b.w_bytes);
-            fill_activations(&k, types[s].format, b.act);
+            fill_activations(&k, kernels_traits(types[s].format).act, b.act);
             if (!o.only || !strcmp(o.only, "matvec")) bench_matvec(&k, &types[s], &o, &b);
+            fill_activations(&k, gemm_act(&k, types[s].format, TOKENS), b.act);
             if (!o.only || !strcmp(o.only, "gemm")) bench_gemm(&k, &types[s], &o, &b);
         }
     }

@@ -253,6 +253,7 @@ exact oracle_weight(uint32_t format, const void *row, size_t n) {
 
 long double oracle_activation(act_kind kind, const void *row, size_t k, size_t i) {
     if (kind == ACT_F32) return ((const float *)row)[i];
+    if (kind == ACT_BF16) return bf16_to_f32(((const uint16_t *)row)[i]);
     return (long double)act_d(row, k)[i / (kind == ACT_Q8_32 ? 32 : 256)] * act_q(row)[i];
 }
 
@@ -280,10 +281,15 @@ exact oracle_dot(const exact *w, act_kind kind, const void *act, size_t k) {
  * lanes or the two terms. Then they pass at most 2 k / 16 additions, and k / PANEL_K + 1 between chunks.
  *
  * A product of two scales may fall among the denormals and lose 2^-150, which an integer below 2^28
- * (256 * 127 * 128 * 32, Q6_K) then multiplies: 2^-122 per term. Products of floats lose 2^-150 each. */
+ * (256 * 127 * 128 * 32, Q6_K) then multiplies: 2^-122 per term. Products of floats lose 2^-150 each.
+ *
+ * Tiles of bfloat16: a weight is rounded to 8 bits, after some steps in float, and added like floats; what is
+ * denormal counts as zero, 2^-126 per product (and per activation, which the caller knows). */
 double oracle_dot_bound(act_kind kind, size_t k, double magnitude) {
     size_t chunks = k / PANEL_K + 1;
     if (kind == ACT_F32) return rounding_bound(1 + k + chunks, magnitude) + (double)k * 0x1p-150;
+    if (kind == ACT_BF16)
+        return 0x1.01p-8 * magnitude + rounding_bound(k + chunks, magnitude) + (double)k * 0x1p-126;
     size_t terms = 2 * (k / 16);
     return rounding_bound(8 + terms + chunks, magnitude) + (double)terms * 0x1p-122;
 }

@@ -229,6 +229,8 @@ void make_activations(const kernels *c, act_kind kind, const float *x, size_t k,
         memcpy(row, x, k * sizeof *x);
     else if (kind == ACT_Q8_32)
         c->quantize_q8_32(x, k, row);
+    else if (kind == ACT_BF16)
+        c->encode[FORMAT_BF16](x, row, k);
     else
         c->quantize_q8_256(x, k, row);
 }

@@ -175,31 +175,42 @@ static void agrees_with_reference(test *t) {
     }
 }
 
+/* Are activations bfloat16 in a batch, and int8 one by one? */
+static bool has_tiles(uint32_t format) {
+    kernels k;
+    return kernels_init(&k, NULL) && gemm_act(&k, format, 35) == ACT_BF16;
+}
+
 /* Token by token, in batches, and again after going back: the same, for float and quantized weights. */
 static void check_decode(test *t, const subject *s) {
     static float one[N * N_VOCAB], many[N * N_VOCAB], again[N * N_VOCAB];
     leat_model *model = open_on(t, s, NULL);
     leat_session *a = open_f32(t, model, N_CTX, 1, 1), *b = open_f32(t, model, N_CTX, 35, 2);
     if (eval(t, a, s->tokens, 0, N, 1, one) && eval(t, b, s->tokens, 0, N, 35, many)) {
-        double kl[N], apart[N], limit = bound_of(&s->shape);
+        double kl[N], kl_many[N], apart[N], limit = bound_of(&s->shape), mean_many = 0;
         for (size_t at = 0; at < N; at++) {
             apart[at] = relative_error(many + at * N_VOCAB, one + at * N_VOCAB, N_VOCAB);
             kl[at] = divergence(one + at * N_VOCAB, s->want + at * N_VOCAB);
+            kl_many[at] = divergence(many + at * N_VOCAB, s->want + at * N_VOCAB);
         }
         double difference = largest(apart, N, chooses(&s->shape)), mean = 0;
+        if (has_tiles(s->shape.format))
+            limit *= 4; /* of the worst token of 35, each pass with its own errors */
         if (!(difference < limit))
             TEST_FAIL(t, "%s, %s, %s: a token in a batch differs by %g", s->spec->arch, variant(s->spec),
                       format_get(s->shape.format)->name, difference);
         largest(kl, N, false);
+        largest(kl_many, N, false);
         size_t counted = chooses(&s->shape) ? N / 2 : N;
-        for (size_t at = 0; at < counted; at++) mean += kl[at] / (double)counted;
+        for (size_t at = 0; at < counted; at++)
+            mean += kl[at] / (double)counted, mean_many += kl_many[at] / (double)counted;
         /* logits of size 1 (6 where tied) with a relative error e are e^2 / 2 apart, times their size squared
          */
         double size = 0, e = bound_of(&s->shape);
         for (size_t i = 0; i < N * N_VOCAB; i++) size += s->want[i] * s->want[i] / (N * N_VOCAB);
-        if (!(mean < e * e / 2 * size + 1e-7))
-            TEST_FAIL(t, "%s, %s, %s: divergence %g from float64", s->spec->arch, variant(s->spec),
-                      format_get(s->shape.format)->name, mean);
+        if (!(fmax(mean, mean_many) < e * e / 2 * size + 1e-7))
+            TEST_FAIL(t, "%s, %s, %s: divergence %g, in a batch %g, from float64", s->spec->arch,
+                      variant(s->spec), format_get(s->shape.format)->name, mean, mean_many);
         for (size_t length = 0; length < N; length += 13) {
             CHECK_EQ(t, leat_session_rewind(a, length), LEAT_OK);
             if (!eval(t, a, s->tokens, length, N, 1, again)) break;

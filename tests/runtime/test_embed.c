@@ -121,7 +121,7 @@ static void check_alone(test *t, const subject *s, leat_pooling pooling) {
     }
     leat_embedder_close(em);
     for (uint32_t threads = 2; threads <= 5; threads += 3) {
-        em = open_as(t, s, pooling, threads == 2 ? 100 : 64, threads, true);
+        em = open_as(t, s, pooling, threads == 2 ? 100 : 97, threads, true);
         if (embed(t, em, s->tokens, lengths, N_TEXTS, again) && memcmp(all, again, row * dims * sizeof *all))
             TEST_FAIL(t, "%s, %s: %u threads make another", s->spec->arch, leat_pooling_name(pooling),
                       threads);

@@ -108,6 +108,7 @@ static void batches_agree(test *t) {
     for (size_t i = 0; i < N_FORMATS; i++) {
         random_model m = random_model_small(weight_formats[i]);
         float first[300], other[300];
+        kernels k;
         for (size_t isa = 0; leat_isa(isa); isa++) {
             if (passed_over(i, isa)) continue;
             leat_model *model = open_random(t, &m, leat_isa(isa));
@@ -115,9 +116,11 @@ static void batches_agree(test *t) {
             for (size_t b = 1; b < sizeof batches / sizeof *batches; b++) {
                 last_logits(t, model, LEAT_KV_F16, 35, batches[b], 1, other, m.n_vocab);
                 /* the same products in another order; what it costs is a rounding of an activation now and
-                 * then */
+                 * then. With tiles the activations of a large batch are rounded differently. */
                 double e = relative_error(other, first, m.n_vocab);
-                if (!(e < bound(m.format) / 2))
+                bool same = kernels_init(&k, leat_isa(isa)) &&
+                            gemm_act(&k, m.format, batches[b]) == gemm_act(&k, m.format, 1);
+                if (!(e < (same ? bound(m.format) / 2 : bound(m.format))))
                     TEST_FAIL(t, "%s on %s: batches of %u differ from 1 by %g", format_get(m.format)->name,
                               leat_isa(isa), batches[b], e);
             }

@@ -1,16 +1,78 @@
-/* Panels of two planes of digits times up to 32 tokens with AMX. A product of tile registers takes 16 tokens,
- * 64 columns and 16 rows, so a superblock is four of them for each plane, and its sums, exact integers below
- * 2^26, leave the registers once. Four accumulators (two tiles of tokens, two planes), two tiles of tokens
- * and two of weights are all eight registers there are.
- *
- * What comes after is done by vectors: the digits together, the minima, the scales of rows and tokens. The
- * tiles of the second half of the rows are started before that is done for the first. Tile registers are
- * configured and released within a call, so that no thread carries their 8 KiB of state around. Overridden
- * together with unpack.c. */
+/* Panels as bfloat16, and their products with tile registers. A product of tiles takes 16 tokens, 32 columns
+ * and 16 rows; four accumulators (two tiles of tokens, the panel's two of rows), two tiles of tokens and two
+ * of weights are all eight registers there are. A panel's 16 KiB stay in the first-level cache while the
+ * tokens stream by. Tile registers are configured and released within a call, so that no thread carries their
+ * 8 KiB of state around. Called through the kernel table only, by gemm_panels. */
 #include "amx.h"
 #include "kernels/x86/avx512/vec.h"
 
-enum { ROWS = 32, HALF = 16, TILE = 16, PLANE = PANEL_K * ROWS, COLUMNS = 64 };
+enum { ROWS = 32, HALF = 16, TILE = 16, COLUMNS = 32, HALF_PANEL = PANEL_K * HALF };
+
+/* ---- values ---- */
+
+/* 16 rows' values of columns j and j + 1 as pairs, nearest even; NaN stays NaN. */
+VEC_INLINE __m512i pairs(__m512 a, __m512 b, __m512i interleave) {
+    return _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(b, a));
+}
+
+/* One fold of a half: scale * w - minimum, four columns of 16 rows at a time. */
+VEC_INLINE void values(const uint8_t *w, size_t fold, __m512 scale, __m512 minus, __m512i interleave,
+                       uint16_t *to) {
+    const __m512i byte = _mm512_set1_epi32(255);
+#define VALUE(i)                                                                                             \
+    _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(v, 8 * (i)), byte)), scale, minus)
+    for (size_t k = 0; k < fold; k += 4, w += ROWS * 4, to += 4 * HALF) {
+        const __m512i v = _mm512_load_si512(w);
+        _mm512_store_si512(to, pairs(VALUE(0), VALUE(1), interleave));
+        _mm512_store_si512(to + 2 * HALF, pairs(VALUE(2), VALUE(3), interleave));
+    }
+#undef VALUE
+}
+
+/* What a kind subtracts. */
+typedef enum minima {
+    ZERO_POINT,  /* 128 * scale */
+    MINIMA,      /* a float for each fold and row */
+    MINIMA_PAIRS /* min[rows] times the 16-bit integers of two folds in each aux[fold / 2][rows] */
+} minima;
+
+/* A scale is for scale_fold columns; what is subtracted, for `fold` of them. */
+VEC_INLINE void convert(panel *p, size_t kc, const size_t scale_fold, const size_t fold, const minima m) {
+    static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i interleave = _mm512_loadu_si512(order);
+    for (size_t half = 0; half < ROWS; half += HALF)
+        for (size_t f = 0; f < kc / fold; f++) {
+            const __m512 scale = _mm512_load_ps(p->scale + f * fold / scale_fold * ROWS + half);
+            __m512 minus;
+            if (m == ZERO_POINT)
+                minus = _mm512_mul_ps(scale, _mm512_set1_ps(-128));
+            else if (m == MINIMA)
+                minus = _mm512_sub_ps(_mm512_setzero_ps(), _mm512_load_ps(p->min + f * ROWS + half));
+            else {
+                __m512i two = _mm512_load_si512(p->aux + f / 2 * ROWS + half);
+                if (f % 2 == 0) two = _mm512_slli_epi32(two, 16);
+                minus = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_srai_epi32(two, 16)),
+                                      _mm512_load_ps(p->min + half));
+                minus = _mm512_sub_ps(_mm512_setzero_ps(), minus);
+            }
+            values(p->w + f * fold * ROWS + half * 4, fold, scale, minus, interleave,
+                   p->tiles + half / HALF * HALF_PANEL + f * fold * HALF);
+        }
+}
+
+void panel_tiles_amx(panel *p, panel_kind kind, size_t kc) {
+    switch (kind) {
+    case PANEL_Q8_32: convert(p, kc, 32, 32, ZERO_POINT); break;
+    case PANEL_Q8_32_MIN: convert(p, kc, 32, 32, MINIMA); break;
+    case PANEL_Q7_256_MIN:
+    case PANEL_Q8_256_MIN: convert(p, kc, 32, 32, MINIMA_PAIRS); break;
+    case PANEL_Q8_256_16_MIN: convert(p, kc, 32, 16, MINIMA_PAIRS); break;
+    default: convert(p, kc, 16, 16, ZERO_POINT); /* PANEL_Q8_32_16, PANEL_Q8_256_16, PANEL_Q7_256_16 */
+    }
+}
+
+/* ---- products ---- */
 
 typedef struct config {
     uint8_t palette, start_row, reserved[14];
@@ -19,105 +81,63 @@ typedef struct config {
 } config;
 _Static_assert(sizeof(config) == 64, "as the instruction reads it");
 
-/* Tiles 0 and 1: sums of the first tokens in both planes, 2 and 3 of the second; 4 and 5 tokens, 6 and 7
- * weights. A tile without tokens stays unconfigured. */
+/* Tiles 0 and 1: sums of the first tokens with both halves of the rows, 2 and 3 of the second; 4 and 5
+ * tokens, 6 and 7 weights. A tile without tokens stays unconfigured. */
 VEC_INLINE void configure(size_t first, size_t second) {
     config c = {.palette = 1};
-    const size_t tokens[6] = {first, first, second, second, first, second};
+    const size_t tokens[8] = {first, first, second, second, first, second, COLUMNS / 2, COLUMNS / 2};
     for (int i = 0; i < 8; i++) {
-        c.rows[i] = (uint8_t)(i < 6 ? tokens[i] : COLUMNS / 4);
-        c.row_bytes[i] = c.rows[i] ? COLUMNS : 0;
+        c.rows[i] = (uint8_t)tokens[i];
+        c.row_bytes[i] = c.rows[i] ? 64 : 0;
     }
     _tile_loadconfig(&c);
 }
 
-/* Sums of both planes: [token][plane][row]. */
-typedef int32_t sums[2 * TILE][2][HALF];
-
-#define DOT(min, c, a, b)                                                                                    \
-    do {                                                                                                     \
-        if (min)                                                                                             \
-            _tile_dpbsud(c, a, b);                                                                           \
-        else                                                                                                 \
-            _tile_dpbssd(c, a, b);                                                                           \
-    } while (0)
-
-VEC_INLINE void multiply(const uint8_t *w, const char *q, size_t stride, sums s, const int two,
-                         const int min) {
-    _tile_zero(0);
-    _tile_zero(1);
-    if (two) _tile_zero(2);
-    if (two) _tile_zero(3);
-    for (size_t k = 0; k < PANEL_K; k += COLUMNS) {
-        _tile_loadd(6, w + k * ROWS, ROWS * 4);
-        _tile_loadd(4, q + k, stride);
-        DOT(min, 0, 4, 6);
-        _tile_loadd(7, w + PLANE + k * ROWS, ROWS * 4);
-        DOT(min, 1, 4, 7);
-        if (two) {
-            _tile_loadd(5, q + TILE * stride + k, stride);
-            DOT(min, 2, 5, 6);
-            DOT(min, 3, 5, 7);
-        }
+VEC_INLINE void multiply(const uint16_t *w, size_t kc, const char *x, size_t stride, const bool add, float *c,
+                         const bool two) {
+    enum { C = ROWS * sizeof(float) };
+    const char *y = x + TILE * stride;
+    float *c2 = c + TILE * ROWS;
+    if (add) {
+        _tile_loadd(0, c, C);
+        _tile_loadd(1, c + HALF, C);
+        if (two) _tile_loadd(2, c2, C);
+        if (two) _tile_loadd(3, c2 + HALF, C);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        if (two) _tile_zero(2);
+        if (two) _tile_zero(3);
     }
-    _tile_stored(0, s[0][0], sizeof s[0]);
-    _tile_stored(1, s[0][1], sizeof s[0]);
-    if (two) {
-        _tile_stored(2, s[TILE][0], sizeof s[0]);
-        _tile_stored(3, s[TILE][1], sizeof s[0]);
+    for (size_t k = 0; k < kc; k += COLUMNS, w += COLUMNS * HALF) {
+        _tile_loadd(4, x + 2 * k, stride);
+        _tile_loadd(6, w, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, w + HALF_PANEL, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        if (!two) continue;
+        _tile_loadd(5, y + 2 * k, stride);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
     }
+    _tile_stored(0, c, C);
+    _tile_stored(1, c + HALF, C);
+    if (two) _tile_stored(2, c2, C);
+    if (two) _tile_stored(3, c2 + HALF, C);
 }
 
-/* c += scaled sums of so many tokens; d and s32 are offsets into their rows. */
-VEC_INLINE void finish(const panel *p, size_t half, const char *act, size_t stride, size_t d, size_t s32,
-                       size_t n_tokens, sums s, float *c, const int min) {
-    const __m512 scale = _mm512_load_ps(p->scale + half), minimum = _mm512_load_ps(p->min + half);
-    const int32_t *aux = p->aux + half;
-    const __m512i m0 = _mm512_load_si512(aux), m1 = _mm512_load_si512(aux + ROWS);
-    const __m512i m2 = _mm512_load_si512(aux + 2 * ROWS), m3 = _mm512_load_si512(aux + 3 * ROWS);
-    for (size_t t = 0; t < n_tokens; t++, act += stride) {
-        __m512i v = _mm512_slli_epi32(_mm512_load_si512(s[t][0]), min ? 3 : 7);
-        v = _mm512_add_epi32(v, _mm512_load_si512(s[t][1]));
-        __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(v), scale);
-        if (min) {
-#define PAIR(sum, m, i) _mm512_dpwssd_epi32(sum, m, _mm512_set1_epi32(vec_load_i32(act + s32 + 4 * (i))))
-            __m512i a = PAIR(_mm512_setzero_si512(), m0, 0), b = PAIR(_mm512_setzero_si512(), m1, 1);
-            a = _mm512_add_epi32(PAIR(a, m2, 2), PAIR(b, m3, 3));
-            f = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(a), minimum, f);
-        }
-        __m512 x = _mm512_set1_ps(*(const float *)(const void *)(act + d)),
-               *out = (void *)(c + t * ROWS + half);
-        *out = _mm512_fmadd_ps(f, x, *out);
-    }
-}
-
-VEC_INLINE void mul(const panel *p, const char *act, size_t stride, size_t k, size_t k0, size_t n_tokens,
-                    float *c, const int min) {
-    _Alignas(64) sums first, second;
-    const size_t d = act_d_at(k) + k0 / PANEL_K * 4, s32 = act_s32_at(k) + k0 / 32 * 2;
+void tiles_mul_amx(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k0, size_t n_tokens,
+                   float *c) {
+    const char *x = (const char *)act + 2 * k0;
     size_t configured = 0;
-    for (size_t n; n_tokens; n_tokens -= n, act += n * stride, c += n * ROWS) {
+    for (size_t n; n_tokens; n_tokens -= n, x += n * act_stride, c += n * ROWS) {
         n = n_tokens < 2 * TILE ? n_tokens : 2 * TILE;
         if (configured != n) configure(n < TILE ? n : TILE, n < TILE ? 0 : n - TILE);
         configured = n;
-        if (n > TILE) {
-            multiply(p->planes[0], act + k0, stride, first, 1, min);
-            multiply(p->planes[0] + HALF * 4, act + k0, stride, second, 1, min);
-        } else {
-            multiply(p->planes[0], act + k0, stride, first, 0, min);
-            multiply(p->planes[0] + HALF * 4, act + k0, stride, second, 0, min);
-        }
-        finish(p, 0, act, stride, d, s32, n, first, c, min);
-        finish(p, HALF, act, stride, d, s32, n, second, c, min);
+        if (n > TILE)
+            multiply(p->tiles, kc, x, act_stride, k0 > 0, c, true);
+        else
+            multiply(p->tiles, kc, x, act_stride, k0 > 0, c, false);
     }
     _tile_release();
 }
-
-#define PANEL_MUL(name, min)                                                                                 \
-    void panel_mul_##name##_amx(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k,     \
-                                size_t k0, size_t n_tokens, float *c) {                                      \
-        (void)kc; /* PANEL_K: rows have whole superblocks only */                                            \
-        mul(p, act, act_stride, k, k0, n_tokens, c, min);                                                    \
-    }
-PANEL_MUL(tiles, 0)
-PANEL_MUL(tiles_min, 1)
