@@ -68,7 +68,7 @@ static leat_status qkv_bind(arch_loader *l, uint32_t layer, size_t n, size_t nq,
 leat_status attention_norm_bind(arch_loader *l, const hparams *hp, uint32_t layer, attention_block *a) {
     const decoder_options *o = block_options(hp);
     const binding norms[] = {
-        {&a->norm, "blk.%u.attn_norm.weight", 1, hp->n_embd, 0},
+        {&a->norm, "blk.%u.attn_norm.weight", 1, hp->n_embd, o->attention_norm_optional ? BIND_OPTIONAL : 0},
         {&a->norm_bias, "blk.%u.attn_norm.bias", 1, hp->n_embd, BIND_OPTIONAL},
     };
     const binding post[] = {{&a->post_norm, "blk.%u.post_attention_norm.weight", 1, hp->n_embd, 0}};

@@ -23,8 +23,9 @@ typedef struct decoder_options {
     bool post_norm;   /* what a block adds is normed */
     bool interleaved; /* delta rule: value heads that share a key head are neighbours; else they are apart */
     bool sections;    /* rotations are in sections, which are all the same for text */
-    const char *output_norm; /* the norm before the output; NULL: "output_norm" */
-    const char *ffn_norm;    /* the norm before the feed-forward; NULL: "ffn_norm" */
+    bool attention_norm_optional; /* layers may lack the norm before attention */
+    const char *output_norm;      /* the norm before the output; NULL: "output_norm" */
+    const char *ffn_norm;         /* the norm before the feed-forward; NULL: "ffn_norm" */
     bool shared_norm; /* it may be absent: attention's norm serves both, and both add to the same stream */
     head_norm head_norm;
     bool head_norm_optional, head_norm_rotated; /* may be absent; comes after the rotation */
@@ -41,6 +42,7 @@ typedef struct decoder_options {
     bool experts_wide;        /* each as wide as feed_forward_length */
     bool expert_norm;         /* the weights of the experts of a token sum to 1, if the model does not say */
     moe_gating expert_gating; /* if the model does not say; 0: softmax over all */
+    bool plain_experts;       /* without a gate */
     bool shared_router;       /* the shared expert's share is computed */
     bool drafts;              /* the last layers may be for drafts of further tokens; they are not run */
 } decoder_options;

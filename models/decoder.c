@@ -5,14 +5,10 @@
 
 /* Keys that change what a model computes, and that no architecture of this decoder follows. */
 static leat_status refuse_others(arch_loader *l, const decoder_options *o) {
-    const bool yes = true;
     const float zero = 0.0f;
-    bool causal = true;
     float clamp = 0.0f;
     leat_status s = o->experts ? LEAT_OK : arch_refuse(l, "expert_count", "mixture of experts");
     if (!s && !o->drafts) s = arch_refuse(l, "nextn_predict_layers", "prediction of more than one token");
-    if (!s) s = arch_bool(l, "attention.causal", &yes, &causal);
-    if (!s && !causal) s = arch_error(l, LEAT_E_UNSUPPORTED, "attention that is not causal is not supported");
     if (!s) s = arch_f32(l, "attention.clamp_kqv", -FLT_MAX, FLT_MAX, &zero, &clamp);
     if (!s && clamp > 0.0f)
         s = arch_error(l, LEAT_E_UNSUPPORTED,
@@ -40,15 +36,28 @@ leat_status decoder_hparams(arch_loader *l, hparams *hp) {
     const decoder_options *o = hp->options;
     const char *eps =
         o->norm == NORM_LAYER ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+    bool causal = true;
     leat_status s = arch_read_sizes(l, hp);
     if (!s) s = arch_f32(l, eps, FLT_MIN, 1.0f, NULL, &hp->norm_eps);
     if (!s && !o->positions) s = arch_read_rope(l, hp, o->rope);
     if (!s) s = refuse_others(l, o);
+    if (!s) s = arch_bool(l, "attention.causal", &causal, &causal);
+    hp->both_ways = !causal;
     if (!s && o->drafts) s = drafts_hparams(l, hp);
     hp->moe.routing.normalise = o->expert_norm;
     hp->moe.routing.gating = o->expert_gating;
     if (!s && o->experts) s = arch_read_experts(l, hp);
     if (o->experts_wide) hp->moe.n_ff = hp->n_ff;
+    return s;
+}
+
+leat_status decoder_expert_hparams(arch_loader *l, hparams *hp) {
+    const uint32_t none = 0;
+    uint32_t n_shared = 0;
+    leat_status s = decoder_hparams(l, hp);
+    if (!s && !hp->moe.routing.n_expert) s = arch_error(l, LEAT_E_HPARAM, "expert_count is missing or 0");
+    if (!s) s = arch_u32(l, "expert_shared_count", 0, 1024, &none, &n_shared);
+    if (!s && !hp->moe.n_ff_shared) hp->moe.n_ff_shared = n_shared * hp->moe.n_ff;
     return s;
 }
 

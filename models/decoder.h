@@ -25,6 +25,9 @@ void decoder_ffn_steps(plan_builder *b, const hparams *hp, uint32_t layer, const
 leat_status decoder_bind(arch_loader *l, const hparams *hp, void *ends, void *layers);
 void decoder_build(plan_builder *b, const hparams *hp, const void *ends, const void *layers);
 
+/* decoder_hparams for models that must have experts, and whose shared ones are counted
+ * (expert_shared_count), each as wide as a routed one. */
+leat_status decoder_expert_hparams(arch_loader *l, hparams *hp);
 /* Windowed layers rotate on rope.freq_base_swa, if the model has that, and otherwise like all. */
 leat_status decoder_window_base(arch_loader *l, hparams *hp);
 /* The model's rotations on another base and without any scaling. */

@@ -6,6 +6,11 @@
 static leat_status bind_gate_up(arch_loader *l, const hparams *hp, uint32_t layer, moe_block *m) {
     size_t n = hp->moe.routing.n_expert, n_ff = hp->moe.n_ff, n_embd = hp->n_embd;
     expert_weight both;
+    if (block_options(hp)->plain_experts) {
+        leat_status s = arch_bind_experts(l, &m->up, "blk.%u.ffn_up_exps.weight", layer, n, n_ff, n_embd, 0);
+        m->gate = m->up;
+        return s;
+    }
     leat_status s = arch_bind_experts(l, &both, "blk.%u.ffn_gate_up_exps.weight", layer, n, 2 * n_ff, n_embd,
                                       BIND_OPTIONAL);
     if (s) return s;
@@ -69,6 +74,7 @@ void moe_steps(plan_builder *b, const hparams *hp, const moe_block *m, const str
                                  .shared_down = &m->shared_down,
                                  .shared_router = &m->shared_router,
                                  .activation = o->activation ? o->activation : ACTIVATION_SILU,
+                                 .plain = o->plain_experts,
                                  .scale = hp->residual_scale,
                                  .add = true});
 }

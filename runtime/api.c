@@ -8,6 +8,7 @@
 #include "loader/alloc.h"
 #include "loader/error.h"
 #include "loader/guard.h"
+#include "embed.h"
 #include "session.h"
 #include "runtime/text/decode.h"
 
@@ -45,6 +46,15 @@ const char *leat_isa(size_t i) {
     return kernels_isa(i);
 }
 
+const char *leat_type_isa(uint32_t type, const char *isa) {
+    kernels best, lesser;
+    if (type >= FORMAT_COUNT || kernels_traits(type).act == ACT_COUNT || !kernels_init(&best, isa))
+        return NULL;
+    for (size_t i = 0; kernels_isa(i) && kernels_init(&lesser, kernels_isa(i)); i++)
+        if (lesser.matvec[type] == best.matvec[type]) return lesser.isa;
+    return best.isa;
+}
+
 /* ---- models ---- */
 
 void leat_model_params_default(leat_model_params *p) {
@@ -78,7 +88,9 @@ void leat_model_get_info(const leat_model *m, leat_model_info *out) {
                              .n_layer = m->hp.n_layer,
                              .n_head = m->hp.n_head,
                              .n_head_kv = m->hp.n_head_kv,
-                             .has_weights = m->arch != NULL};
+                             .has_weights = m->arch != NULL,
+                             .makes_text = m->arch && !m->arch->embeds && !m->hp.both_ways,
+                             .pooling = m->arch ? embedder_pooling_of(m) : LEAT_POOLING_MODEL};
 }
 
 uint64_t leat_model_multiply(const leat_model *m, uint32_t type_id, uint64_t rounds) {
@@ -182,7 +194,15 @@ leat_status leat_session_open(leat_model *m, const leat_session_params *params, 
     if (!out) return null_argument(e, "out");
     *out = NULL;
     if (!m) return null_argument(e, "model");
-    return session_open(m, params, out, e);
+    return session_open(m, params, false, out, e);
+}
+
+leat_status leat_session_measure(const leat_model *m, const leat_session_params *params, leat_memory *out,
+                                 leat_error *e) {
+    begin(e);
+    if (out) *out = (leat_memory){0};
+    if (!m || !out) return null_argument(e, !m ? "model" : "out");
+    return session_measure(m, params, out, e);
 }
 
 void leat_session_close(leat_session *s) {

@@ -97,6 +97,12 @@ bool arch_has_key(arch_loader *l, const char *key) {
     return key_name(l, key, name) && gguf_find(l->g, name);
 }
 
+bool arch_has_array(arch_loader *l, const char *key) {
+    char name[KEY_MAX];
+    const gguf_kv *kv = key_name(l, key, name) ? gguf_find(l->g, name) : NULL;
+    return kv && kv->type == GGUF_ARRAY;
+}
+
 leat_status arch_bool(arch_loader *l, const char *key, const bool *fallback, bool *out) {
     char name[KEY_MAX];
     bool found = false;
@@ -251,9 +257,8 @@ leat_status arch_read_recurrent(arch_loader *l, hparams *hp, uint32_t period) {
     return s;
 }
 
-leat_status arch_read_sections(arch_loader *l, const hparams *hp) {
-    char name[KEY_MAX];
-    int64_t size[4], sum = 0;
+/* The four sizes of rope.dimension_sections, in pairs of dimensions. */
+static leat_status read_sections(arch_loader *l, char name[KEY_MAX], int64_t size[4]) {
     const gguf_kv *kv = key_name(l, "rope.dimension_sections", name) ? gguf_find(l->g, name) : NULL;
     if (!kv || kv->type != GGUF_ARRAY || (kv->elem_type != GGUF_I32 && kv->elem_type != GGUF_U32) ||
         kv->count < 3 || kv->count > 4)
@@ -266,15 +271,38 @@ leat_status arch_read_sections(arch_loader *l, const hparams *hp) {
         if (size[i] < 0 || size[i] > N_EMBD_MAX)
             return error_set(l->e, LEAT_E_HPARAM, "%s[%llu] is %lld", name, (unsigned long long)i,
                              (long long)size[i]);
-        sum += size[i];
     }
+    return LEAT_OK;
+}
+
+/* A dimension of the fourth section has no position in a text. */
+static leat_status fourth_section(arch_loader *l, const char *name, int64_t dimension) {
+    return error_set(l->e, LEAT_E_UNSUPPORTED,
+                     "%s leaves dimension %lld to a fourth section, which is not supported", name,
+                     (long long)dimension);
+}
+
+leat_status arch_read_sections(arch_loader *l, const hparams *hp) {
+    char name[KEY_MAX];
+    int64_t size[4];
+    leat_status s = read_sections(l, name, size);
+    if (s) return s;
+    int64_t sum = size[0] + size[1] + size[2] + size[3];
     for (int64_t i = 0; i < hp->rope.n_dims / 2; i++) {
         int64_t at = sum ? i % sum : 0;
-        if (at >= 3 * size[at % 3])
-            return error_set(l->e, LEAT_E_UNSUPPORTED,
-                             "%s leaves dimension %lld to a fourth section, which is not supported", name,
-                             (long long)i);
+        if (at >= 3 * size[at % 3]) return fourth_section(l, name, i);
     }
+    return LEAT_OK;
+}
+
+leat_status arch_read_sections_apart(arch_loader *l, const hparams *hp) {
+    char name[KEY_MAX];
+    int64_t size[4];
+    leat_status s = read_sections(l, name, size);
+    if (s) return s;
+    int64_t three = size[0] + size[1] + size[2], sum = three + size[3];
+    for (int64_t i = 0; i < hp->rope.n_dims / 2; i++)
+        if (sum && i % sum >= three) return fourth_section(l, name, i);
     return LEAT_OK;
 }
 
@@ -402,6 +430,26 @@ leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t la
                              : "which weights can't be computed with");
     *out = (weight){
         .data = t->data, .format = t->format, .row_bytes = t->row_bytes, .n_rows = rows, .n_cols = cols};
+    l->used[t - l->g->tensors] = 1;
+    return LEAT_OK;
+}
+
+leat_status arch_bind_rows(arch_loader *l, weight *out, const char *name, size_t max, size_t cols) {
+    const gguf_tensor *t = gguf_find_tensor(l->g, name);
+    *out = (weight){0};
+    if (!t) return LEAT_OK;
+    if (t->ne[0] != cols || t->n_rows > max)
+        return error_set(l->e, LEAT_E_TENSOR, "tensor %s has %llu rows of %llu values, not up to %zu of %zu",
+                         name, (unsigned long long)t->n_rows, (unsigned long long)t->ne[0], max, cols);
+    if (kernels_traits(t->format).act == ACT_COUNT)
+        return error_set(l->e, LEAT_E_UNSUPPORTED,
+                         "tensor %s has type %s, which weights can't be computed with", name,
+                         format_get(t->format)->name);
+    *out = (weight){.data = t->data,
+                    .format = t->format,
+                    .row_bytes = t->row_bytes,
+                    .n_rows = (size_t)t->n_rows,
+                    .n_cols = cols};
     l->used[t - l->g->tensors] = 1;
     return LEAT_OK;
 }

@@ -75,6 +75,7 @@ typedef struct moe_hparams {
     uint32_t n_ff;        /* of one expert */
     uint32_t n_ff_shared; /* of the expert that every token uses; 0: none */
     uint32_t n_dense;     /* leading layers with a plain feed-forward network */
+    uint32_t period;      /* of encoders: the second of so many layers has experts; 0: none */
 } moe_hparams;
 
 enum { ARCH_LAYERS_MAX = 1024 };
@@ -119,6 +120,8 @@ typedef struct hparams {
     float attention_scale;                          /* of q . k; 0 stands for 1 / sqrt(head_dim_k) */
     float attention_softcap, logit_softcap;         /* x -> cap * tanh(x / cap) */
     bool parallel_residual;
+    uint32_t pooling; /* of embeddings, as the file says it */
+    bool both_ways;   /* a token sees the tokens behind it too: the model makes embeddings, and no text */
 } hparams;
 
 /* True for a layer whose tokens see the last `window` keys only. */
@@ -146,6 +149,7 @@ typedef struct arch {
     leat_status (*bind)(arch_loader *l, const hparams *hp, void *weights, void *layers);
     /* Appends the steps of one forward pass; can't fail: the builder remembers an error. */
     void (*build)(plan_builder *b, const hparams *hp, const void *weights, const void *layers);
+    bool embeds;         /* has no output over the vocabulary: makes embeddings, and no text */
     const void *options; /* what its functions find in hparams.options: for functions that several share */
 } arch;
 
@@ -168,6 +172,8 @@ leat_status arch_f32(arch_loader *l, const char *key, float min, float max, cons
 leat_status arch_bool(arch_loader *l, const char *key, const bool *fallback, bool *out);
 /* True if the model says anything under "<architecture>.<key>". */
 bool arch_has_key(arch_loader *l, const char *key);
+/* True if that is an array. */
+bool arch_has_array(arch_loader *l, const char *key);
 
 /* What nearly every decoder has: sizes and heads, then the epsilon of its norms, RMS in arch_read_common.
  * n_vocab is already set. */
@@ -185,6 +191,8 @@ leat_status arch_read_recurrent(arch_loader *l, hparams *hp, uint32_t period);
 /* rope.dimension_sections in turns of three (Qwen 3.5): for text they are all at the same position, but for
  * what lies beyond the third, which is refused. */
 leat_status arch_read_sections(arch_loader *l, const hparams *hp);
+/* The same for sections that lie one behind the other (Qwen 2.5 VL). */
+leat_status arch_read_sections_apart(arch_loader *l, const hparams *hp);
 /* Refuses a model that sets an integer key of its architecture above 0 (a feature that this architecture file
  * lacks). */
 leat_status arch_refuse(arch_loader *l, const char *key, const char *what);
@@ -206,6 +214,8 @@ bool arch_has(arch_loader *l, const char *name, uint32_t layer);
  * has rows == 1, is float32, and one-dimensional in the file. Absent and optional: out->data is NULL. */
 leat_status arch_bind(arch_loader *l, weight *out, const char *name, uint32_t layer, size_t rows, size_t cols,
                       unsigned flags);
+/* A table of 1 .. max rows that are looked up, never multiplied with; may be absent. */
+leat_status arch_bind_rows(arch_loader *l, weight *out, const char *name, size_t max, size_t cols);
 /* The same for a matrix per expert, in one tensor of shape (n_expert, rows, cols). */
 leat_status arch_bind_experts(arch_loader *l, expert_weight *out, const char *name, uint32_t layer,
                               size_t n_expert, size_t rows, size_t cols, unsigned flags);

@@ -60,7 +60,10 @@ static leat_status find(arch_loader *l, const char *name, uint32_t layer, size_t
                         size_t cols, bool optional, const gguf_tensor **out) {
     char full[NAME_MAX_BYTES];
     const char *hole = strstr(name, "%u");
-    snprintf(full, sizeof full, "%.*s%u%s", (int)(hole - name), name, layer, hole + 2);
+    if (hole)
+        snprintf(full, sizeof full, "%.*s%u%s", (int)(hole - name), name, layer, hole + 2);
+    else
+        snprintf(full, sizeof full, "%s", name);
     const gguf_tensor *t = *out = gguf_find_tensor(l->g, full);
     if (!t) return optional ? LEAT_OK : error_set(l->e, LEAT_E_TENSOR, "tensor %s is missing", full);
     if (t->ne[0] != cols || t->ne[1] != rows || t->ne[2] != n_expert || t->ne[3] != 1)

@@ -181,6 +181,20 @@ LEAT_API leat_status leat_model_open(const char *path, const leat_model_params *
 /* Releases the caller's hold; the memory goes when the last session of the model is closed too. */
 LEAT_API void leat_model_close(leat_model *model);
 
+/* A text becomes the hidden states that a model ends with, one for each token. Pooling makes one vector of
+ * them. */
+typedef enum leat_pooling {
+    LEAT_POOLING_MODEL, /* as the model's file says; where it says nothing, mean if its attention is not
+                           causal, else last */
+    LEAT_POOLING_NONE,  /* a vector for each token */
+    LEAT_POOLING_MEAN,  /* the mean of all tokens */
+    LEAT_POOLING_CLS,   /* the first token */
+    LEAT_POOLING_LAST,  /* the last token */
+    LEAT_POOLING_RANK   /* scores of relevance, by the classifier of a model that has one */
+} leat_pooling;
+/* "mean" of a leat_pooling; NULL past the last. */
+LEAT_API const char *leat_pooling_name(size_t pooling);
+
 typedef struct leat_model_info {
     const char *architecture; /* "llama" */
     const char *isa;          /* instruction set in use: "avx512vnni" */
@@ -190,6 +204,8 @@ typedef struct leat_model_info {
     uint32_t n_ctx_train; /* context length it was trained for; 0 if vocab_only */
     uint32_t n_embd, n_layer, n_head, n_head_kv;
     bool has_weights;
+    bool makes_text;      /* false: embeddings only */
+    leat_pooling pooling; /* of embeddings, if leat_embed_params leaves it to the model */
 } leat_model_info;
 LEAT_API void leat_model_get_info(const leat_model *model, leat_model_info *out);
 /* Tells models apart, wherever their files lie and whatever they are called: a hash of all metadata, of the
@@ -203,6 +219,9 @@ LEAT_API const char *leat_model_warning(const leat_model *model, size_t i);
 
 /* The i-th instruction set that this machine can run, ascending; NULL past the end. */
 LEAT_API const char *leat_isa(size_t i);
+/* The set whose kernels multiply with weights of a type (leat_tensor_info.type_id) in a model opened with
+ * `isa`; NULL: such weights can't be computed with. */
+LEAT_API const char *leat_type_isa(uint32_t type_id, const char *isa);
 
 /* Runs rounds of nothing but the multiply-adds that prompts are multiplied with by weights of a type (its
  * number in the file format) on the model's instruction set, in registers, on the calling thread. Returns how
@@ -353,6 +372,19 @@ typedef struct leat_session_memory { /* bytes */
 } leat_session_memory;
 LEAT_API void leat_session_get_memory(const leat_session *session, leat_session_memory *out);
 
+/* What a session would take, without opening it. params may be NULL, and are as for leat_session_open; of a
+ * model that makes embeddings only they are for that. */
+typedef struct leat_memory {
+    uint64_t weights;   /* bytes of the file, mapped and shared */
+    uint64_t cache;     /* keys and values, all of the context */
+    uint64_t state;     /* of recurrent layers */
+    uint64_t buffers;   /* activations, logits, what workers need */
+    uint64_t available; /* what this machine, or the process's cgroup, has left; UINT64_MAX: not known */
+    uint32_t n_ctx;     /* the context it is for */
+} leat_memory;
+LEAT_API leat_status leat_session_measure(const leat_model *model, const leat_session_params *params,
+                                          leat_memory *out, leat_error *e);
+
 /* ---- sessions in files ---- */
 
 /* Writes all that the session holds - tokens, cache, recurrent state, logits - to a file, whole or not at
@@ -382,6 +414,49 @@ LEAT_API void leat_saved_get_info(const leat_saved *saved, leat_saved_info *out)
  * else LEAT_E_CONTEXT. LEAT_E_STATE: saved with another model or other types of cache. LEAT_E_VALUE: the file
  * contradicts itself. The session is as before after an error (but empty after LEAT_E_IO). */
 LEAT_API leat_status leat_session_load(leat_session *session, const leat_saved *saved, leat_error *e);
+
+/* ---- embeddings: texts to vectors ---- */
+
+typedef struct leat_embed_params {
+    uint32_t n_ctx;     /* tokens of the longest text; 0: what the model was trained for; more is an error */
+    uint32_t n_batch;   /* tokens evaluated at once, of as many texts as fit; 0: 512; never less than n_ctx
+                           where   attention is not causal */
+    uint32_t n_threads; /* 0: what this process may really use (leat_threads_default) */
+    leat_pooling pooling;
+    bool normalize; /* vectors get length 1, but for scores; the default */
+    bool truncate; /* of a longer text the first n_ctx tokens are used, the last one being its end-of-sequence
+                      token if it had that; else it is LEAT_E_CONTEXT */
+} leat_embed_params;
+LEAT_API void leat_embed_params_default(leat_embed_params *p);
+
+/* Makes embeddings with any model: those for it, which may have no output for text, and others. Used by one
+ * thread at a time; keeps its model alive. */
+typedef struct leat_embedder leat_embedder;
+LEAT_API leat_status leat_embedder_open(leat_model *model, const leat_embed_params *params,
+                                        leat_embedder **out, leat_error *e);
+LEAT_API void leat_embedder_close(leat_embedder *embedder);
+LEAT_API size_t leat_embedder_dims(const leat_embedder *embedder);          /* values of a vector */
+LEAT_API leat_pooling leat_embedder_pooling(const leat_embedder *embedder); /* the one in use */
+LEAT_API uint32_t leat_embedder_n_ctx(const leat_embedder *embedder);
+LEAT_API uint32_t leat_embedder_threads(const leat_embedder *embedder);
+LEAT_API uint64_t leat_embedder_bytes(const leat_embedder *embedder); /* as leat_session_bytes */
+LEAT_API leat_model *leat_embedder_model(const leat_embedder *embedder);
+
+/* out (n_texts, dims) = a vector for each text. Its tokens are those of all texts, one after the other,
+ * lengths[i] of text i, with the BOS and EOS that the model wants (leat_token_add_bos, leat_token_add_eos)
+ * already there; a text without any is LEAT_E_ARG. Without pooling, out is (sum of lengths, dims), lengths
+ * counted up to n_ctx. What a text becomes depends neither on its neighbours nor on the number of threads.
+ * progress, which may be NULL, counts texts, and is called between passes. On an error, out holds nothing of
+ * use. */
+LEAT_API leat_status leat_embed(leat_embedder *embedder, const leat_token *tokens, const size_t *lengths,
+                                size_t n_texts, float *out, leat_progress_fn *progress, void *user,
+                                leat_error *e);
+/* The same for texts that are yet to be tokenized, as the model wants it and no special tokens in the text;
+ * not without pooling. */
+LEAT_API leat_status leat_embed_texts(leat_embedder *embedder, const leat_str *texts, size_t n_texts,
+                                      float *out, leat_error *e);
+/* As leat_session_cancel. */
+LEAT_API void leat_embedder_cancel(leat_embedder *embedder);
 
 /* ---- sampling ---- */
 

@@ -63,6 +63,14 @@ static leat_status all_used(const leat_model *m, const uint8_t *used, leat_error
     return LEAT_OK;
 }
 
+/* How embeddings are pooled, as GGUF numbers it; UINT32_MAX: the file does not say. */
+static leat_status read_pooling(arch_loader *l, hparams *hp) {
+    const uint32_t unsaid = UINT32_MAX;
+    leat_status s = arch_u32(l, "pooling_type", 0, UINT32_MAX, &unsaid, &hp->pooling);
+    if (!s && hp->pooling > 4) hp->pooling = unsaid;
+    return s;
+}
+
 static leat_status bind_weights(leat_model *m, leat_error *e) {
     const gguf *g = file_gguf(m->file);
     m->arch = arch_find(m->arch_name);
@@ -80,6 +88,8 @@ static leat_status bind_weights(leat_model *m, leat_error *e) {
             s = error_set(e, LEAT_E_NOMEM, "out of memory for %u layers", m->hp.n_layer);
     }
     if (!s) s = m->arch->bind(&l, &m->hp, m->weights, m->layers);
+    if (!s) s = embed_head_bind(&l, &m->hp, &m->head);
+    if (!s) s = read_pooling(&l, &m->hp);
     if (!s) s = all_used(m, used, e);
     mem_free(used);
     return s;

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "arch.h"
+#include "embed_head.h"
 #include "kernels/kernels.h"
 #include "leat.h"
 #include "loader/file.h"
@@ -20,6 +21,7 @@ struct leat_model {
     const arch *arch; /* NULL when opened for its vocabulary only */
     char arch_name[65];
     hparams hp;
+    embed_head head;        /* absent in most */
     void *weights, *layers; /* the architecture's own structs */
     uint64_t n_params;
 };

@@ -73,18 +73,22 @@ stage_norm builder_norm(plan_builder *b, const plan_norm *n, size_t width) {
 }
 
 void plan_embed(plan_builder *b, const plan_embed_step *step) {
-    const weight *table = step->table, *positions = step->positions;
+    const weight *table = step->table, *positions = step->positions, *kinds = step->kinds;
     stage s = {.n_parts = 1, .part = {{.w = *table, .out = step->x}}, .scale = builder_scale(step->scale)};
     if (builder_width(b, step->x) != table->n_cols)
         builder_fail(b, LEAT_E_STATE, "the embedding does not fit its buffer");
     if (positions && positions->data) {
-        s.part[s.n_parts++] = (stage_part){.w = *positions};
-        s.width = table->n_cols;
-        if (b->p->max_width < s.width) b->p->max_width = s.width;
+        s.part[1].w = *positions;
         b->p->n_positions = positions->n_rows;
         if (positions->n_cols != table->n_cols)
             builder_fail(b, LEAT_E_STATE, "the positions do not fit the embedding");
     }
+    if (kinds && kinds->data) {
+        s.part[2].w = *kinds;
+        if (kinds->n_cols != table->n_cols)
+            builder_fail(b, LEAT_E_STATE, "the kinds of text do not fit the embedding");
+    }
+    if (b->p->max_width < table->n_cols) b->p->max_width = table->n_cols;
     builder_one(b, &s, embed_tiles, embed_tile);
     builder_many(b, &s, embed_tiles, embed_tile);
 }
@@ -179,7 +183,7 @@ void plan_attention(plan_builder *b, const plan_attention_step *step) {
     if (!a->head_dim_k) a->head_dim_k = hp->head_dim_k;
     if (!a->head_dim_v) a->head_dim_v = hp->head_dim_v;
     const rope_hparams *rope = a->rope == PLAN_ROPE_SWA ? &hp->rope_swa : &hp->rope;
-    if (step->layer >= hp->n_layer || !b->p->kv[step->layer].n_head != !step->shared) {
+    if (step->layer >= hp->n_layer || (!hp->both_ways && !b->p->kv[step->layer].n_head != !step->shared)) {
         builder_fail(b, LEAT_E_STATE, "there is no such layer, or it has attention already");
         return;
     }
@@ -198,15 +202,21 @@ void plan_attention(plan_builder *b, const plan_attention_step *step) {
                       .dim_v = a->head_dim_v,
                       .window = a->window,
                       .rope = a->rope,
-                      .rope_first = a->rope_first},
-             *kept = &b->p->kv[step->layer];
+                      .rope_first = a->rope_first};
+    if (b->p->hp->both_ways) { /* the cache is for the length of a layer only: all use that of the first */
+        a->layer = 0;
+        shape.window = 0;
+        if (a->sinks || a->shared) builder_fail(b, LEAT_E_STATE, "no sinks where tokens see both ways");
+    }
+    kv_shape *kept = &b->p->kv[a->layer];
     if (a->norm_rotated && s.k_norm.w) { /* a norm itself goes with any rotation, but its gain does not */
         shape.gain = s.k_norm.w;
         shape.gain_stride = s.k_norm.stride;
         shape.fixed = s.k_norm.kind != NORM_RMS;
     }
-    if (a->shared && (kept->n_head != shape.n_head || kept->dim_k != shape.dim_k ||
-                      kept->dim_v != shape.dim_v || kept->window != shape.window))
+    bool again = a->shared || (b->p->hp->both_ways && kept->n_head);
+    if (again && (kept->n_head != shape.n_head || kept->dim_k != shape.dim_k || kept->dim_v != shape.dim_v ||
+                  kept->window != shape.window))
         builder_fail(b, LEAT_E_STATE, "a layer does not fit the cache that it shares");
     if (!a->shared) *kept = shape;
     builder_one(b, &s, attention_one_tiles, attention_one_tile);
@@ -214,7 +224,17 @@ void plan_attention(plan_builder *b, const plan_attention_step *step) {
     builder_many(b, &s, attention_many_tiles, attention_many_tile);
 }
 
+void plan_hidden(plan_builder *b, plan_buf x, plan_norm norm) {
+    b->p->hidden = plan_buffer(b, builder_width(b, x));
+    if (!b->p->embeds) builder_fail(b, LEAT_E_STATE, "a model without an output is to make text");
+    plan_normalize(b, &(plan_normalize_step){.in = x, .out = b->p->hidden, .norm = norm});
+}
+
 void plan_output(plan_builder *b, const plan_output_step *step) {
+    if (b->p->embeds) {
+        plan_hidden(b, step->x, step->norm);
+        return;
+    }
     stage s = builder_product(b, step->x, &step->norm);
     s.output = true;
     s.scale = builder_scale(step->scale);
@@ -228,8 +248,8 @@ void plan_output(plan_builder *b, const plan_output_step *step) {
 }
 
 leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers,
-                         const kernels *k, plan *out, leat_error *e) {
-    *out = (plan){.hp = hp, .kv = mem_alloc(hp->n_layer, sizeof *out->kv)};
+                         const kernels *k, bool embeds, plan *out, leat_error *e) {
+    *out = (plan){.hp = hp, .embeds = embeds, .kv = mem_alloc(hp->n_layer, sizeof *out->kv)};
     plan_builder b = {.p = out, .k = k, .e = e};
     if (!out->kv) return error_set(e, LEAT_E_NOMEM, "out of memory for a plan");
     a->build(&b, hp, weights, layers);

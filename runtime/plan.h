@@ -23,10 +23,11 @@ typedef struct plan_embed_step {
     plan_buf x;
     const weight *table;     /* (n_vocab, width of x) */
     const weight *positions; /* (n_ctx_train, width of x): learned positions, added; NULL or absent: none */
+    const weight *kinds;     /* (kinds of text, width of x): the first row is added; NULL or absent: none */
     float scale;             /* 0 stands for 1 */
 } plan_embed_step;
-/* x[t] = scale * row token[t] of the table + row of its position. First step of every plan; also prepares the
- * rotations. */
+/* x[t] = scale * row token[t] of the table + row of its position + row of its kind. First step of every plan;
+ * also prepares the rotations. */
 void plan_embed(plan_builder *b, const plan_embed_step *s);
 
 typedef enum norm_kind {
@@ -111,8 +112,9 @@ typedef struct plan_attention_step {
     bool v_norm;         /* each head of v is divided by its root mean square */
     const weight *sinks; /* (n_head) scores that take part in the softmax; NULL or absent: none */
 } plan_attention_step;
-/* Norms and rotates q and k, appends k and v to the cache, out = causal attention over the cache. At most one
- * for each layer. */
+/* Norms and rotates q and k, appends k and v to the cache, out = causal attention over the cache; or, with
+ * hparams.both_ways, over all tokens of the text, a window reaching half as far to each side. At most one for
+ * each layer. */
 void plan_attention(plan_builder *b, const plan_attention_step *s);
 
 typedef struct plan_moe_step {
@@ -127,7 +129,8 @@ typedef struct plan_moe_step {
     const weight *gate_bias, *up_bias, *down_bias;       /* (n_expert, rows) float32 */
     const weight *shared_gate, *shared_up, *shared_down; /* an expert that every token uses */
     const weight *shared_router; /* (width of in) its share is the sigmoid of this product; absent: 1 */
-    activation activation;       /* SILU, GELU or SWIGLU_OAI */
+    activation activation;       /* SILU, GELU or SWIGLU_OAI; of a plain one any but the last */
+    bool plain;                  /* routed experts have no gate: activation(up x), gate is the same as up */
     bool add;                    /* out += result, the residual; else out = result */
     float scale;                 /* of the result; 0: none */
 } plan_moe_step;
@@ -201,6 +204,28 @@ void plan_multiply(plan_builder *b, plan_buf x, plan_buf by, size_t first);
 /* x[t] *= a number of the model; NULL or absent: 1 */
 void plan_scale(plan_builder *b, plan_buf x, const weight *number);
 
+/* ---- several residual streams (stage_altup.c) ---- */
+
+enum { ALTUP_STREAMS = 4 };
+typedef struct plan_altup_step {
+    plan_buf x[ALTUP_STREAMS],
+        p[ALTUP_STREAMS];       /* all of one width: streams, and what they are predicted to be */
+    const weight *router;       /* (ALTUP_STREAMS, width) */
+    plan_norm norm;             /* of what the router reads */
+    const weight *coefficients; /* (streams squared, streams) to predict, (streams, streams) to correct */
+    bool correct;
+    plan_buf y; /* to correct with: what a layer made of p[0] */
+} plan_altup_step;
+/* With c = coefficients . tanh(router . norm(x_0, or y) / width): p_k = x_k + sum over j of c_kj x_j; or, to
+ * correct, x_k = p_k + (1 + c_k) (y - p_0). */
+void plan_altup(plan_builder *b, const plan_altup_step *s);
+/* x[t] is as long as of[t]. */
+void plan_match(plan_builder *b, plan_buf x, plan_buf of);
+/* x[t] *= a vector of the model */
+void plan_multiply_vector(plan_builder *b, plan_buf x, const weight *by);
+/* gate = gelu(max(gate - least, 0)) * up, least being so many standard deviations above the gate's mean */
+void plan_sparse_gate(plan_builder *b, plan_buf gate, plan_buf up, float deviations);
+
 /* ---- latent attention (stage_latent.c) ---- */
 
 typedef struct plan_latent_step {
@@ -239,7 +264,9 @@ typedef struct plan_output_step {
     float softcap;          /* logits become softcap * tanh(logits / softcap); 0: they do not */
 } plan_output_step;
 /* logits = w . norm(x) + bias for the tokens whose logits are wanted, then scaled, then capped. Last step of
- * every plan. */
+ * every plan. In a plan for embeddings, norm(x) for all tokens is what is left of it. */
 void plan_output(plan_builder *b, const plan_output_step *s);
+/* The last step of a model that makes embeddings only: norm(x) for all tokens; an absent norm only copies. */
+void plan_hidden(plan_builder *b, plan_buf x, plan_norm norm);
 
 #endif

@@ -44,6 +44,8 @@ void plan_moe(plan_builder *b, const plan_moe_step *step) {
     size_t n_ff = step->gate->w.n_rows, width = s.width, out = builder_width(b, step->out);
     unsigned inner = 0;
     *m = *step;
+    if (m->plain && ((m->gate_bias && m->gate_bias->data) || (m->up_bias && m->up_bias->data)))
+        builder_fail(b, LEAT_E_STATE, "experts without a gate have no biases");
     const weight **const optional[] = {&m->router_bias,   &m->select_bias, &m->gate_bias, &m->up_bias,
                                        &m->down_bias,     &m->shared_gate, &m->shared_up, &m->shared_down,
                                        &m->shared_router, &m->expert_scale};

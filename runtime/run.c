@@ -163,12 +163,14 @@ leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_
     r->run.n_tokens = n_tokens;
     r->run.pos = pos;
     r->run.n_out = n_out;
-    r->stages = n_tokens == 1 ? p->one : p->many;
-    r->n_stages = n_tokens == 1 ? p->n_one : p->n_many;
+    /* what a text becomes is not to depend on those beside it: embeddings have one way only */
+    bool one = n_tokens == 1 && !p->embeds;
+    r->stages = one ? p->one : p->many;
+    r->n_stages = one ? p->n_one : p->n_many;
     r->cancel = cancel;
     atomic_store_explicit(&r->abandoned, false, memory_order_relaxed);
     for (uint32_t w = 0; w < r->n_workers; w++) r->scratch[w].non_finite = false;
-    run_pieces(r, n_tokens == 1 ? &r->one : &r->many);
+    run_pieces(r, one ? &r->one : &r->many);
     if (atomic_load(&r->abandoned)) return error_set(e, LEAT_E_CANCELLED, "evaluation was cancelled");
     for (uint32_t w = 0; w < r->n_workers; w++)
         if (r->scratch[w].non_finite)
@@ -183,6 +185,16 @@ void runner_set_state(runner *r, const float *state, float *next) {
     r->run.next = next;
 }
 
+void runner_set_spans(runner *r, const span *spans, size_t n, size_t longest, const uint32_t *positions) {
+    r->run.spans = spans;
+    r->run.n_spans = n;
+    r->run.longest = longest;
+    r->run.positions = positions;
+}
+
+const float *runner_hidden(const runner *r, size_t token) {
+    return buf_row(&r->run, r->run.plan->hidden, token);
+}
 const float *runner_logits(const runner *r) {
     return r->run.logits;
 }
@@ -254,8 +266,9 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n
         float *buf = carve(a, n_batch, buf_stride(p->buf_width[i]) * sizeof(float));
         if (r->run.buf) r->run.buf[i] = buf;
     }
-    if (n_batch > 1) carve_rows(a, k, p->max_act_cols, n_batch, n_batch, r->run.act);
-    if (p->moe.n_expert && n_batch > 1) lay_out_moe_pass(&r->run.moe, &p->moe, a, k, n_batch);
+    bool many = n_batch > 1 || p->embeds;
+    if (many) carve_rows(a, k, p->max_act_cols, n_batch, n_batch, r->run.act);
+    if (p->moe.n_expert && many) lay_out_moe_pass(&r->run.moe, &p->moe, a, k, n_batch);
     r->run.cs[PLAN_ROPE] = carve(a, n_batch, p->hp->rope.n_dims * sizeof(float));
     r->run.cs[PLAN_ROPE_SWA] = carve(a, n_batch, p->hp->rope_swa.n_dims * sizeof(float));
     r->run.temperature = carve(a, n_batch, sizeof(float));
@@ -273,7 +286,11 @@ static void lay_out(runner *r, const plan *p, arena *a, size_t n_batch, size_t n
                      .c = carve(a, pass, k->pass_panels * PANEL_ROWS_MAX * sizeof(float)),
                      .c2 = carve(a, pass, k->pass_panels * PANEL_ROWS_MAX * sizeof(float)),
                      .attend = carve(a, 1, ATTEND_SCRATCH)};
-        if (n_batch > 1) carve_rows(a, k, p->gather_cols, n_batch, pass, s.gathered);
+        if (p->hp->both_ways) {
+            s.rows_q = carve(a, ATTEND_ROWS_MAX, p->hp->head_dim_k * sizeof(float));
+            s.rows_out = carve(a, ATTEND_ROWS_MAX, p->hp->head_dim_v * sizeof(float));
+        }
+        if (many) carve_rows(a, k, p->gather_cols, n_batch, pass, s.gathered);
         carve_rows(a, k, p->max_act_cols, 1, 1, s.act);
         if (p->moe.n_expert) lay_out_moe_scratch(&s.moe, &p->moe, a, k);
         if (r->scratch) r->scratch[i] = s;
@@ -310,7 +327,7 @@ leat_status runner_open(const plan *p, const kernels *k, const rope_table *rope,
     *out = NULL;
     runner *r = mem_alloc(1, sizeof *r);
     if (!r) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
-    r->run = (run){.plan = p, .k = k, .rope = rope, .kv = kv};
+    r->run = (run){.plan = p, .n_batch = n_batch, .k = k, .rope = rope, .kv = kv};
     leat_status s = pool_open(run_threads_most(threads), &r->pool, e);
     if (s) goto fail;
     r->n_workers = pool_size(r->pool);

@@ -27,9 +27,14 @@ void runner_close(runner *r); /* NULL is fine */
  * either way the cache beyond pos holds nothing of use. */
 leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_t pos, size_t n_out,
                         const atomic_bool *cancel, leat_error *e);
+/* The tokens of the next pass are n texts that do not see each other, the longest of `longest` tokens; NULL,
+ * as at first: they go on with the one that the cache holds. positions: of each token in its text. */
+void runner_set_spans(runner *r, const span *spans, size_t n, size_t longest, const uint32_t *positions);
 /* Where recurrent layers find what they remember, and where they put it, in the passes from now on. */
 void runner_set_state(runner *r, const float *state, float *next);
 
+/* (n_embd) of a token of the last pass of a plan for embeddings. */
+const float *runner_hidden(const runner *r, size_t token);
 /* (n_out, n_vocab) of the last pass that asked for any. */
 const float *runner_logits(const runner *r);
 /* Workers that passes have at present, be it of many tokens or of one. */

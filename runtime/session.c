@@ -54,11 +54,27 @@ static leat_status check_kv_type(const char *what, leat_kv_type type, uint32_t h
     return LEAT_OK;
 }
 
-static leat_status check_params(const leat_model *m, leat_session_params *p, leat_error *e) {
+/* Models that make embeddings only. */
+static leat_status check_writes(const leat_model *m, leat_error *e) {
+    if (m->arch->embeds)
+        return error_set(e, LEAT_E_UNSUPPORTED,
+                         "%s makes embeddings and no text: leat embed, or leat_embedder_open, is for it",
+                         m->arch_name);
+    if (m->hp.both_ways)
+        return error_set(e, LEAT_E_UNSUPPORTED,
+                         "the model's attention is not causal (%s.attention.causal): it makes embeddings and "
+                         "no text, for which there is leat embed, or leat_embedder_open",
+                         m->arch_name);
+    return LEAT_OK;
+}
+
+static leat_status check_params(const leat_model *m, bool embeds, leat_session_params *p, leat_error *e) {
     if (!m->arch) return error_set(e, LEAT_E_STATE, "the model was opened for its vocabulary only");
+    leat_status st = embeds ? LEAT_OK : check_writes(m, e);
+    if (st) return st;
     if (!p->n_ctx) p->n_ctx = m->hp.n_ctx_train;
     if (!p->n_batch) p->n_batch = N_BATCH_DEFAULT;
-    if (p->n_batch > N_BATCH_MAX)
+    if (p->n_batch > N_BATCH_MAX && !embeds)
         return error_set(e, LEAT_E_ARG, "n_batch is %u, not 1 .. %d", p->n_batch, N_BATCH_MAX);
     if (p->n_batch > p->n_ctx) p->n_batch = p->n_ctx;
     if ((unsigned)p->activations > LEAT_ACTIVATIONS_F32)
@@ -70,7 +86,7 @@ static leat_status check_params(const leat_model *m, leat_session_params *p, lea
         return error_set(e, LEAT_E_ARG, "n_threads_batch is %u, not 1 .. %d", p->n_threads_batch,
                          N_THREADS_MAX);
     if (!p->n_threads_batch) p->n_threads_batch = p->n_threads;
-    leat_status st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
+    st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
     /* latent values are the first part of the keys */
     leat_kv_type v_type = m->hp.latent.absorbed ? p->k_type : p->v_type;
     if (!st) st = check_kv_type("values", v_type, m->hp.head_dim_v, e);
@@ -123,7 +139,9 @@ static leat_status check_memory(const leat_session *s, const leat_session_params
 
 /* Positions that the model has learned end somewhere; those that are rotated do not. */
 static leat_status check_positions(const leat_session *s, const leat_session_params *p, leat_error *e) {
-    if (!s->plan.n_positions || p->n_ctx <= s->plan.n_positions) return LEAT_OK;
+    /* texts for embeddings begin at 0 each, wherever they lie in the cache, and are measured by the embedder
+     */
+    if (s->embeds || !s->plan.n_positions || p->n_ctx <= s->plan.n_positions) return LEAT_OK;
     return error_set(e, LEAT_E_ARG,
                      "a context of %u tokens is more than the %zu positions that the model knows", p->n_ctx,
                      s->plan.n_positions);
@@ -144,32 +162,36 @@ static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, s
 }
 
 /* Tokens of a batch whose logits are kept, at most. */
-static size_t outputs(const leat_session_params *p) {
+static size_t outputs(const leat_session_params *p, bool embeds) {
+    if (embeds) return 0;
     if (!p->logits_all) return 1;
     return p->n_logits && p->n_logits < p->n_batch ? p->n_logits : p->n_batch;
 }
 
-leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out,
+leat_status session_open(leat_model *m, const leat_session_params *params, bool embeds, leat_session **out,
                          leat_error *e) {
     leat_session_params p;
     const hparams *hp = &m->hp;
     leat_session_params_default(&p);
     if (params) p = *params;
     *out = NULL;
-    leat_status st = check_params(m, &p, e);
+    leat_status st = check_params(m, embeds, &p, e);
     if (st) return st;
     leat_session *s = mem_alloc(1, sizeof *s);
     if (!s) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
     s->model = model_hold(m);
     s->logits_all = p.logits_all;
+    s->embeds = embeds;
     s->kernels = m->kernels;
     if (p.activations == LEAT_ACTIVATIONS_F32) kernels_float_activations(&s->kernels);
-    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->kernels, &s->plan, e);
+    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->kernels, embeds, &s->plan, e);
+    if (!st && hp->both_ways && session_texts_alone(s))
+        st = error_set(e, LEAT_E_UNSUPPORTED, "attention.causal is false in a model with recurrent layers");
+    size_t n_out = s->n_out = outputs(&p, embeds);
     /* experts share the tokens of a pass: the more, the better for each */
-    s->even = outputs(&p) == 1 && !s->plan.moe.n_expert && p.n_batch > PASS_MOST;
+    s->even = n_out == 1 && !s->plan.moe.n_expert && p.n_batch > PASS_MOST;
     if (s->even) p.n_batch = PASS_MOST;
     s->n_batch = p.n_batch;
-    size_t n_out = s->n_out = outputs(&p);
     if (!st) st = check_positions(s, &p, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);
@@ -188,6 +210,40 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
         return st;
     }
     *out = s;
+    return LEAT_OK;
+}
+
+leat_status session_measure(const leat_model *m, const leat_session_params *params, leat_memory *out,
+                            leat_error *e) {
+    leat_session_params p;
+    leat_session s = {0};
+    leat_session_params_default(&p);
+    if (params) p = *params;
+    if (m->arch) s.embeds = m->arch->embeds || m->hp.both_ways;
+    leat_status st = check_params(m, s.embeds, &p, e);
+    if (st) return st;
+    if (m->hp.both_ways) p.n_batch = p.n_ctx;
+    s.kernels = m->kernels;
+    if (p.activations == LEAT_ACTIVATIONS_F32) kernels_float_activations(&s.kernels);
+    st = plan_compile(m->arch, &m->hp, m->weights, m->layers, &s.kernels, s.embeds, &s.plan, e);
+    if (!st) st = check_positions(&s, &p, e);
+    size_t n_out = outputs(&p, s.embeds);
+    size_t kv =
+        st ? 0
+           : kv_bytes(s.plan.kv, m->hp.n_layer, p.n_ctx, p.n_batch, kv_format(p.k_type), kv_format(p.v_type));
+    size_t state = st ? 0 : state_bytes(s.plan.state_floats);
+    size_t buffers = st ? 0 : fixed_bytes(&s, &p, n_out);
+    plan_free(&s.plan);
+    if (st) return st;
+    if (!kv || state == SIZE_MAX || buffers == SIZE_MAX)
+        return error_set(e, LEAT_E_NOMEM, "a context of %u tokens needs more memory than there can be",
+                         p.n_ctx);
+    *out = (leat_memory){.weights = file_bytes(m->file),
+                         .cache = kv,
+                         .state = state,
+                         .buffers = buffers,
+                         .available = os_available_memory(),
+                         .n_ctx = p.n_ctx};
     return LEAT_OK;
 }
 
@@ -255,7 +311,7 @@ static leat_status eval_batches(leat_session *s, const leat_token *tokens, size_
     for (size_t done = 0; done < n;) {
         size_t batch = pass_length(s, n - done);
         bool last = done + batch == n;
-        size_t n_out = !s->logits_all ? last : batch < s->n_out ? batch : s->n_out;
+        size_t n_out = s->embeds ? 0 : !s->logits_all ? last : batch < s->n_out ? batch : s->n_out;
         leat_status st = pass(s, tokens + done, batch, s->length, n_out, e);
         if (st) return st;
         s->length += batch;
@@ -300,6 +356,36 @@ leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, le
         atomic_store(&s->cancel, false); /* a cancel is used up by the eval that it ended */
     session_give(s);
     return st;
+}
+
+bool session_texts_alone(const leat_session *s) {
+    return s->plan.state_floats || s->model->hp.latent.absorbed;
+}
+
+leat_status session_encode(leat_session *s, const leat_token *tokens, const span *texts, size_t n_texts,
+                           size_t longest, const uint32_t *positions, leat_error *e) {
+    size_t n = n_texts ? texts[n_texts - 1].first + texts[n_texts - 1].n : 0;
+    leat_status st = check_tokens(s, tokens, n, e);
+    if (st || !n) return st;
+    session_forget(s);
+    runner_set_spans(s->runner, texts, n_texts, longest, positions);
+    st = pass(s, tokens, n, 0, 0, e);
+    runner_set_spans(s->runner, NULL, 0, 0, NULL);
+    if (st == LEAT_E_CANCELLED) atomic_store(&s->cancel, false);
+    session_forget(s);
+    return st;
+}
+
+leat_status session_encode_part(leat_session *s, const leat_token *tokens, size_t n, leat_error *e) {
+    leat_status st = check_tokens(s, tokens, n, e);
+    if (!st) st = pass(s, tokens, n, s->length, 0, e);
+    if (!st) s->length += n;
+    if (st == LEAT_E_CANCELLED) atomic_store(&s->cancel, false);
+    return st;
+}
+
+const float *session_hidden(const leat_session *s, size_t token) {
+    return runner_hidden(s->runner, token);
 }
 
 /* ---- the public functions of a session that only look or set ---- */

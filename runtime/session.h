@@ -23,11 +23,16 @@ struct leat_session {
     int32_t *tokens; /* (n_ctx) reserved; the first `length` are set */
     size_t n_logits; /* rows of logits that the last pass left */
     size_t n_out;    /* tokens at the end of a batch whose logits are kept */
+    bool embeds;     /* for embed.h */
     bool logits_all; /* also of batches that are not the last of an eval */
     atomic_bool busy, cancel;
 };
 
-leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out, leat_error *e);
+/* embeds: for embeddings (embed.h), which the functions at the end are for; else for text. */
+leat_status session_open(leat_model *m, const leat_session_params *params, bool embeds, leat_session **out,
+                         leat_error *e);
+leat_status session_measure(const leat_model *m, const leat_session_params *params, leat_memory *out,
+                            leat_error *e);
 void session_close(leat_session *s);
 leat_status session_eval(leat_session *s, const leat_token *tokens, size_t n, leat_progress_fn *progress,
                          void *user, leat_error *e);
@@ -51,5 +56,16 @@ leat_status session_drop(leat_session *s, size_t from, size_t to, leat_error *e)
 
 /* The type of the public enum whose format this is; -1: none. */
 int session_kv_type(uint32_t format);
+
+/* True for models of which a pass can't hold several texts. */
+bool session_texts_alone(const leat_session *s);
+/* One pass over whole texts that do not see each other, no more than n_batch tokens together; texts lie side
+ * by side, positions has the place of each token in its text. */
+leat_status session_encode(leat_session *s, const leat_token *tokens, const span *texts, size_t n_texts,
+                           size_t longest, const uint32_t *positions, leat_error *e);
+/* The next n <= n_batch tokens of one text, after session_forget. */
+leat_status session_encode_part(leat_session *s, const leat_token *tokens, size_t n, leat_error *e);
+/* (n_embd) of a token of the last pass, valid until the next. */
+const float *session_hidden(const leat_session *s, size_t token);
 
 #endif

@@ -58,6 +58,7 @@ struct stage {
     plan_ssm_step ssm;
     plan_delta_step delta;
     plan_gate_norm_step gate_norm;
+    plan_altup_step altup;
 };
 
 typedef struct plan {
@@ -69,6 +70,8 @@ typedef struct plan {
     size_t max_act_cols[ACT_COUNT]; /* widest row in each form; 0: never needed */
     kv_shape *kv;                   /* (n_layer) */
     size_t n_positions;             /* learned ones; 0: the context may have any length */
+    bool embeds;                    /* ends with the buffer `hidden` in place of logits */
+    plan_buf hidden;                /* (n_tokens, n_embd) */
     const hparams *hp;
     moe_limits moe;
     size_t gather_cols[ACT_COUNT]; /* widest row that a worker gathers in each form; 0: never */
@@ -84,10 +87,16 @@ struct scratch {
     panel *panel;
     float *c, *c2;             /* (pass_panels, pass_tokens, PANEL_ROWS_MAX) products of panels */
     void *attend;              /* ATTEND_SCRATCH bytes */
+    float *rows_q, *rows_out;  /* (ATTEND_ROWS_MAX, head size) query rows of tokens side by side; both ways */
     char *gathered[ACT_COUNT]; /* (tokens of a pass) activation rows that lie apart otherwise */
     moe_scratch moe;
     bool non_finite; /* a logit was not a number */
 };
+
+/* A text of its own within a pass: tokens first .. first + n of it. */
+typedef struct span {
+    size_t first, n;
+} span;
 
 /* One pass: what every tile may read. */
 struct run {
@@ -97,7 +106,11 @@ struct run {
     const kv_cache *kv;
     const int32_t *tokens; /* (n_tokens) */
     size_t n_tokens, pos;  /* pos: position of the first */
+    const span *spans;     /* (n_spans) texts that do not see each other; NULL: one that began earlier */
+    size_t n_spans, longest;
+    const uint32_t *positions; /* (n_tokens) of each in its text; NULL: from pos on */
     size_t n_workers;
+    size_t n_batch;       /* tokens of the largest pass */
     size_t n_out;         /* logits are wanted for the last n_out tokens */
     float **buf;          /* (n_bufs) each (n_batch, buf_stride) */
     char *act[ACT_COUNT]; /* (n_batch, act_row_bytes) of the present stage's input, many tokens */
@@ -115,6 +128,10 @@ static inline size_t buf_stride(size_t width) {
 }
 static inline float *buf_row(const run *r, plan_buf b, size_t token) {
     return r->buf[b] + token * buf_stride(r->plan->buf_width[b]);
+}
+
+static inline size_t position_of(const run *r, size_t token) {
+    return r->positions ? r->positions[token] : r->pos + token;
 }
 
 enum { TILE_ROWS_MAX = 1024 }; /* of a one-token tile */
@@ -139,6 +156,10 @@ stage_tile_fn moe_route_tile, moe_group_tile, moe_gate_many_tile, moe_prepare_ti
 stage_tiles_fn latent_prepare_tiles, latent_attend_tiles, latent_value_tiles, expand_tiles;
 stage_tile_fn latent_prepare_tile, latent_attend_tile, latent_value_tile, expand_tile;
 
+/* stage_altup.c, all in altup_tiles */
+stage_tiles_fn altup_tiles;
+stage_tile_fn altup_tile, match_tile, multiply_vector_tile, sparse_gate_tile;
+
 /* stage_recurrent.c */
 stage_tiles_fn conv_tiles, ssm_tiles, delta_tiles, gate_norm_tiles;
 stage_tile_fn conv_tile, ssm_tile, delta_tile, gate_norm_tile;
@@ -150,8 +171,10 @@ bool prepare_one(const stage *s, const run *r, scratch *w, size_t token);
  * one token; norms and rotates one query head. */
 void attention_append(const stage *s, const run *r, size_t token, size_t kv_head);
 void attention_query(const stage *s, const run *r, size_t token, size_t head);
-/* Attention of the query heads that share a KV head, for tokens token .. token + n of the pass. */
-void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t token, size_t n);
+/* Attention of the query heads that share a KV head, for tokens token .. token + n of the pass, over the rows
+ * of the cache from `begin` on. */
+void attention_attend(const stage *s, const run *r, scratch *w, size_t kv_head, size_t begin, size_t token,
+                      size_t n);
 /* Rotates the n_dims values of a set of rotations. */
 void stage_rotate(const run *r, plan_rope set, float *x, size_t token);
 /* A row of n floats in one of the forms of act.h. */
@@ -176,10 +199,12 @@ static inline size_t stage_count(const stage *s, const run *r) {
 static inline bool stage_quantized(const run *r) {
     return r->plan->max_act_cols[ACT_Q8_32] || r->plan->max_act_cols[ACT_Q8_256];
 }
-/* Tokens that one matrix of a stage is multiplied with; with experts, on average. */
+/* Tokens that one matrix of a stage is multiplied with; with experts, on average. What becomes of a text does
+ * not depend on others in its pass: for embeddings, as if the pass were full. */
 static inline size_t stage_share(const stage *s, const run *r) {
     const moe_routing *m = &s->moe.routing;
-    return m->n_expert ? r->n_tokens * m->n_used / m->n_expert : stage_count(s, r);
+    const size_t n = r->plan->embeds ? r->n_batch : stage_count(s, r);
+    return m->n_expert ? (r->plan->embeds ? n : r->n_tokens) * m->n_used / m->n_expert : n;
 }
 /* The form of a stage's input, many tokens, for one of its matrices. */
 static inline act_kind stage_act(const stage *s, const run *r, const weight *w) {
@@ -189,9 +214,9 @@ static inline act_kind stage_act(const stage *s, const run *r, const weight *w) 
 /* ---- plan.c ---- */
 
 /* Compiles the architecture's steps for the forms of activations that k takes. *out is owned; weights must
- * outlive it. */
+ * outlive it. embeds: for embeddings (embed.h). */
 leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers,
-                         const kernels *k, plan *out, leat_error *e);
+                         const kernels *k, bool embeds, plan *out, leat_error *e);
 void plan_free(plan *p);
 
 #endif

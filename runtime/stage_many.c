@@ -74,14 +74,14 @@ static size_t tile_rows(const run *r, const weight *w, size_t n_tokens) {
     return rows * best;
 }
 
-typedef struct span {
+typedef struct token_block {
     size_t first, end;
-} span;
+} token_block;
 
-static span block_tokens(const run *r, size_t n, size_t block) {
+static token_block block_tokens(const run *r, size_t n, size_t block) {
     enum { ROUND = 32 }; /* micro-kernels are slower on less */
     size_t each = tiles_of(tiles_of(n, token_blocks(r, n)), ROUND) * ROUND, first = block * each;
-    return (span){first < n ? first : n, first + each < n ? first + each : n};
+    return (token_block){first < n ? first : n, first + each < n ? first + each : n};
 }
 
 /* c (panels, n, panel_rows) = rows row .. row + n_rows of m times the tokens t .. t + n of the stage's input.
@@ -171,7 +171,7 @@ void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     }
     /* the blocks of a row tile follow each other: the next finds its weights in cache */
     size_t first = tile / blocks * rows, end = first + rows < part->w.n_rows ? first + rows : part->w.n_rows;
-    span t = block_tokens(r, n_tokens, tile % blocks);
+    token_block t = block_tokens(r, n_tokens, tile % blocks);
     size_t height = panel_rows(r, &part->w), n = t.end - t.first;
     const float *c = w->c;
     if (is_direct(&part->w, n_tokens)) {
@@ -206,7 +206,7 @@ void gated_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     size_t blocks = token_blocks(r, r->n_tokens), rows = gated_rows(s, r);
     size_t first = tile / blocks * rows, end = first + rows < gate->n_rows ? first + rows : gate->n_rows;
     size_t height = panel_rows(r, gate), up_height = panel_rows(r, up);
-    span tokens = block_tokens(r, r->n_tokens, tile % blocks);
+    token_block tokens = block_tokens(r, r->n_tokens, tile % blocks);
     size_t t0 = tokens.first, n = tokens.end - t0;
     if (gated_is_direct(s, r)) {
         for (size_t t = 0; t < n; t++) gated_direct(s, r, w, first, end - first, t);

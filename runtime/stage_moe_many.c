@@ -149,16 +149,20 @@ static void gate_up(const stage *s, const run *r, scratch *w, const half *gate, 
                     bool shared, size_t first, size_t end, size_t n, float *out) {
     size_t height = panel_rows(r, gate->w), up_height = panel_rows(r, up->w),
            stride = buf_stride(gate->w->n_rows);
+    bool plain = s->moe.plain && !shared;
     float up_rows[PANEL_ROWS_MAX];
     for (size_t row = first; row < end; row += r->k->pass_panels * height) {
         size_t rows = end - row < r->k->pass_panels * height ? end - row : r->k->pass_panels * height;
         multiply(s, r, w, gate, row, rows, n, w->c);
-        multiply(s, r, w, up, row, rows, n, w->c2);
+        if (!plain) multiply(s, r, w, up, row, rows, n, w->c2);
         for (size_t i = 0; i < rows; i += height)
             for (size_t t = 0; t < n; t++) {
                 size_t width = rows - i < height ? rows - i : height;
-                memcpy(out + t * stride + row + i, w->c + (i / height * n + t) * height, width * sizeof *out);
+                float *to = out + t * stride + row + i;
+                memcpy(to, w->c + (i / height * n + t) * height, width * sizeof *to);
+                if (plain) stage_activate(r, s->moe.activation, to, width);
             }
+        if (plain) continue;
         for (size_t i = 0; i < rows; i += up_height)
             for (size_t t = 0; t < n; t++) {
                 size_t width = rows - i < up_height ? rows - i : up_height;

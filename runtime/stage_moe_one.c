@@ -46,6 +46,10 @@ void moe_gate_one_tile(const stage *s, const run *r, scratch *w, size_t tile) {
                  row;
     multiply(r, gate, shared ? 0 : expert * m->gate->stride, row, n,
              w->act[kernels_form(r->k, gate->format).act], out);
+    if (m->plain && !shared) {
+        stage_activate(r, m->activation, out, n);
+        return;
+    }
     multiply(r, up, shared ? 0 : expert * m->up->stride, row, n, w->act[kernels_form(r->k, up->format).act],
              w->tile);
     if (shared)

@@ -46,19 +46,24 @@ static void decode_row(const run *r, const weight *w, size_t row, float *out) {
 }
 
 void embed_tile(const stage *s, const run *r, scratch *w, size_t t) {
-    const weight *table = &s->part[0].w, *positions = s->n_parts > 1 ? &s->part[1].w : NULL;
+    const weight *table = &s->part[0].w, *positions = &s->part[1].w, *kinds = &s->part[2].w;
+    const size_t position = position_of(r, t);
     const hparams *hp = r->plan->hp;
     float *x = buf_row(r, s->part[0].out, t);
     decode_row(r, table, (size_t)r->tokens[t], x);
     for (size_t i = 0; s->scale != 1.0f && i < table->n_cols; i++) x[i] *= s->scale;
-    if (positions) {
-        decode_row(r, positions, r->pos + t, w->row);
+    if (positions->data) {
+        decode_row(r, positions, position, w->row);
+        for (size_t i = 0; i < table->n_cols; i++) x[i] += w->row[i];
+    }
+    if (kinds->data) {
+        decode_row(r, kinds, 0, w->row);
         for (size_t i = 0; i < table->n_cols; i++) x[i] += w->row[i];
     }
     for (size_t i = 0; i < ROPE_SETS; i++)
-        if (r->rope[i].n_dims) rope_pairs_at(&r->rope[i], r->pos + t, r->cs[i] + t * r->rope[i].n_dims);
+        if (r->rope[i].n_dims) rope_pairs_at(&r->rope[i], position, r->cs[i] + t * r->rope[i].n_dims);
     if (hp->temperature_length) {
-        double steps = floor((double)(r->pos + t) / hp->temperature_length);
+        double steps = floor((double)position / hp->temperature_length);
         r->temperature[t] = (float)(1.0 + (double)hp->temperature_scale * log(1.0 + steps));
     }
 }

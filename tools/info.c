@@ -9,12 +9,13 @@
 #include "runtime/leat.h"
 
 #include "commands.h"
+#include "info.h"
 #include "input.h"
 #include "json.h"
 #include "options.h"
 #include "term.h"
 
-enum { LABEL = 16, KEY_WIDTH = 40, SHOWN_STRING = 72, SHOWN_ELEMENTS = 6, MAX_TYPES = 64 };
+enum { KEY_WIDTH = 40, SHOWN_ELEMENTS = 6, MAX_TYPES = 64 };
 
 static const char *const type_names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                          "bool", "string", "array", "u64", "i64", "f64"};
@@ -25,6 +26,7 @@ static const char *type_name(leat_meta_type type) {
 
 typedef struct type_count { /* tensors of one type */
     const char *type;
+    uint32_t id;
     uint64_t tensors, elements, bytes;
 } type_count;
 
@@ -32,6 +34,7 @@ typedef struct summary {
     type_count types[MAX_TYPES];
     size_t n_types;
     uint64_t elements, bytes;
+    uint64_t of_experts;   /* elements of weights of which a token uses only some */
     char architecture[65]; /* "" if the file names none */
 } summary;
 
@@ -45,7 +48,7 @@ static bool find_value(const leat_file *file, const char *prefix, const char *su
            !leat_file_meta_value(file, index, 0, NULL, value);
 }
 
-static bool find_string(const leat_file *file, const char *key, leat_str *out) {
+bool info_string(const leat_file *file, const char *key, leat_str *out) {
     leat_meta meta;
     leat_value value;
     if (!find_value(file, NULL, key, &meta, &value) || meta.type != LEAT_META_STRING) return false;
@@ -70,10 +73,27 @@ static bool find_integer(const leat_file *file, const summary *s, const char *su
     }
 }
 
+/* blk.7.ffn_up_exps.weight and the like: a matrix for each expert. */
+static bool is_expert(leat_str name) {
+    static const char mark[] = "_exps.";
+    for (size_t i = 0; i + sizeof mark - 1 <= name.size; i++)
+        if (!memcmp(name.data + i, mark, sizeof mark - 1)) return true;
+    return false;
+}
+
+/* Weights that one token uses, as far as the file says it. */
+static uint64_t active(const leat_file *file, const summary *s) {
+    uint64_t n, used;
+    if (!s->of_experts || !find_integer(file, s, "expert_count", &n) ||
+        !find_integer(file, s, "expert_used_count", &used) || !n || used > n)
+        return s->elements;
+    return s->elements - s->of_experts + (uint64_t)((double)s->of_experts * (double)used / (double)n);
+}
+
 static void summarize(const leat_file *file, summary *s) {
     leat_str architecture;
     memset(s, 0, sizeof *s);
-    if (find_string(file, "general.architecture", &architecture) &&
+    if (info_string(file, "general.architecture", &architecture) &&
         architecture.size < sizeof s->architecture && !memchr(architecture.data, 0, architecture.size))
         memcpy(s->architecture, architecture.data, architecture.size);
     for (size_t i = 0; i < leat_file_tensor_count(file); i++) {
@@ -82,12 +102,13 @@ static void summarize(const leat_file *file, summary *s) {
         if (leat_file_tensor(file, i, &t)) continue;
         while (k < s->n_types && strcmp(s->types[k].type, t.type) != 0) k++;
         if (k == MAX_TYPES) continue; /* there are fewer types than that */
-        if (k == s->n_types) s->types[s->n_types++].type = t.type;
+        if (k == s->n_types) s->types[s->n_types++] = (type_count){.type = t.type, .id = t.type_id};
         s->types[k].tensors++;
         s->types[k].elements += t.n_elements;
         s->types[k].bytes += t.bytes;
         s->elements += t.n_elements;
         s->bytes += t.bytes;
+        if (is_expert(t.name)) s->of_experts += t.n_elements;
     }
 }
 
@@ -110,7 +131,7 @@ static void print_count(uint64_t v) {
     printf(i ? "%.1f %s" : "%.0f%s", scaled, units[i]);
 }
 
-static void print_bytes(uint64_t v) {
+void info_print_bytes(uint64_t v) {
     static const char *const units[5] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
     double scaled = (double)v;
     int i = 0;
@@ -118,7 +139,7 @@ static void print_bytes(uint64_t v) {
     printf(i ? "%.1f %s" : "%.0f %s", scaled, units[i]);
 }
 
-static void label(const char *name) {
+void info_label(const char *name) {
     printf("  %-*s", LABEL, name);
 }
 
@@ -138,11 +159,11 @@ static void print_positions(const leat_file *file, const summary *s) {
     leat_meta meta;
     leat_value value;
     if (find_integer(file, s, "attention.sliding_window", &v) && v) {
-        label("window");
+        info_label("window");
         printf("%" PRIu64 " tokens in windowed layers\n", v);
     }
     if (!find_number(file, s, "rope.freq_base", &base)) return;
-    label("rotation");
+    info_label("rotation");
     printf("base %g", base);
     if (find_integer(file, s, "rope.dimension_count", &v)) printf(", %" PRIu64 " values of a head", v);
     if (find_value(file, s->architecture, "rope.scaling.type", &meta, &value) &&
@@ -160,30 +181,43 @@ static void print_positions(const leat_file *file, const summary *s) {
 static void print_experts(const leat_file *file, const summary *s) {
     uint64_t n, v;
     if (!find_integer(file, s, "expert_count", &n) || !n) return;
-    label("experts");
+    info_label("experts");
     printf("%" PRIu64, n);
     if (find_integer(file, s, "expert_used_count", &v)) printf(", %" PRIu64 " used by each token", v);
     if (find_integer(file, s, "expert_feed_forward_length", &v)) printf(", %" PRIu64 " wide", v);
     putchar('\n');
 }
 
-static void print_summary(const leat_file *file, const summary *s, const char *path) {
+static void print_weights(const summary *s, const info_model *m) {
+    if (s->n_types) printf("\nWeights\n");
+    for (size_t i = 0; i < s->n_types; i++) {
+        const type_count *t = &s->types[i];
+        const char *isa = leat_type_isa(t->id, m->model ? m->info.isa : NULL);
+        printf("  %-*s%6" PRIu64 " tensors  %6.2f bits per weight  %5.1f %% of the bytes  ", LABEL, t->type,
+               t->tensors, bits(t->bytes, t->elements),
+               s->bytes ? 100.0 * (double)t->bytes / (double)s->bytes : 0);
+        printf(isa ? "kernels: %s\n" : "no kernels\n", isa);
+    }
+}
+
+static void print_summary(const leat_file *file, const summary *s, const char *path, const info_model *m) {
     leat_str text;
     uint64_t v, heads;
-    if (find_string(file, "general.name", &text) && text.size)
+    if (info_string(file, "general.name", &text) && text.size)
         term_put_clean(stdout, text.data, text.size, SHOWN_STRING);
     else
         term_put_clean(stdout, path, strlen(path), SIZE_MAX);
     putchar('\n');
-    label("file");
+    info_print_origin(file);
+    info_label("file");
     term_put_clean(stdout, path, strlen(path), SIZE_MAX);
     printf("\n");
-    label("size");
-    print_bytes(leat_file_size(file));
+    info_label("size");
+    info_print_bytes(leat_file_size(file));
     printf(", GGUF version %u", (unsigned)leat_file_version(file));
     if (leat_file_parts(file) > 1) printf(", %zu parts", leat_file_parts(file));
     putchar('\n');
-    label("architecture");
+    info_label("architecture");
     if (!s->architecture[0])
         printf("none named: not a model that can run\n");
     else {
@@ -191,16 +225,22 @@ static void print_summary(const leat_file *file, const summary *s, const char *p
         printf(runnable(s->architecture) ? "\n" : " (this version of Leat can't run it)\n");
     }
     if (s->elements) {
-        label("parameters");
+        info_label("parameters");
         print_count(s->elements);
-        printf(", %.2f bits each\n", bits(s->bytes, s->elements));
+        printf(", %.2f bits each", bits(s->bytes, s->elements));
+        if (active(file, s) < s->elements) {
+            printf("; ");
+            print_count(active(file, s));
+            printf(" used by each token");
+        }
+        putchar('\n');
     }
     if (find_integer(file, s, "context_length", &v)) {
-        label("context");
+        info_label("context");
         printf("%" PRIu64 " tokens\n", v);
     }
     if (find_integer(file, s, "block_count", &v)) {
-        label("layers");
+        info_label("layers");
         printf("%" PRIu64, v);
         if (find_integer(file, s, "embedding_length", &v)) printf(", %" PRIu64 " wide", v);
         if (find_integer(file, s, "feed_forward_length", &v) && v)
@@ -209,7 +249,7 @@ static void print_summary(const leat_file *file, const summary *s, const char *p
     }
     print_experts(file, s);
     if (find_integer(file, s, "attention.head_count", &heads) && heads) {
-        label("heads");
+        info_label("heads");
         printf("%" PRIu64, heads);
         if (find_integer(file, s, "attention.head_count_kv", &v))
             printf(", %" PRIu64 " for keys and values", v);
@@ -220,25 +260,21 @@ static void print_summary(const leat_file *file, const summary *s, const char *p
     leat_meta meta;
     leat_value value;
     if (find_value(file, NULL, "tokenizer.ggml.tokens", &meta, &value) && meta.type == LEAT_META_ARRAY) {
-        label("vocabulary");
+        info_label("vocabulary");
         printf("%" PRIu64 " tokens", meta.count);
-        if (find_string(file, "tokenizer.ggml.model", &text)) {
+        if (info_string(file, "tokenizer.ggml.model", &text)) {
             printf(", ");
             term_put_clean(stdout, text.data, text.size, SHOWN_STRING);
         }
-        if (find_string(file, "tokenizer.ggml.pre", &text)) {
+        if (info_string(file, "tokenizer.ggml.pre", &text)) {
             printf(" / ");
             term_put_clean(stdout, text.data, text.size, SHOWN_STRING);
         }
         printf("\n");
     }
-    if (s->n_types) printf("\nWeights\n");
-    for (size_t i = 0; i < s->n_types; i++) {
-        const type_count *t = &s->types[i];
-        printf("  %-*s%6" PRIu64 " tensors  %6.2f bits per weight  %5.1f %% of the bytes\n", LABEL, t->type,
-               t->tensors, bits(t->bytes, t->elements),
-               s->bytes ? 100.0 * (double)t->bytes / (double)s->bytes : 0);
-    }
+    info_print_text(file);
+    info_print_model(m, file);
+    print_weights(s, m);
 }
 
 static void print_value(leat_meta_type type, const leat_value *v) {
@@ -291,7 +327,7 @@ static void print_tensors(const leat_file *file) {
         term_put_clean(stdout, t.name.data, t.name.size, SIZE_MAX);
         printf("%*s %-8s %20s  ", t.name.size < KEY_WIDTH ? (int)(KEY_WIDTH - t.name.size) : 0, "", t.type,
                shape);
-        print_bytes(t.bytes);
+        info_print_bytes(t.bytes);
         putchar('\n');
     }
 }
@@ -310,7 +346,7 @@ static void json_value(json *j, leat_meta_type type, const leat_value *v) {
     }
 }
 
-static void print_json(const leat_file *file, const summary *s, const char *path) {
+static void print_json(const leat_file *file, const summary *s, const char *path, const info_model *m) {
     json j;
     json_start(&j, stdout, true);
     json_object(&j);
@@ -328,6 +364,8 @@ static void print_json(const leat_file *file, const summary *s, const char *path
     json_bool(&j, runnable(s->architecture));
     json_name(&j, "parameters");
     json_u64(&j, s->elements);
+    json_name(&j, "active_parameters");
+    json_u64(&j, active(file, s));
     json_name(&j, "bits_per_weight");
     json_f64(&j, bits(s->bytes, s->elements));
     json_name(&j, "types");
@@ -336,6 +374,8 @@ static void print_json(const leat_file *file, const summary *s, const char *path
         json_object(&j);
         json_name(&j, "type");
         json_text(&j, s->types[i].type);
+        json_name(&j, "isa");
+        json_text(&j, leat_type_isa(s->types[i].id, m->model ? m->info.isa : NULL));
         json_name(&j, "tensors");
         json_u64(&j, s->types[i].tensors);
         json_name(&j, "elements");
@@ -345,6 +385,7 @@ static void print_json(const leat_file *file, const summary *s, const char *path
         json_object_end(&j);
     }
     json_array_end(&j);
+    info_json_model(&j, file, m);
     json_name(&j, "metadata");
     json_object(&j);
     for (size_t i = 0; i < leat_file_meta_count(file); i++) {
@@ -405,8 +446,16 @@ int command_info(int argc, char **argv) {
     const char *path = NULL, *tensor = NULL, *out = NULL;
     bool as_json = false, tensors = false;
     char default_path[PATH_MAX];
+    info_wish wish = {.batch = 512, .threads = -1, .cache_k = "f16", .cache_v = "f16"};
     const option options[] = {
         OPTION_MODEL(&path),
+        {"-c --ctx-size", "N", "memory for a context of N tokens; 0: 4096 and what it was trained for (0)",
+         OPTION_INT, &wish.context, 0, INT32_MAX, NULL},
+        OPTION_BATCH(&wish.batch),
+        OPTION_THREADS(&wish.threads),
+        OPTION_CACHE_K(&wish.cache_k),
+        OPTION_CACHE_V(&wish.cache_v),
+        OPTION_ISA(&wish.isa),
         {"--json", NULL, "everything, for programs; dims as in the file, row length first", OPTION_FLAG,
          &as_json, 0, 0, NULL},
         {"--tensors", NULL, "list all tensors too", OPTION_FLAG, &tensors, 0, 0, NULL},
@@ -416,8 +465,9 @@ int command_info(int argc, char **argv) {
     };
     command_line line = {
         "info",
-        "[MODEL] [--json] [--tensors] [--tensor NAME --out FILE]",
-        "Shows what is in a model file: what kind of model it is, its metadata and its tensors.",
+        "[MODEL] [-c N] [--json] [--tensors] [--tensor NAME --out FILE]",
+        "Shows what is in a model file: what kind of model it is, how it runs here and the memory it takes,\n"
+        "its metadata and its tensors.",
         options,
         sizeof options / sizeof *options,
         NULL,
@@ -443,14 +493,18 @@ int command_info(int argc, char **argv) {
     if (file && tensor) {
         status = export_tensor(file, path, tensor, out);
     } else if (file) {
+        info_model m;
         summarize(file, &s);
+        if (!wish.isa) wish.isa = getenv("LEAT_ISA");
+        info_model_open(&m, file, path, &wish);
         if (as_json) {
-            print_json(file, &s, path);
+            print_json(file, &s, path, &m);
         } else {
-            print_summary(file, &s, path);
+            print_summary(file, &s, path, &m);
             print_metadata(file);
             if (tensors) print_tensors(file);
         }
+        info_model_close(&m);
     }
     leat_file_close(file);
     free(line.positionals);

@@ -22,6 +22,7 @@ static const struct {
     {"run", command_run, "complete a text"},
     {"bench", command_bench, "measure how fast models run, and how near to the memory's speed"},
     {"info", command_info, "show what is in a model file"},
+    {"embed", command_embed, "turn texts into vectors"},
     {"tokenize", command_tokenize, "turn text into token ids"},
     {"detokenize", command_detokenize, "turn token ids into text"},
     {"logits", command_logits, "write the scores of every next token to a file"},

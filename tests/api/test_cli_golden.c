@@ -3,9 +3,11 @@
  * ../shared is. */
 #include "tests/harness/fixture.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 
+#include "json_check.h"
 #include "program.h"
 
 static void greedy_text(test *t) {
@@ -154,5 +156,37 @@ static void warning(test *t) {
     program_free(&o);
 }
 
-#define TESTS(X) X(greedy_text) X(logits) X(vocabularies) X(warning)
+/* The pages of every golden model say what a person asks, and are JSON where asked for. */
+static void info_of_all(test *t) {
+    static const char *const folders[] = {"arch", "vocab", "models"};
+    size_t seen = 0;
+    for (size_t i = 0; i < 3; i++) {
+        char folder[512], path[1024];
+        DIR *dir = golden_path(folders[i], folder) ? opendir(folder) : NULL;
+        if (!dir) SKIP(t, "no golden data (../shared)");
+        for (struct dirent *entry; (entry = readdir(dir));) {
+            output text, json;
+            size_t where = 0;
+            if (!strstr(entry->d_name, ".gguf")) continue;
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+            REQUIRE(t, leat_run(&text, path, "info %s"));
+            REQUIRE(t, leat_run(&json, path, "info %s --json -c 256 -ctk f32"));
+            if (text.status || json.status || !json_valid(json.out, json.out_size, &where))
+                TEST_FAIL(t, "%s: status %d and %d, JSON wrong at byte %zu", path, text.status, json.status,
+                          where);
+            bool weights = has(text.out, "Weights");
+            if (!has(text.out, "special tokens") || !has(text.out, "vocabulary") ||
+                has(text.out, "\n  can't run") ||
+                (weights && (!has(text.out, "memory ") || !has(text.out, "kernels: ") ||
+                             !has(text.out, "makes           text") || !has(json.out, "\"total\": "))))
+                TEST_FAIL(t, "%s: %s", path, text.out);
+            program_free(&text), program_free(&json);
+            seen++;
+        }
+        closedir(dir);
+    }
+    CHECK(t, seen > 40);
+}
+
+#define TESTS(X) X(greedy_text) X(logits) X(vocabularies) X(warning) X(info_of_all)
 TEST_SUITE(TESTS)

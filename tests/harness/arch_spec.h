@@ -30,7 +30,9 @@ typedef struct spec_experts {
     uint32_t dense; /* leading layers without */
     char gating;    /* 'x' softmax, 's' sigmoid, 'c' softmax over the chosen ones */
     bool norm, select_bias, bias, shared, shared_router;
-    bool oai; /* the clamped gate of gpt-oss */
+    bool plain;      /* without a gate */
+    uint32_t period; /* only the second of so many layers has experts; 0: all behind the dense ones */
+    bool oai;        /* the clamped gate of gpt-oss */
     double scale;
 } spec_experts;
 
@@ -66,6 +68,9 @@ typedef struct arch_spec {
     bool sinks;
     bool gemma4; /* heads of half the size in windowed layers, one KV head in the others, which lack v; the
                     last two layers share caches; inputs of each layer, and a scale */
+    uint32_t sections[4]; /* of rotations, which for text are all the same; none: no key */
+    bool altup; /* gemma3n's streams, narrow products and inputs of each layer; layers from the 21st on share
+                   caches, the first 10 cut their gates */
     bool latent, absorbed; /* DeepSeek's attention; with k_b and v_b */
     spec_mixer mixer;
     uint32_t attention_period; /* with a mixer: the last of so many layers is attention; 0: none is */
@@ -73,26 +78,42 @@ typedef struct arch_spec {
     bool pairs; /* delta rule: neighbouring value heads share a key head, beta and alpha are one tensor */
     const char *output_norm; /* NULL: output_norm */
     bool scale_by_width;     /* scores over sqrt(width / heads) */
+    /* of embeddings */
+    bool both_ways;    /* no causal mask; a window reaches half to each side */
+    bool embed_norm;   /* a norm behind the embeddings, token_embd_norm */
+    bool behind;       /* norms of the sums behind both blocks: attn_output_norm, layer_output_norm */
+    uint32_t kinds;    /* kinds of text with vectors of their own, of which the first is added */
+    bool own_keys;     /* as many heads for keys as for queries */
+    bool no_first;     /* the first layer has no norm before attention */
+    bool window_first; /* of a period of windows the first layer sees everything, not the last */
+    bool no_output;    /* no matrix for logits; no_last_norm: nor a norm behind the layers */
+    bool no_last_norm;
+    bool dense_head;  /* two projections behind the pooled vector, of twice the width and back */
+    uint32_t classes; /* of a classifier; 0: none */
     spec_key keys[SPEC_KEYS_MAX];
 } arch_spec;
 
 /* In alphabetical order, variants behind the common form; the last has no name. */
 extern const arch_spec arch_specs[];
+/* The same for models that make embeddings (embed_spec.c). */
+extern const arch_spec embed_specs[];
 
 static inline bool spec_windowed(const arch_spec *s, uint32_t layer) {
-    return s->window && layer % s->period != s->period - 1;
+    return s->window && layer % s->period != (s->window_first ? 0 : s->period - 1);
 }
 
 static inline bool spec_mixes(const arch_spec *s, uint32_t layer) {
     return s->mixer && (!s->attention_period || (layer + 1) % s->attention_period);
 }
 static inline bool spec_expert_layer(const arch_spec *s, uint32_t layer) {
-    return s->experts.n && layer >= s->experts.dense;
+    return s->experts.n && layer >= s->experts.dense &&
+           (!s->experts.period || layer % s->experts.period == 1);
 }
 
 /* Sizes that follow from a model's, where the architecture asks for more of them than random_model.h has. */
 enum { MIX_TAPS = 3, MAMBA_HEADS = 4, MAMBA_GROUPS = 2, MAMBA_STATE = 16, DELTA_KEYS = 2, DELTA_VALUES = 4 };
 enum { LATENT_RANK = 32, LATENT_ROPE = 8 };
 enum { INPUT_WIDTH = 32, SHARED_LAYERS = 2 }; /* of gemma4 */
+enum { ALTUP = 4, ALTUP_RANK = 64, ALTUP_INPUT = 256, ALTUP_CACHED = 20, ALTUP_SPARSE = 10 };
 
 #endif

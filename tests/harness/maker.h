@@ -36,6 +36,7 @@ void maker_norm(maker *k, const char *name, uint32_t layer, uint64_t n);
  * both. */
 void mix_attention(maker *k, uint32_t layer);
 void mix_inputs(maker *k);
+void mix_altup(maker *k, uint32_t layer);  /* of gemma3n */
 void mix_beside(maker *k, uint32_t layer); /* experts of gemma4 */
 void mix_experts(maker *k, uint32_t layer);
 void mix_keys(maker *k);

@@ -106,10 +106,31 @@ static void gemma4(maker *k, uint32_t i) {
 
 void mix_inputs(maker *k) {
     const random_model *m = k->m;
-    uint64_t all = m->n_layer * (uint64_t)INPUT_WIDTH;
+    uint64_t width = m->spec->altup ? ALTUP_INPUT : INPUT_WIDTH, all = m->n_layer * width, n = m->n_embd;
     maker_tensor(k, "per_layer_token_embd.weight", 0, format_for(k, all), m->n_vocab, all, 0.0f);
     maker_tensor(k, "per_layer_model_proj.weight", 0, format_for(k, m->n_embd), all, m->n_embd, 0.0f);
-    maker_vector(k, "per_layer_proj_norm.weight", 0, INPUT_WIDTH, 1.0f);
+    maker_vector(k, "per_layer_proj_norm.weight", 0, width, 1.0f);
+    for (int i = 0; i < 2 && m->spec->altup; i++) {
+        k->depth = ALTUP - 1;
+        maker_tensor(k, i ? "altup_unembd_proj.weight" : "altup_proj.weight", 0, format_for(k, n), n, n,
+                     0.0f);
+    }
+}
+
+void mix_altup(maker *k, uint32_t i) {
+    const float small = 1e-3f; /* and up to 0.1 to both sides: streams that are mixed much are chaotic */
+    uint64_t n = k->m->n_embd;
+    matrix(k, "laurel_l", i, ALTUP_RANK, n);
+    matrix(k, "laurel_r", i, n, ALTUP_RANK);
+    maker_vector(k, "blk.%u.laurel_post_norm.weight", i, n, 1.0f);
+    maker_tensor(k, "blk.%u.altup_router.weight", i, FORMAT_F32, ALTUP, n, 1.0f);
+    maker_vector(k, "blk.%u.altup_router_norm.weight", i, n, 10.0f);
+    maker_tensor(k, "blk.%u.altup_predict_coef.weight", i, FORMAT_F32, ALTUP * ALTUP, ALTUP, small);
+    maker_tensor(k, "blk.%u.altup_correct_coef.weight", i, FORMAT_F32, ALTUP, ALTUP, small);
+    maker_vector(k, "blk.%u.altup_correct_scale.weight", i, n, 1.0f);
+    matrix(k, "inp_gate", i, ALTUP_INPUT, n);
+    matrix(k, "proj", i, n, ALTUP_INPUT);
+    maker_vector(k, "blk.%u.post_norm.weight", i, n, 1.0f);
 }
 
 static void gemma4_keys(maker *k) {
@@ -155,13 +176,14 @@ void mix_experts(maker *k, uint32_t layer) {
     uint64_t n = m->n_embd, ff = m->n_ff;
     char name[64];
     snprintf(name, sizeof name, "blk.%%u.%s", s->ffn_norm ? s->ffn_norm : "ffn_norm");
-    maker_norm(k, name, layer, n);
+    if (!s->no_pre_norm) maker_norm(k, name, layer, n);
     maker_tensor(k, "blk.%u.ffn_gate_inp.weight", layer, FORMAT_F32, x->n, n, 0.0f);
     if (x->bias) maker_vector(k, "blk.%u.ffn_gate_inp.bias", layer, x->n, 0.0f);
     if (x->select_bias) maker_vector(k, "blk.%u.exp_probs_b.bias", layer, x->n, 0.0f);
     static const char *const names[] = {"ffn_gate", "ffn_up", "ffn_down"};
     for (size_t i = 0; i < 3; i++) {
         uint64_t rows = i < 2 ? ff : n, cols = i < 2 ? n : ff;
+        if (x->plain && i == 0) continue;
         snprintf(name, sizeof name, "%s_exps", names[i]);
         k->depth = x->n;
         matrix(k, name, layer, rows, cols);
@@ -240,6 +262,12 @@ void mix_keys(maker *k) {
         for (uint32_t i = 0; i < m->n_layer; i++) maker_put_u32(k, spec_mixes(s, i) ? 0 : m->n_head_kv);
     } else if (attention)
         maker_key_u32(k, "attention.head_count_kv", s->absorbed ? 1 : s->latent ? m->n_head : m->n_head_kv);
+    if (s->sections[0]) {
+        maker_key(k, "rope.dimension_sections", GGUF_ARRAY);
+        maker_put_u32(k, GGUF_U32);
+        maker_put_u64(k, 4);
+        for (uint32_t i = 0; i < 4; i++) maker_put_u32(k, s->sections[i]);
+    }
     if (!s->latent) return;
     maker_key_u32(k, "rope.dimension_count", LATENT_ROPE);
     maker_key_u32(k, "attention.kv_lora_rank", LATENT_RANK);

@@ -221,7 +221,7 @@ static void attention(maker *k, uint32_t i) {
     const random_model *m = k->m;
     const arch_spec *s = spec_of(m);
     uint64_t d = m->head_dim, q = m->n_head * d, kv = m->n_head_kv * d, n = m->n_embd;
-    if (!s->no_pre_norm) maker_norm(k, "blk.%u.attn_norm", i, n);
+    if (!s->no_pre_norm && !(s->no_first && i == 0)) maker_norm(k, "blk.%u.attn_norm", i, n);
     if (s->fused_qkv) {
         maker_tensor(k, "blk.%u.attn_qkv.weight", i, m->format, q + 2 * kv, n, 0.0f);
         if (s->bias_qkv) maker_vector(k, "blk.%u.attn_qkv.bias", i, q + 2 * kv, 0.0f);
@@ -239,13 +239,15 @@ static void attention(maker *k, uint32_t i) {
         maker_tensor(k, "blk.%u.attn_q_norm.weight", i, FORMAT_F32, m->n_head, d, 0.0f);
         maker_tensor(k, "blk.%u.attn_k_norm.weight", i, FORMAT_F32, m->n_head_kv, d, 0.0f);
     } else if (s->heads) {
-        maker_vector(k, "blk.%u.attn_q_norm.weight", i, s->heads == HEADS_ROW ? q : d, 1.0f);
+        maker_vector(k, "blk.%u.attn_q_norm.weight", i, s->heads == HEADS_ROW ? q : d,
+                     s->altup ? 0.3f : 1.0f);
         maker_vector(k, "blk.%u.attn_k_norm.weight", i, s->heads == HEADS_ROW ? kv : d, 1.0f);
     }
     maker_tensor(k, "blk.%u.attn_output.weight", i, m->format, n, q, 0.0f);
     if (s->bias_out || m->biased) maker_vector(k, "blk.%u.attn_output.bias", i, n, 0.0f);
     if (s->sinks) maker_vector(k, "blk.%u.attn_sinks.weight", i, m->n_head, 1.0f);
     if (s->post_norm) maker_vector(k, "blk.%u.post_attention_norm.weight", i, n, 1.0f);
+    if (s->behind) maker_norm(k, "blk.%u.attn_output_norm", i, n);
 }
 
 static void feed_forward(maker *k, uint32_t i) {
@@ -266,13 +268,31 @@ static void feed_forward(maker *k, uint32_t i) {
     if (s->post_norm) maker_vector(k, "blk.%u.post_ffw_norm.weight", i, n, 1.0f);
 }
 
+/* What is behind a pooled vector. */
+static void head(maker *k) {
+    const random_model *m = k->m;
+    const arch_spec *s = spec_of(m);
+    uint64_t n = m->n_embd;
+    if (s->dense_head) {
+        maker_tensor(k, "dense_2.weight", 0, m->format, 2 * n, n, 0.0f);
+        maker_tensor(k, "dense_3.weight", 0, m->format, n, 2 * n, 0.0f);
+    }
+    if (!s->classes) return;
+    maker_tensor(k, "cls.weight", 0, FORMAT_F32, n, n, 0.0f);
+    maker_vector(k, "cls.bias", 0, n, 0.0f);
+    maker_tensor(k, "cls.output.weight", 0, FORMAT_F32, s->classes, n, 0.0f);
+    maker_vector(k, "cls.output.bias", 0, s->classes, 0.0f);
+}
+
 static void tensors(maker *k) {
     const random_model *m = k->m;
     const arch_spec *s = spec_of(m);
     bool tied = m->tied || s->tied;
     maker_tensor(k, "token_embd.weight", 0, tied ? m->output_format : m->embed_format, m->n_vocab, m->n_embd,
                  0.0f);
-    if (s->gemma4) mix_inputs(k);
+    if (s->gemma4 || s->altup) mix_inputs(k);
+    if (s->kinds) maker_tensor(k, "token_types.weight", 0, FORMAT_F32, s->kinds, m->n_embd, 0.0f);
+    if (s->embed_norm) maker_norm(k, "token_embd_norm", 0, m->n_embd);
     if (s->positions) maker_tensor(k, "position_embd.weight", 0, FORMAT_F32, m->n_ctx, m->n_embd, 0.0f);
     if (s->long_factors) {
         maker_vector(k, "rope_factors_long.weight", 0, m->head_dim / 2, 3.0f);
@@ -288,9 +308,13 @@ static void tensors(maker *k) {
         else if (s->mixer != MIXER_MAMBA || s->attention_period) /* Mamba 2 has none */
             feed_forward(k, i);
         if (s->gemma4 && s->experts.n) mix_beside(k, i);
+        if (s->altup) mix_altup(k, i);
+        if (s->behind) maker_norm(k, "blk.%u.layer_output_norm", i, m->n_embd);
     }
-    maker_norm(k, s->output_norm ? s->output_norm : "output_norm", 0, m->n_embd);
-    if (!tied) maker_tensor(k, "output.weight", 0, m->output_format, m->n_vocab, m->n_embd, 0.0f);
+    if (!s->no_last_norm) maker_norm(k, s->output_norm ? s->output_norm : "output_norm", 0, m->n_embd);
+    head(k);
+    if (!tied && !s->no_output)
+        maker_tensor(k, "output.weight", 0, m->output_format, m->n_vocab, m->n_embd, 0.0f);
     if (s->bias_output) maker_vector(k, "output.bias", 0, m->n_vocab, 0.0f);
 }
 
@@ -371,6 +395,11 @@ static void header(maker *k) {
     maker_key_u32(k, "tokenizer.ggml.eos_token_id", 2);
     maker_key_u32(k, "tokenizer.ggml.unknown_token_id", 0);
     vocabulary(k);
+    if (s->kinds) maker_key_u32(k, "tokenizer.ggml.token_type_count", s->kinds);
+    if (s->dense_head) {
+        maker_key_u32(k, "dense_2_feat_out", 2 * m->n_embd);
+        maker_key_u32(k, "dense_3_feat_in", 2 * m->n_embd);
+    }
     spec_keys(k, s->keys);
 }
 
@@ -397,7 +426,9 @@ random_model random_model_of(const arch_spec *spec, uint32_t format) {
     m.spec = spec;
     if (spec->n_layer) m.n_layer = spec->n_layer;
     if (format_get(format)->block_elems <= 32) m.n_embd = 64, m.n_ff = 96, m.head_dim = 16;
+    if (spec->own_keys) m.n_head_kv = m.n_head;
     if (spec->narrow) m.n_embd = m.n_ff = 64, m.head_dim = 48, m.n_head = 2, m.n_head_kv = 1;
+    if (spec->altup) m.n_ff = 512; /* of few values hardly one is far above their mean, and a norm follows */
     return m;
 }
 

@@ -77,7 +77,7 @@ static void norm(const shape *s, const matrix *w, const matrix *bias, const doub
     if (w->v)
         ref_norm_values(s, w->v, bias, w->cols, x, y);
     else
-        memcpy(y, x, s->embd * sizeof *y);
+        memmove(y, x, s->embd * sizeof *y);
 }
 
 void ref_rotate(const shape *s, double *x, size_t layer, double position) {
@@ -121,11 +121,17 @@ static double score_scale(const shape *s) {
 static void attend(const shape *s, size_t layer, size_t t, const double *q, const double *k, const double *v,
                    size_t stride, const double *sink, double *p, double *a) {
     const arch_spec *spec = s->spec;
-    size_t first = spec_windowed(spec, (uint32_t)layer) && t + 1 > spec->window ? t + 1 - spec->window : 0;
+    bool windowed = spec_windowed(spec, (uint32_t)layer);
+    size_t first = windowed && t + 1 > spec->window ? t + 1 - spec->window : 0, last = t;
+    if (spec->both_ways) {
+        size_t half = spec->window / 2;
+        first = windowed && t > half ? t - half : 0;
+        last = windowed && t + half < s->n ? t + half : s->n - 1;
+    }
     double top = -INFINITY, sum = 0.0, warm = 1.0;
     if (spec->temperature_length)
         warm += spec->temperature_scale * log(1.0 + floor((double)t / spec->temperature_length));
-    for (size_t j = first; j <= t; j++) {
+    for (size_t j = first; j <= last; j++) {
         p[j] = 0.0;
         for (size_t d = 0; d < s->dim; d++) p[j] += q[d] * k[j * stride + d];
         p[j] *= score_scale(s) * warm;
@@ -133,10 +139,21 @@ static void attend(const shape *s, size_t layer, size_t t, const double *q, cons
         top = fmax(top, p[j]);
     }
     if (sink) sum += exp(*sink - top);
-    for (size_t j = first; j <= t; j++) sum += p[j] = exp(p[j] - top);
+    for (size_t j = first; j <= last; j++) sum += p[j] = exp(p[j] - top);
     memset(a, 0, s->dim * sizeof *a);
-    for (size_t j = first; j <= t; j++)
+    for (size_t j = first; j <= last; j++)
         for (size_t d = 0; d < s->dim; d++) a[d] += p[j] / sum * v[j * stride + d];
+}
+
+/* x = norm(x) of all tokens, by a norm behind a block */
+static void behind(const shape *s, const leat_file *f, const char *name, unsigned layer, double *x) {
+    char full[64];
+    snprintf(full, sizeof full, "%s.weight", name);
+    matrix w = ref_load(f, full, layer);
+    snprintf(full, sizeof full, "%s.bias", name);
+    matrix bias = ref_load(f, full, layer);
+    for (size_t t = 0; t < s->n; t++) norm(s, &w, &bias, x + t * s->embd, x + t * s->embd);
+    free(w.v), free(bias.v);
 }
 
 /* out += residual_scale * norm(h) */
@@ -206,11 +223,14 @@ static void attention(const shape *s, const leat_file *f, unsigned layer, const 
            *p = malloc(s->n * sizeof *p);
     for (size_t t = 0; t < s->n; t++) {
         norm(s, &w[NORM], &w[NORM_BIAS], x + t * s->embd, h);
-        ref_multiply(&w[Q], &w[Q_BIAS], h, q);
         ref_multiply(&w[K], &w[K_BIAS], h, k + t * nk);
         ref_multiply(&w[V], &w[V_BIAS], h, v + t * nk);
-        ref_place(s, &w[Q_NORM], s->heads, layer, (double)t, q);
         ref_place(s, &w[K_NORM], s->kv_heads, layer, (double)t, k + t * nk);
+    }
+    for (size_t t = 0; t < s->n; t++) {
+        norm(s, &w[NORM], &w[NORM_BIAS], x + t * s->embd, h);
+        ref_multiply(&w[Q], &w[Q_BIAS], h, q);
+        ref_place(s, &w[Q_NORM], s->heads, layer, (double)t, q);
         for (size_t i = 0; i < s->heads; i++) {
             size_t kv = i / (s->heads / s->kv_heads) * s->dim;
             attend(s, layer, t, q + i * s->dim, k + kv, v + kv, nk, w[SINKS].v ? w[SINKS].v + i : NULL, p,
@@ -275,6 +295,7 @@ static void layers(shape *s, const leat_file *f, double *x) {
             ref_mix(s, f, i, before, x);
         else
             attention(s, f, i, before, x);
+        if (s->spec->behind) behind(s, f, "blk.%u.attn_output_norm", i, x);
         if (!parallel) memcpy(before, x, bytes);
         if (s->spec->gemma4 && s->spec->experts.n)
             ref_beside(s, f, i, before, x);
@@ -282,6 +303,7 @@ static void layers(shape *s, const leat_file *f, double *x) {
             ref_experts(s, f, i, before, x);
         else if (s->spec->mixer != MIXER_MAMBA || s->spec->attention_period)
             feed_forward(s, f, i, before, x);
+        if (s->spec->behind) behind(s, f, "blk.%u.layer_output_norm", i, x);
         if (s->inputs) ref_layer_end(s, f, i, x);
     }
     free(before);
@@ -323,30 +345,59 @@ static shape shape_of(const leat_file *f, const arch_spec *spec, size_t n, size_
     return s;
 }
 
+/* What tokens are before the first layer. */
+static double *embeddings(const shape *s, const leat_file *f, const leat_token *tokens) {
+    matrix embed = ref_load(f, "token_embd.weight", 0), positions = ref_load(f, "position_embd.weight", 0);
+    matrix kinds = ref_load(f, "token_types.weight", 0);
+    double *x = malloc(s->n * s->embd * sizeof *x);
+    double scale = s->spec->embed_root           ? sqrt((double)s->embd)
+                   : s->spec->embed_scale != 0.0 ? s->spec->embed_scale
+                                                 : 1.0;
+    for (size_t i = 0; i < s->n * s->embd; i++) {
+        size_t t = i / s->embd, c = i % s->embd;
+        x[i] = embed.v[(size_t)tokens[t] * s->embd + c] * scale + (positions.v ? positions.v[i] : 0.0) +
+               (kinds.v ? kinds.v[c] : 0.0);
+    }
+    if (s->spec->embed_norm) behind(s, f, "token_embd_norm", 0, x);
+    free(embed.v), free(positions.v), free(kinds.v);
+    return x;
+}
+
+/* All layers and the norm behind them: (n, embd). */
+static double *hidden_of(shape *s, const leat_file *f, const leat_token *tokens) {
+    double *x = embeddings(s, f, tokens);
+    if (s->spec->gemma4 || s->spec->altup) s->inputs = ref_inputs(s, f, tokens, x);
+    if (s->spec->altup)
+        ref_streams(s, f, x);
+    else
+        layers(s, f, x);
+    free(s->inputs);
+    behind(s, f, s->spec->output_norm ? s->spec->output_norm : "output_norm", 0, x);
+    return x;
+}
+
+double *reference_hidden_of(const char *path, const arch_spec *spec, const leat_token *tokens, size_t n,
+                            size_t *width) {
+    leat_file *f;
+    if (leat_file_open(path, &f, NULL)) return NULL;
+    shape s = shape_of(f, spec, n, n);
+    double *x = hidden_of(&s, f, tokens);
+    *width = s.embd;
+    leat_file_close(f);
+    return x;
+}
+
 double *reference_logits_of(const char *path, const arch_spec *spec, const leat_token *tokens, size_t n,
                             size_t n_ctx, size_t *n_vocab) {
     leat_file *f;
     if (leat_file_open(path, &f, NULL)) return NULL;
     shape s = shape_of(f, spec, n, n_ctx);
-    matrix embed = ref_load(f, "token_embd.weight", 0), positions = ref_load(f, "position_embd.weight", 0);
-    matrix last = ref_load(f, s.spec->output_norm ? "token_embd_norm.weight" : "output_norm.weight", 0),
-           last_bias = ref_load(f, "output_norm.bias", 0);
-    matrix out = ref_load(f, "output.weight", 0), out_bias = ref_load(f, "output.bias", 0);
+    matrix out = ref_load(f, "output.weight", 0), out_bias = ref_load(f, "output.bias", 0),
+           embed = ref_load(f, "token_embd.weight", 0);
     const matrix *head = out.v ? &out : &embed;
-    double *x = malloc(n * s.embd * sizeof *x), *logits = malloc(n * head->rows * sizeof *logits);
-    double scale = s.spec->embed_root           ? sqrt((double)s.embd)
-                   : s.spec->embed_scale != 0.0 ? s.spec->embed_scale
-                                                : 1.0;
-    for (size_t i = 0; i < n * s.embd; i++) {
-        size_t t = i / s.embd, c = i % s.embd;
-        x[i] = embed.v[(size_t)tokens[t] * s.embd + c] * scale + (positions.v ? positions.v[i] : 0.0);
-    }
-    if (s.spec->gemma4) s.inputs = ref_inputs(&s, f, tokens, x);
-    layers(&s, f, x);
-    free(s.inputs);
+    double *x = hidden_of(&s, f, tokens), *logits = malloc(n * head->rows * sizeof *logits);
     for (size_t t = 0; t < n; t++) {
         double *y = logits + t * head->rows, cap = s.spec->logit_cap;
-        norm(&s, &last, &last_bias, x + t * s.embd, x + t * s.embd);
         ref_multiply(head, &out_bias, x + t * s.embd, y);
         for (size_t i = 0; i < head->rows; i++) {
             if (s.spec->logit_scale != 0.0) y[i] *= s.spec->logit_scale;
@@ -354,7 +405,7 @@ double *reference_logits_of(const char *path, const arch_spec *spec, const leat_
         }
     }
     *n_vocab = head->rows;
-    free(embed.v), free(positions.v), free(last.v), free(last_bias.v), free(out.v), free(out_bias.v), free(x);
+    free(embed.v), free(out.v), free(out_bias.v), free(x);
     leat_file_close(f);
     return logits;
 }

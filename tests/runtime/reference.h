@@ -10,6 +10,9 @@
  * a session with a context of n_ctx; NULL on any error. The caller frees. */
 double *reference_logits_of(const char *path, const arch_spec *spec, const leat_token *tokens, size_t n,
                             size_t n_ctx, size_t *n_vocab);
+/* Hidden states (n, width) behind the last norm: what embeddings are pooled from. */
+double *reference_hidden_of(const char *path, const arch_spec *spec, const leat_token *tokens, size_t n,
+                            size_t *width);
 double *reference_logits(const char *path, const leat_token *tokens, size_t n, size_t *n_vocab);
 
 #endif

@@ -56,14 +56,14 @@ static void apply(const shape *s, const expert *m, size_t e, const double *x, do
         double gate = m->gate_bias.v ? m->gate_bias.v[e * ff + r] : 0,
                up = m->up_bias.v ? m->up_bias.v[e * ff + r] : 0;
         for (size_t c = 0; c < n; c++) {
-            gate += m->gate.v[(e * ff + r) * n + c] * x[c];
+            if (m->gate.v) gate += m->gate.v[(e * ff + r) * n + c] * x[c];
             up += m->up.v[(e * ff + r) * n + c] * x[c];
         }
         if (s->spec->experts.oai) {
             gate = fmin(gate, 7), up = fmax(-7, fmin(up, 7));
             g[r] = gate * sigmoid(1.702 * gate) * (up + 1);
         } else
-            g[r] = ref_activate(s, gate) * up;
+            g[r] = m->gate.v ? ref_activate(s, gate) * up : ref_activate(s, up);
     }
     for (size_t r = 0; r < n; r++) {
         double sum = m->down_bias.v ? m->down_bias.v[e * n + r] : 0;
@@ -115,7 +115,8 @@ void ref_experts(const shape *s, const leat_file *f, unsigned layer, const doubl
            shared_router = of_layer(f, layer, "ffn_gate_inp_shexp.weight");
     double *h = numbers(s->embd), *y = numbers(s->embd), share[EXPERTS_MAX], logits[EXPERTS_MAX];
     for (size_t t = 0; t < s->n; t++) {
-        ref_norm_values(s, gain.v, NULL, s->embd, x + t * s->embd, h);
+        memcpy(h, x + t * s->embd, s->embd * sizeof *h);
+        if (gain.v) ref_norm_values(s, gain.v, NULL, s->embd, h, h);
         ref_multiply(&router, &bias, h, logits);
         choose(a, logits, select.v, share);
         memset(y, 0, s->embd * sizeof *y);

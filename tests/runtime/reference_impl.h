@@ -58,6 +58,9 @@ double ref_activate(const shape *s, double x);
 double *ref_inputs(const shape *s, const leat_file *f, const leat_token *tokens, const double *x);
 void ref_layer_end(const shape *s, const leat_file *f, unsigned layer, double *x);
 
+/* reference_altup.c: all layers of gemma3n, and its streams made one again. */
+void ref_streams(shape *s, const leat_file *f, double *first);
+
 /* reference_mix.c and, of experts, reference_experts.c: out += what a layer has in place of plain attention
  * or a feed-forward network, of x. */
 void ref_mix(shape *s, const leat_file *f, unsigned layer, const double *x, double *out);

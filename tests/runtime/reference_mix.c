@@ -296,16 +296,16 @@ double *ref_inputs(const shape *s, const leat_file *f, const leat_token *tokens,
     matrix table = ref_load(f, "per_layer_token_embd.weight", 0),
            w = ref_load(f, "per_layer_model_proj.weight", 0),
            gain = ref_load(f, "per_layer_proj_norm.weight", 0);
-    size_t all = s->n_layer * INPUT_WIDTH;
+    size_t width = gain.cols, all = s->n_layer * width;
     double *inputs = numbers(s->n * all);
     for (size_t t = 0; t < s->n; t++) {
         double *y = inputs + t * all;
         ref_multiply(&w, NULL, x + t * s->embd, y);
         for (size_t i = 0; i < all; i++) y[i] /= sqrt((double)s->embd);
         for (size_t i = 0; i < s->n_layer; i++)
-            ref_norm_values(s, gain.v, NULL, INPUT_WIDTH, y + i * INPUT_WIDTH, y + i * INPUT_WIDTH);
+            ref_norm_values(s, gain.v, NULL, width, y + i * width, y + i * width);
         for (size_t i = 0; i < all; i++)
-            y[i] = (y[i] + table.v[(size_t)tokens[t] * all + i] * sqrt((double)INPUT_WIDTH)) / sqrt(2.0);
+            y[i] = (y[i] + table.v[(size_t)tokens[t] * all + i] * sqrt((double)width)) / sqrt(2.0);
     }
     free(table.v), free(w.v), free(gain.v);
     return inputs;
