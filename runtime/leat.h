@@ -574,6 +574,54 @@ typedef struct leat_reply_result {
 LEAT_API leat_status leat_chat_reply(leat_chat *chat, const leat_reply_params *params,
                                      leat_reply_result *result, leat_error *e);
 
+/* ---- importance matrices ---- */
+
+/* How much each column of each weight matrix matters: the mean square of what it is multiplied with on a
+ * text. Quantizing spends its accuracy by it. Files are llama.cpp's (GGUF). One thread at a time. */
+typedef struct leat_imatrix leat_imatrix;
+
+LEAT_API leat_status leat_imatrix_open(leat_imatrix **out, leat_error *e); /* an empty one */
+LEAT_API void leat_imatrix_close(leat_imatrix *m);
+/* Adds what a file holds: sums and counts add up. On an error nothing has changed. */
+LEAT_API leat_status leat_imatrix_merge(leat_imatrix *m, const char *path, leat_error *e);
+
+typedef struct leat_imatrix_params {
+    uint32_t n_ctx;             /* tokens of a chunk; each is a context of its own; 0: 512 */
+    uint32_t n_batch;           /* evaluated at once; 0: 512 */
+    uint32_t n_threads;         /* 0: leat_threads_default */
+    size_t first_chunk;         /* leaves out that many chunks of the text */
+    size_t max_chunks;          /* 0: all */
+    const char *dataset;        /* what the text is called in the file; NULL: not named */
+    leat_progress_fn *progress; /* after each chunk, in chunks; may save m, which holds whole ones */
+    void *user;
+} leat_imatrix_params;
+LEAT_API void leat_imatrix_params_default(leat_imatrix_params *p);
+
+/* Runs a model over a text, (n) tokens, and adds what its matrices are multiplied with. What is left over
+ * after the last whole chunk is not used, unless it is all there is. The result is the same, bit for bit, for
+ * any number of threads. On an error m holds the chunks before it. */
+LEAT_API leat_status leat_imatrix_collect(leat_imatrix *m, leat_model *model, const leat_token *tokens,
+                                          size_t n, const leat_imatrix_params *params, leat_error *e);
+/* The file appears whole or not at all. */
+LEAT_API leat_status leat_imatrix_save(const leat_imatrix *m, const char *path, leat_error *e);
+
+typedef struct leat_imatrix_entry { /* statistics are over the mean squares of the columns */
+    leat_str name;                  /* of the weight tensor */
+    uint32_t layer;                 /* UINT32_MAX: of none */
+    size_t n_values;                /* columns, of all experts */
+    size_t n_experts, n_unused;     /* 1 for a tensor that all tokens use; experts that no token used */
+    double count;                   /* tokens summed, of the expert that saw most */
+    double sum, min, max, mean, deviation;
+    double active;   /* part of the columns above 1e-5 */
+    double entropy;  /* bits; log2(n_values) when all columns matter alike */
+    double zd_score; /* part of the columns further than a deviation from the mean */
+    double cosine;   /* similarity with the same tensor one layer before; NaN if there is none */
+} leat_imatrix_entry;
+LEAT_API size_t leat_imatrix_count(const leat_imatrix *m);
+LEAT_API uint64_t leat_imatrix_chunks(const leat_imatrix *m);
+/* The i-th entry, in the order of names. LEAT_E_ARG past the last. */
+LEAT_API leat_status leat_imatrix_get(const leat_imatrix *m, size_t i, leat_imatrix_entry *out);
+
 /* ---- quantizing ---- */
 
 /* What was done. */

@@ -98,8 +98,9 @@ leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_
     r->run.n_tokens = n_tokens;
     r->run.pos = pos;
     r->run.n_out = n_out;
-    r->stages = n_tokens == 1 ? p->one : p->many;
-    r->n_stages = n_tokens == 1 ? p->n_one : p->n_many;
+    bool one = n_tokens == 1 && !p->observed;
+    r->stages = one ? p->one : p->many;
+    r->n_stages = one ? p->n_one : p->n_many;
     r->cancel = cancel;
     atomic_store_explicit(&r->abandoned, false, memory_order_relaxed);
     for (size_t i = 0; i < r->n_stages; i++) {

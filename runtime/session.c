@@ -139,6 +139,11 @@ static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, s
 
 leat_status session_open(leat_model *m, const leat_session_params *params, leat_session **out,
                          leat_error *e) {
+    return session_open_observed(m, params, NULL, out, e);
+}
+
+leat_status session_open_observed(leat_model *m, const leat_session_params *params, struct observer *o,
+                                  leat_session **out, leat_error *e) {
     leat_session_params p;
     const hparams *hp = &m->hp;
     leat_session_params_default(&p);
@@ -146,13 +151,15 @@ leat_status session_open(leat_model *m, const leat_session_params *params, leat_
     *out = NULL;
     leat_status st = check_params(m, &p, e);
     if (st) return st;
+    if (o && p.n_batch < 2)
+        return error_set(e, LEAT_E_ARG, "inputs are observed in batches of at least two tokens");
     leat_session *s = mem_alloc(1, sizeof *s);
     if (!s) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
     s->model = model_hold(m);
     s->n_batch = p.n_batch;
     s->logits_all = p.logits_all;
     size_t n_out = p.logits_all ? p.n_batch : 1;
-    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->plan, e);
+    st = plan_compile_observed(m->arch, hp, m->weights, m->layers, o, &s->plan, e);
     if (!st) st = check_positions(s, &p, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE], &hp->rope, p.n_ctx, e);
     if (!st) st = rope_init(&s->rope[PLAN_ROPE_SWA], &hp->rope_swa, p.n_ctx, e);

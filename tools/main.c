@@ -25,6 +25,7 @@ static const struct {
     {"tokenize", command_tokenize, "turn text into token ids"},
     {"detokenize", command_detokenize, "turn token ids into text"},
     {"logits", command_logits, "write the scores of every next token to a file"},
+    {"imatrix", command_imatrix, "find out which weights matter, for quantize"},
     {"quantize", command_quantize, "write a smaller copy of a model"},
     {"template", command_template, "render a conversation with a chat template"},
 };

@@ -36,11 +36,11 @@ static const gguf_tensor *find(const gguf *g, const char *name, size_t n, const 
     return gguf_find_tensor(g, whole);
 }
 
-static size_t values_of(const gguf_tensor *t) {
+size_t importance_values(const gguf_tensor *t) {
     return (size_t)t->ne[0] * t->n_rows; /* its bytes are in the file */
 }
 
-static float value_of(const gguf_tensor *t, size_t i) {
+float importance_value(const gguf_tensor *t, size_t i) {
     float v;
     memcpy(&v, t->data + i * sizeof v, sizeof v);
     return v;
@@ -51,12 +51,12 @@ static leat_status check_entry(const gguf_tensor *sums, const gguf_tensor *count
         return error_set(e, LEAT_E_TENSOR, "importance: \"%.*s\" has no .counts beside it", NAME_OF(sums));
     if (sums->format != FORMAT_F32 || counts->format != FORMAT_F32)
         return error_set(e, LEAT_E_TENSOR, "importance: \"%.*s\" or its counts are not F32", NAME_OF(sums));
-    size_t n = values_of(sums), n_counts = values_of(counts);
+    size_t n = importance_values(sums), n_counts = importance_values(counts);
     if (!n_counts || n % n_counts || n / n_counts != sums->ne[0])
         return error_set(e, LEAT_E_TENSOR, "importance: \"%.*s\" has %zu sums for %zu counts", NAME_OF(sums),
                          n, n_counts);
     for (size_t i = 0; i < n; i++) {
-        float v = value_of(sums, i), count = value_of(counts, i / (size_t)sums->ne[0]);
+        float v = importance_value(sums, i), count = importance_value(counts, i / (size_t)sums->ne[0]);
         if (!(v >= 0) || !isfinite(v) || !(count >= 0) || !isfinite(count))
             return error_set(e, LEAT_E_NUMERIC,
                              "importance: \"%.*s\": value %zu or its count is negative or no finite number",
@@ -108,7 +108,7 @@ leat_status importance_of(const importance_file *m, const gguf_tensor *t, float 
     *out = NULL;
     if (!sums) return LEAT_OK;
     const gguf_tensor *counts = find(g, t->name.p, t->name.n, ".counts");
-    size_t n = values_of(sums), columns = (size_t)t->ne[0];
+    size_t n = importance_values(sums), columns = (size_t)t->ne[0];
     if (n % columns || (n / columns != t->ne[2] && n != columns)) {
         if (recipe_is_embedding(t)) return LEAT_OK;
         return error_set(e, LEAT_E_TENSOR,
@@ -120,8 +120,8 @@ leat_status importance_of(const importance_file *m, const gguf_tensor *t, float 
     if (!v) return error_set(e, LEAT_E_NOMEM, "out of memory for importance");
     for (size_t i = 0; i < columns * t->ne[2]; i++) {
         size_t from = i % n; /* one row of them may stand for all experts */
-        float count = value_of(counts, from / (size_t)sums->ne[0]);
-        v[i] = count > 0 ? value_of(sums, from) / count : 1;
+        float count = importance_value(counts, from / (size_t)sums->ne[0]);
+        v[i] = count > 0 ? importance_value(sums, from) / count : 1;
         if (!isfinite(v[i])) v[i] = 1;
     }
     if (file_lost(m->file)) {
@@ -142,4 +142,21 @@ uint32_t importance_chunks(const importance_file *m) {
 
 str importance_dataset(const importance_file *m) {
     return m->dataset;
+}
+
+bool importance_entry(const importance_file *m, size_t *i, const gguf_tensor **sums,
+                      const gguf_tensor **counts) {
+    const gguf *g = file_gguf(m->file);
+    for (; *i < g->n_tensors; ++*i) {
+        const gguf_tensor *t = &g->tensors[*i];
+        if (!ends_with(t->name, ".in_sum2")) continue;
+        *sums = t;
+        *counts = find(g, t->name.p, t->name.n - strlen(".in_sum2"), ".counts");
+        return true;
+    }
+    return false;
+}
+
+const gguf *importance_gguf(const importance_file *m) {
+    return file_gguf(m->file);
 }

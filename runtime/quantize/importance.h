@@ -22,4 +22,12 @@ size_t importance_entries(const importance_file *m);
 uint32_t importance_chunks(const importance_file *m);
 str importance_dataset(const importance_file *m); /* the first; "" if none is named */
 
+/* What the file holds, for those who merge: *i is moved on to the next entry; false past the last. Its values
+ * are finite and not negative, and there are a whole number of them for each count. */
+bool importance_entry(const importance_file *m, size_t *i, const gguf_tensor **sums,
+                      const gguf_tensor **counts);
+const gguf *importance_gguf(const importance_file *m);
+size_t importance_values(const gguf_tensor *t);
+float importance_value(const gguf_tensor *t, size_t i);
+
 #endif
