@@ -631,7 +631,18 @@ typedef struct leat_quantize_summary {
     size_t n_tensors;
     size_t n_quantized; /* tensors that changed their type */
     size_t n_fallback;  /* tensors whose rows fit no block of the type they should have had */
+    double divergence;  /* of what a search found, measured on its calibration text; 0: not measured */
 } leat_quantize_summary;
+
+/* What a search chose for a tensor. */
+typedef struct leat_quantize_choice {
+    leat_str name;
+    const char *from, *to; /* types */
+    uint64_t bytes, n_weights;
+    double error;      /* root mean square, weighted by importance, as part of that of the weights */
+    double divergence; /* nats that it is thought to add; NaN without a calibration text */
+} leat_quantize_choice;
+typedef void leat_quantize_choice_fn(void *user, const leat_quantize_choice *choice);
 
 typedef struct leat_quantize_params {
     const char *type;   /* a mix of types (leat_quantize_type): "q4_k_m"; "copy" changes none; any case */
@@ -649,6 +660,25 @@ typedef struct leat_quantize_params {
     bool leave_output_tensor;         /* output.weight stays as it is */
     bool keep_split;                  /* write as many parts as the input has */
     leat_quantize_summary *summary;   /* filled on success; may be NULL */
+
+    /* Types chosen tensor by tensor (but for those that are named above), so that the file keeps to a size
+     * and the model changes as little as it can; `type` does not matter then. They are listed in the metadata
+     * as leat.quantize.types, an array of "TENSOR=TYPE". */
+    double target_bpw;             /* bits per weight, of all tensors; 0: not by that */
+    uint64_t target_bytes;         /* of the file; 0: not by that */
+    const leat_token *calibration; /* (n_calibration) a text: what a type does to a tensor is measured by how
+                                      far the model's predictions move on it, and importance is taken from it
+                                      where there is no imatrix. NULL: guessed from errors alone */
+    size_t n_calibration;
+    const char *calibration_name;
+    size_t calibration_chunks;         /* of 512 tokens, spread over the text; 0: 16 */
+    const char *search_types;          /* "q4_k,q5_k,q6_k": no other ones; NULL: all */
+    size_t search_measured;            /* types measured per tensor; the others follow from them; 0: 4 */
+    size_t search_trials;              /* measured exchanges at the end */
+    leat_progress_fn *search_progress; /* in steps; may be NULL */
+    leat_quantize_choice_fn *chosen;   /* called for each tensor, once; may be NULL */
+    /* or taken over, by the tensors' names, from this GGUF file */
+    const char *recipe_from;
 } leat_quantize_params;
 LEAT_API void leat_quantize_params_default(leat_quantize_params *p);
 

@@ -10,10 +10,12 @@
 #include "loader/alloc.h"
 #include "loader/error.h"
 #include "loader/file.h"
+#include "imatrix.h"
 #include "recipe.h"
 
 struct importance_file {
-    model_file *file;
+    model_file *file; /* NULL: in memory */
+    leat_imatrix *memory;
     size_t n_entries;
     uint32_t n_chunks;
     str dataset;
@@ -96,19 +98,59 @@ fail:
     return status;
 }
 
+leat_status importance_from_memory(leat_imatrix *memory, importance_file **out, leat_error *e) {
+    importance_file *m = mem_alloc(1, sizeof *m);
+    if (!m) return error_set(e, LEAT_E_NOMEM, "out of memory for importance");
+    m->memory = memory;
+    m->n_entries = memory->n_entries;
+    m->n_chunks = memory->n_chunks < UINT32_MAX ? (uint32_t)memory->n_chunks : UINT32_MAX;
+    if (memory->n_datasets) m->dataset = (str){memory->datasets[0], strlen(memory->datasets[0])};
+    *out = m;
+    return LEAT_OK;
+}
+
 void importance_close(importance_file *m) {
     if (!m) return;
+    imatrix_close(m->memory);
     file_close(m->file);
     mem_free(m);
 }
 
-leat_status importance_of(const importance_file *m, const gguf_tensor *t, float **out, leat_error *e) {
+/* Where the sums of a tensor are: in the file or in memory. */
+typedef struct source {
+    const gguf_tensor *sums, *counts;
+    const imatrix_entry *entry;
+    size_t n;
+} source;
+
+static bool find_source(const importance_file *m, const gguf_tensor *t, source *s) {
+    *s = (source){NULL};
+    if (m->memory) {
+        s->entry = imatrix_find(m->memory, t->name.p, t->name.n);
+        s->n = s->entry ? s->entry->n : 0;
+        return s->entry != NULL;
+    }
     const gguf *g = file_gguf(m->file);
-    const gguf_tensor *sums = find(g, t->name.p, t->name.n, ".in_sum2");
+    s->sums = find(g, t->name.p, t->name.n, ".in_sum2");
+    if (!s->sums) return false;
+    s->counts = find(g, t->name.p, t->name.n, ".counts");
+    s->n = importance_values(s->sums);
+    return true;
+}
+
+/* As floats, so that both ways give the same. */
+static void value_at(const source *s, size_t i, float *sum, float *count) {
+    *sum = s->entry ? (float)s->entry->sums[i] : importance_value(s->sums, i);
+    *count = s->entry ? (float)s->entry->counts[i / (s->entry->n / s->entry->n_count)]
+                      : importance_value(s->counts, i / (size_t)s->sums->ne[0]);
+}
+
+leat_status importance_of(const importance_file *m, const gguf_tensor *t, float **out, leat_error *e) {
+    source from;
+    size_t columns = (size_t)t->ne[0];
     *out = NULL;
-    if (!sums) return LEAT_OK;
-    const gguf_tensor *counts = find(g, t->name.p, t->name.n, ".counts");
-    size_t n = importance_values(sums), columns = (size_t)t->ne[0];
+    if (!find_source(m, t, &from)) return LEAT_OK;
+    size_t n = from.n;
     if (n % columns || (n / columns != t->ne[2] && n != columns)) {
         if (recipe_is_embedding(t)) return LEAT_OK;
         return error_set(e, LEAT_E_TENSOR,
@@ -119,12 +161,12 @@ leat_status importance_of(const importance_file *m, const gguf_tensor *t, float 
     float *v = mem_alloc(columns, (size_t)t->ne[2] * sizeof *v);
     if (!v) return error_set(e, LEAT_E_NOMEM, "out of memory for importance");
     for (size_t i = 0; i < columns * t->ne[2]; i++) {
-        size_t from = i % n; /* one row of them may stand for all experts */
-        float count = importance_value(counts, from / (size_t)sums->ne[0]);
-        v[i] = count > 0 ? importance_value(sums, from) / count : 1;
+        float sum, count;
+        value_at(&from, i % n, &sum, &count); /* one row of them may stand for all experts */
+        v[i] = count > 0 ? sum / count : 1;
         if (!isfinite(v[i])) v[i] = 1;
     }
-    if (file_lost(m->file)) {
+    if (m->file && file_lost(m->file)) {
         mem_free(v);
         return error_set(e, LEAT_E_IO, "the importance matrix shrank while it was read");
     }

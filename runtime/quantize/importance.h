@@ -5,11 +5,14 @@
 #define LEAT_RUNTIME_QUANTIZE_IMPORTANCE_H
 
 #include "loader/gguf.h"
+#include "runtime/leat.h"
 
 typedef struct importance_file importance_file;
 
 /* Opens and checks a whole file. */
 leat_status importance_open(const char *path, importance_file **out, leat_error *e);
+/* The same of what is in memory; takes m over on success. */
+leat_status importance_from_memory(leat_imatrix *m, importance_file **out, leat_error *e);
 void importance_close(importance_file *m); /* NULL is fine */
 
 /* The means for a tensor, (experts, columns), to be freed with mem_free; *out is NULL where the file has

@@ -18,6 +18,7 @@
 #include "runtime/os.h"
 #include "runtime/pool.h"
 #include "quantize_plan.h"
+#include "search.h"
 
 enum {
     PIECE = 16384,         /* values per piece of work, or one row */
@@ -272,6 +273,11 @@ leat_status quantize_file(const char *in_path, const char *out_path, const leat_
     if ((status = quantize_plan_open(&plan, in_path, params, &j.k, e))) goto fail;
     uint32_t n_threads = params->n_threads ? params->n_threads : os_threads_default();
     if ((status = pool_open(n_threads < THREADS_MAX ? n_threads : THREADS_MAX, &j.pool, e))) goto fail;
+    if (params->target_bpw > 0 || params->target_bytes) {
+        if ((status = search_types(&plan, params, &j.k, j.pool, e))) goto fail;
+        quantize_plan_note(&plan, params);
+        quantize_plan_sum_up(&plan);
+    }
     if ((status = get_room(&j, e))) goto fail;
     if ((status = put_files(&j, out_path, e))) goto fail;
     if (params->summary) *params->summary = plan.summary;
