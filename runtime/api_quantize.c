@@ -5,7 +5,7 @@
 #include "runtime/quantize/quantize.h"
 #include "runtime/quantize/recipe.h"
 
-static const leat_quantize_params defaults = {.type = "q8_0", .search_trials = 64};
+static const leat_quantize_params defaults = {.type = "q8_0", .search_trials = 48};
 
 void leat_quantize_params_default(leat_quantize_params *p) {
     if (p) *p = defaults;

@@ -671,9 +671,9 @@ typedef struct leat_quantize_params {
                                       where there is no imatrix. NULL: guessed from errors alone */
     size_t n_calibration;
     const char *calibration_name;
-    size_t calibration_chunks;         /* of 512 tokens, spread over the text; 0: 16 */
+    size_t calibration_chunks;         /* of 512 tokens, spread over the text; 0: 8 */
     const char *search_types;          /* "q4_k,q5_k,q6_k": no other ones; NULL: all */
-    size_t search_measured;            /* types measured per tensor; the others follow from them; 0: 4 */
+    size_t search_measured;            /* types measured per tensor; the others follow from them; 0: 3 */
     size_t search_trials;              /* measured exchanges at the end */
     leat_progress_fn *search_progress; /* in steps; may be NULL */
     leat_quantize_choice_fn *chosen;   /* called for each tensor, once; may be NULL */

@@ -223,7 +223,7 @@ int command_quantize(int argc, char **argv) {
     char about[2400] =
         "Writes the model IN (GGUF) to OUT with its weight matrices as TYPE; metadata is kept. OUT "
         "appears whole\nor not at all. TYPE is one of these mixes (or copy):\n\n";
-    quantize_options o = {.threads = -1, .chunks = 16, .measured = 4, .trials = 64};
+    quantize_options o = {.threads = -1, .chunks = 8, .measured = 3, .trials = 48};
     text_list overrides = {.n = 0};
     leat_quantize_params params;
     int status = EXIT_FAILED;
@@ -241,13 +241,13 @@ int command_quantize(int argc, char **argv) {
          &o.target_size, 0, 0, NULL},
         {"--calibration", "TEXT", "choose by how far predictions move on this text", OPTION_TEXT,
          &o.calibration, 0, 0, NULL},
-        {"--calibration-chunks", "N", "chunks of 512 tokens of it that are used (16)", OPTION_INT, &o.chunks,
+        {"--calibration-chunks", "N", "chunks of 512 tokens of it that are used (8)", OPTION_INT, &o.chunks,
          1, 1 << 20, NULL},
         {"--search-types", "A,B,...", "choose among these types only", OPTION_TEXT, &params.search_types, 0,
          0, NULL},
-        {"--search-measured", "N", "types that are measured for each tensor (4)", OPTION_INT, &o.measured, 1,
+        {"--search-measured", "N", "types that are measured for each tensor (3)", OPTION_INT, &o.measured, 1,
          32, NULL},
-        {"--search-trials", "N", "exchanges of types that are tried at the end (64)", OPTION_INT, &o.trials,
+        {"--search-trials", "N", "exchanges of types that are tried at the end (48)", OPTION_INT, &o.trials,
          0, 1 << 20, NULL},
         {"--recipe-from", "FILE", "take over the types of this GGUF file, or a file of REGEX=TYPE lines",
          OPTION_TEXT, &o.recipe, 0, 0, NULL},

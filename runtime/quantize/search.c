@@ -16,7 +16,7 @@
 enum {
     ERROR_VALUES = 1 << 19, /* of a tensor that errors are estimated from */
     CHUNK = 512,            /* tokens of a measured context */
-    CHUNKS_DEFAULT = 16,
+    CHUNKS_DEFAULT = 8,
     GROUPS_MAX = 64, /* more candidates than that are measured in groups */
     BANDS = 4,       /* of layers, in groups */
 };

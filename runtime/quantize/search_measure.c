@@ -10,7 +10,7 @@
 #include "search.h"
 #include "trial.h"
 
-enum { MEASURED_DEFAULT = 4 };
+enum { MEASURED_DEFAULT = 3 };
 
 leat_status search_put(search *s, size_t i, size_t choice, leat_error *e) {
     candidate *c = &s->c[i];
