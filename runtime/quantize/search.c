@@ -171,11 +171,15 @@ static leat_status find_errors(search *s, leat_error *e) {
     return status;
 }
 
-/* Without a text: as if a part of a tensor's output that is noise did the same harm everywhere. */
+/* Without a text: by what errors in tensors of its kind usually do. */
 static void guess_costs(search *s) {
-    for (size_t i = 0; i < s->n; i++)
-        for (size_t k = 0; k < s->c[i].n; k++)
-            s->c[i].cost[k] = s->c[i].energy > 0 ? s->c[i].error[k] / s->c[i].energy : 0;
+    bool has_output = gguf_find_tensor(s->plan->in, "output.weight") != NULL;
+    for (size_t i = 0; i < s->n; i++) {
+        const candidate *c = &s->c[i];
+        double harm = recipe_harm(&s->plan->in->tensors[c->tensor], s->plan->n_layer, has_output);
+        for (size_t k = 0; k < c->n; k++)
+            s->c[i].cost[k] = c->energy > 0 ? harm * c->error[k] / c->energy : 0;
+    }
 }
 
 /* ---- the search ---- */
