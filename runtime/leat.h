@@ -668,14 +668,15 @@ typedef struct leat_quantize_params {
     uint64_t target_bytes;         /* of the file; 0: not by that */
     const leat_token *calibration; /* (n_calibration) a text: what a type does to a tensor is measured by how
                                       far the model's predictions move on it, and importance is taken from it
-                                      where there is no imatrix. NULL: guessed from errors alone */
+                                      where there is no imatrix. NULL: guessed from errors and
+                                      from what a tensor is for */
     size_t n_calibration;
     const char *calibration_name;
     size_t calibration_chunks;         /* of 512 tokens, spread over the text; 0: 8 */
     const char *search_types;          /* "q4_k,q5_k,q6_k": no other ones; NULL: all */
     size_t search_measured;            /* types measured per tensor; the others follow from them; 0: 3 */
     size_t search_trials;              /* measured exchanges at the end */
-    leat_progress_fn *search_progress; /* in steps; may be NULL */
+    leat_progress_fn *search_progress; /* in steps, after those of reading the text; may be NULL */
     leat_quantize_choice_fn *chosen;   /* called for each tensor, once; may be NULL */
     /* or taken over, by the tensors' names, from this GGUF file */
     const char *recipe_from;
@@ -688,7 +689,7 @@ LEAT_API const char *leat_quantize_type(size_t i);
 /* Writes a quantized copy of a GGUF file; metadata is kept. The output appears whole or not at all. Fails
  * with LEAT_E_NUMERIC, naming tensor and place, for a weight that is not finite; LEAT_E_UNSUPPORTED for a
  * tensor that is quantized already; LEAT_E_MISSING where a type is worthless without importance and there is
- * none. */
+ * none; LEAT_E_LIMIT for a target that no types reach. */
 LEAT_API leat_status leat_quantize(const char *in_path, const char *out_path,
                                    const leat_quantize_params *params, leat_error *e);
 

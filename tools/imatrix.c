@@ -122,6 +122,19 @@ static int show(const leat_imatrix *m) {
     return EXIT_DONE;
 }
 
+/* Experts that no token chose are quantized as if all their columns mattered alike. */
+static void warn_of_unused(const leat_imatrix *m) {
+    size_t n_unused = 0, n_all = 0;
+    leat_imatrix_entry x;
+    for (size_t i = 0; !leat_imatrix_get(m, i, &x); i++) {
+        n_unused += x.n_unused;
+        n_all += x.n_experts;
+    }
+    if (n_unused)
+        warn("no token used %zu of %zu matrices (of experts): a longer text would tell more", n_unused,
+             n_all);
+}
+
 static int run_imatrix(const imatrix_options *o) {
     leat_imatrix *m = NULL;
     leat_error error;
@@ -135,6 +148,7 @@ static int run_imatrix(const imatrix_options *o) {
     bool stopped = status > 128 && leat_imatrix_count(m);
     if ((!status || stopped) && o->out && leat_imatrix_save(m, o->out, &error))
         status = fail("%s", error.message);
+    if (!status && o->out) warn_of_unused(m);
     if (!status && o->show) status = show(m);
     leat_imatrix_close(m);
     return status;

@@ -219,6 +219,12 @@ static uint32_t threads_of(const search *s) {
     return pool_size(s->pool);
 }
 
+/* Chunks of the text that importance is taken from are steps of their own, before the others. */
+static bool chunk_done(void *user, size_t done, size_t total) {
+    const search *s = user;
+    return !s->params->search_progress || s->params->search_progress(s->params->user, done, total);
+}
+
 /* The original as a model, and importance from the text where there is none from a file. */
 static leat_status open_text(search *s, leat_error *e) {
     const leat_quantize_params *p = s->params;
@@ -226,7 +232,8 @@ static leat_status open_text(search *s, leat_error *e) {
     if (status) return status;
     if (!s->plan->importance) {
         leat_imatrix *m = NULL;
-        leat_imatrix_params ip = {.n_threads = threads_of(s), .dataset = p->calibration_name};
+        leat_imatrix_params ip = {
+            .n_threads = threads_of(s), .dataset = p->calibration_name, .progress = chunk_done, .user = s};
         if ((status = imatrix_open(&m, e))) return status;
         status = imatrix_collect(m, s->model, p->calibration, p->n_calibration, &ip, e);
         if (!status) status = importance_from_memory(m, &s->plan->importance, e);
