@@ -194,7 +194,7 @@ leat_status leat_session_open(leat_model *m, const leat_session_params *params, 
     if (!out) return null_argument(e, "out");
     *out = NULL;
     if (!m) return null_argument(e, "model");
-    return session_open(m, params, false, out, e);
+    return session_open(m, params, false, NULL, out, e);
 }
 
 leat_status leat_session_measure(const leat_model *m, const leat_session_params *params, leat_memory *out,

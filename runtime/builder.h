@@ -11,6 +11,7 @@ struct plan_builder {
     size_t cap_one, cap_many, cap_bufs;
     leat_status status;
     leat_error *e;
+    struct observer *observer; /* NULL: nothing is observed */
 };
 
 /* Bytes of weights in a tile of a one-token stage: a few microseconds of memory traffic, so that taking tiles
@@ -42,5 +43,14 @@ stage builder_product(plan_builder *b, plan_buf in, const plan_norm *norm);
 /* Adds a matrix that reads the stage's input, and what that asks of the input's form. */
 void builder_part(plan_builder *b, stage *s, const weight *w, const weight *bias, plan_buf out,
                   size_t out_width);
+
+/* stage_observe.c: where there is an observer, sums the squares of what goes into a stage's parts; of what
+ * each expert gets, to be called behind the grouping; of what its down matrix gets; of each head's part of a
+ * buffer, `stride` floats apart. */
+void builder_observe(plan_builder *b, const stage *s);
+void builder_observe_experts(plan_builder *b, const stage *s);
+void builder_observe_hidden(plan_builder *b, const stage *s);
+void builder_observe_heads(plan_builder *b, plan_buf in, size_t stride, const expert_weight *w,
+                           size_t n_head);
 
 #endif

@@ -104,7 +104,7 @@ leat_status embedder_open(leat_model *m, const leat_embed_params *params, leat_e
     em->dims = pooling == LEAT_POOLING_RANK   ? m->head.classes.n_rows
                : pooling == LEAT_POOLING_NONE ? n_embd
                                               : embed_head_width(&m->head, n_embd);
-    st = session_open(m, &sp, true, &em->session, e);
+    st = session_open(m, &sp, true, NULL, &em->session, e);
     if (st) goto fail;
     em->alone = session_texts_alone(em->session);
     em->tokens = mem_alloc(p.n_batch, sizeof *em->tokens);

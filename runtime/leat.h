@@ -752,6 +752,54 @@ typedef struct leat_difference {
 LEAT_API leat_status leat_logits_compare(const float *base, bool log_probs, const float *logits, size_t n,
                                          leat_token token, leat_difference *out, leat_error *e);
 
+/* ---- importance matrices ---- */
+
+/* How much each column of each weight matrix matters: the mean square of what it is multiplied with on a
+ * text. Quantizing spends its accuracy by it. Files are llama.cpp's (GGUF). One thread at a time. */
+typedef struct leat_imatrix leat_imatrix;
+
+LEAT_API leat_status leat_imatrix_open(leat_imatrix **out, leat_error *e); /* an empty one */
+LEAT_API void leat_imatrix_close(leat_imatrix *m);
+/* Adds what a file holds: sums and counts add up. On an error nothing has changed. */
+LEAT_API leat_status leat_imatrix_merge(leat_imatrix *m, const char *path, leat_error *e);
+
+typedef struct leat_imatrix_params {
+    uint32_t n_ctx;             /* tokens of a chunk; each is a context of its own; 0: 512 */
+    uint32_t n_batch;           /* evaluated at once; 0: 512 */
+    uint32_t n_threads;         /* 0: leat_threads_default */
+    size_t first_chunk;         /* leaves out that many chunks of the text */
+    size_t max_chunks;          /* 0: all */
+    const char *dataset;        /* what the text is called in the file; NULL: not named */
+    leat_progress_fn *progress; /* after each chunk, in chunks; may save m, which holds whole ones */
+    void *user;
+} leat_imatrix_params;
+LEAT_API void leat_imatrix_params_default(leat_imatrix_params *p);
+
+/* Runs a model over a text, (n) tokens, and adds what its matrices are multiplied with. What is left over
+ * after the last whole chunk is not used, unless it is all there is. The result is the same, bit for bit, for
+ * any number of threads. On an error m holds the chunks before it. */
+LEAT_API leat_status leat_imatrix_collect(leat_imatrix *m, leat_model *model, const leat_token *tokens,
+                                          size_t n, const leat_imatrix_params *params, leat_error *e);
+/* The file appears whole or not at all. */
+LEAT_API leat_status leat_imatrix_save(const leat_imatrix *m, const char *path, leat_error *e);
+
+typedef struct leat_imatrix_entry { /* statistics are over the mean squares of the columns */
+    leat_str name;                  /* of the weight tensor */
+    uint32_t layer;                 /* UINT32_MAX: of none */
+    size_t n_values;                /* columns, of all experts */
+    size_t n_experts, n_unused;     /* 1 for a tensor that all tokens use; experts that no token used */
+    double count;                   /* tokens summed, of the expert that saw most */
+    double sum, min, max, mean, deviation;
+    double active;   /* part of the columns above 1e-5 */
+    double entropy;  /* bits; log2(n_values) when all columns matter alike */
+    double zd_score; /* part of the columns further than a deviation from the mean */
+    double cosine;   /* similarity with the same tensor one layer before; NaN if there is none */
+} leat_imatrix_entry;
+LEAT_API size_t leat_imatrix_count(const leat_imatrix *m);
+LEAT_API uint64_t leat_imatrix_chunks(const leat_imatrix *m);
+/* The i-th entry, in the order of names. LEAT_E_ARG past the last. */
+LEAT_API leat_status leat_imatrix_get(const leat_imatrix *m, size_t i, leat_imatrix_entry *out);
+
 /* ---- quantizing ---- */
 
 /* What was done. */
@@ -761,7 +809,18 @@ typedef struct leat_quantize_summary {
     size_t n_tensors;
     size_t n_quantized; /* tensors that changed their type */
     size_t n_fallback;  /* tensors whose rows fit no block of the type they should have had */
+    double divergence;  /* of what a search found, measured on its calibration text; 0: not measured */
 } leat_quantize_summary;
+
+/* What a search chose for a tensor. */
+typedef struct leat_quantize_choice {
+    leat_str name;
+    const char *from, *to; /* types */
+    uint64_t bytes, n_weights;
+    double error;      /* root mean square, weighted by importance, as part of that of the weights */
+    double divergence; /* nats that it is thought to add; NaN without a calibration text */
+} leat_quantize_choice;
+typedef void leat_quantize_choice_fn(void *user, const leat_quantize_choice *choice);
 
 typedef struct leat_quantize_params {
     const char *type;   /* a mix of types (leat_quantize_type): "q4_k_m"; "copy" changes none; any case */
@@ -779,6 +838,26 @@ typedef struct leat_quantize_params {
     bool leave_output_tensor;         /* output.weight stays as it is */
     bool keep_split;                  /* write as many parts as the input has */
     leat_quantize_summary *summary;   /* filled on success; may be NULL */
+
+    /* Types chosen tensor by tensor (but for those that are named above), so that the file keeps to a size
+     * and the model changes as little as it can; `type` does not matter then. They are listed in the metadata
+     * as leat.quantize.types, an array of "TENSOR=TYPE". */
+    double target_bpw;             /* bits per weight, of all tensors; 0: not by that */
+    uint64_t target_bytes;         /* of the file; 0: not by that */
+    const leat_token *calibration; /* (n_calibration) a text: what a type does to a tensor is measured by how
+                                      far the model's predictions move on it, and importance is taken from it
+                                      where there is no imatrix. NULL: guessed from errors and
+                                      from what a tensor is for */
+    size_t n_calibration;
+    const char *calibration_name;
+    size_t calibration_chunks;         /* of 512 tokens, spread over the text; 0: 8 */
+    const char *search_types;          /* "q4_k,q5_k,q6_k": no other ones; NULL: all */
+    size_t search_measured;            /* types measured per tensor; the others follow from them; 0: 3 */
+    size_t search_trials;              /* measured exchanges at the end */
+    leat_progress_fn *search_progress; /* in steps, after those of reading the text; may be NULL */
+    leat_quantize_choice_fn *chosen;   /* called for each tensor, once; may be NULL */
+    /* or taken over, by the tensors' names, from this GGUF file */
+    const char *recipe_from;
 } leat_quantize_params;
 LEAT_API void leat_quantize_params_default(leat_quantize_params *p);
 
@@ -788,7 +867,7 @@ LEAT_API const char *leat_quantize_type(size_t i);
 /* Writes a quantized copy of a GGUF file; metadata is kept. The output appears whole or not at all. Fails
  * with LEAT_E_NUMERIC, naming tensor and place, for a weight that is not finite; LEAT_E_UNSUPPORTED for a
  * tensor that is quantized already; LEAT_E_MISSING where a type is worthless without importance and there is
- * none. */
+ * none; LEAT_E_LIMIT for a target that no types reach. */
 LEAT_API leat_status leat_quantize(const char *in_path, const char *out_path,
                                    const leat_quantize_params *params, leat_error *e);
 

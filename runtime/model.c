@@ -54,8 +54,7 @@ static bool harmless(str name) {
 
 /* A tensor that the architecture did not ask for is a feature it lacks: running without it would give wrong
  * text. */
-static leat_status all_used(const leat_model *m, const uint8_t *used, leat_error *e) {
-    const gguf *g = file_gguf(m->file);
+static leat_status all_used(const leat_model *m, const gguf *g, const uint8_t *used, leat_error *e) {
     for (size_t i = 0; i < g->n_tensors; i++)
         if (!used[i] && !harmless(g->tensors[i].name))
             return error_set(e, LEAT_E_TENSOR, "tensor %.*s is not part of architecture %s",
@@ -71,8 +70,7 @@ static leat_status read_pooling(arch_loader *l, hparams *hp) {
     return s;
 }
 
-static leat_status bind_weights(leat_model *m, leat_error *e) {
-    const gguf *g = file_gguf(m->file);
+static leat_status bind_weights(leat_model *m, const gguf *g, leat_error *e) {
     m->arch = arch_find(m->arch_name);
     if (!m->arch) return unknown_arch(m->arch_name, e);
     uint8_t *used = mem_alloc(g->n_tensors, 1);
@@ -90,7 +88,7 @@ static leat_status bind_weights(leat_model *m, leat_error *e) {
     if (!s) s = m->arch->bind(&l, &m->hp, m->weights, m->layers);
     if (!s) s = embed_head_bind(&l, &m->hp, &m->head);
     if (!s) s = read_pooling(&l, &m->hp);
-    if (!s) s = all_used(m, used, e);
+    if (!s) s = all_used(m, g, used, e);
     mem_free(used);
     return s;
 }
@@ -111,7 +109,7 @@ leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_
     /* an architecture that we lack is the more helpful news than a tokenizer that we lack */
     if (!s && !vocab_only && !arch_find(m->arch_name)) s = unknown_arch(m->arch_name, e);
     if (!s) s = vocab_open(file_gguf(m->file), &m->vocab, e);
-    if (!s && !vocab_only) s = bind_weights(m, e);
+    if (!s && !vocab_only) s = bind_weights(m, file_gguf(m->file), e);
     if (!s && file_lost(m->file)) s = error_set(e, LEAT_E_IO, "%.150s was cut short while it was read", path);
     if (s) goto fail;
     const gguf *g = file_gguf(m->file);
@@ -124,6 +122,25 @@ fail:
     return s;
 }
 
+leat_status model_variant(leat_model *base, const gguf *g, leat_model **out, leat_error *e) {
+    *out = NULL;
+    leat_model *m = mem_alloc(1, sizeof *m);
+    if (!m) return error_set(e, LEAT_E_NOMEM, "out of memory for a model");
+    atomic_init(&m->holders, 1);
+    m->base = model_hold(base);
+    m->file = base->file;
+    m->vocab = base->vocab;
+    m->kernels = base->kernels;
+    m->n_params = base->n_params;
+    memcpy(m->arch_name, base->arch_name, sizeof m->arch_name);
+    leat_status s = bind_weights(m, g, e);
+    if (s)
+        model_release(m);
+    else
+        *out = m;
+    return s;
+}
+
 leat_model *model_hold(const leat_model *m) {
     leat_model *held = (leat_model *)(uintptr_t)m;
     atomic_fetch_add_explicit(&held->holders, 1, memory_order_relaxed);
@@ -132,8 +149,11 @@ leat_model *model_hold(const leat_model *m) {
 
 void model_release(leat_model *m) {
     if (!m || atomic_fetch_sub_explicit(&m->holders, 1, memory_order_acq_rel) != 1) return;
-    vocab_close(m->vocab);
-    file_close(m->file);
+    if (!m->base) {
+        vocab_close(m->vocab);
+        file_close(m->file);
+    }
+    model_release(m->base);
     mem_free(m->weights);
     mem_free(m->layers);
     mem_free(m);

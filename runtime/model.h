@@ -24,9 +24,13 @@ struct leat_model {
     embed_head head;        /* absent in most */
     void *weights, *layers; /* the architecture's own structs */
     uint64_t n_params;
+    struct leat_model *base; /* whose file and vocabulary these are; NULL: its own */
 };
 
 leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_model **out, leat_error *e);
+/* The same model with other tensors: `g` is the file's description with the formats and data of some tensors
+ * changed, and must outlive the variant. Shares the file, the vocabulary and what they cost to open. */
+leat_status model_variant(leat_model *base, const gguf *g, leat_model **out, leat_error *e);
 /* One more holder; the handle it returns is released with model_release. Const as seen by a holder: only the
  * count changes. */
 leat_model *model_hold(const leat_model *m);

@@ -138,6 +138,7 @@ void plan_linear(plan_builder *b, const plan_linear_step *step) {
     for (uint32_t i = 0; i < step->n_parts; i++)
         builder_part(b, &s, step->part[i].w, step->part[i].bias, step->part[i].out,
                      builder_width(b, step->part[i].out));
+    builder_observe(b, &s);
     builder_one(b, &s, linear_one_tiles, linear_one_tile);
     builder_many(b, &s, prepare_tiles, prepare_tile);
     builder_many(b, &s, linear_many_tiles, linear_many_tile);
@@ -150,6 +151,7 @@ void plan_gated(plan_builder *b, const plan_gated_step *step) {
         builder_fail(b, LEAT_E_STATE, "a gate has an activation that it can't have");
     builder_part(b, &s, step->gate, step->gate_bias, step->out, builder_width(b, step->out));
     builder_part(b, &s, step->up, step->up_bias, step->out, builder_width(b, step->out));
+    builder_observe(b, &s);
     builder_one(b, &s, gated_one_tiles, gated_one_tile);
     builder_many(b, &s, prepare_tiles, prepare_tile);
     builder_many(b, &s, gated_many_tiles, gated_many_tile);
@@ -240,6 +242,7 @@ void plan_output(plan_builder *b, const plan_output_step *step) {
     s.scale = builder_scale(step->scale);
     s.softcap = step->softcap;
     builder_part(b, &s, step->w, step->bias, 0, b->p->hp->n_vocab);
+    builder_observe(b, &s);
     builder_one(b, &s, linear_one_tiles, linear_one_tile);
     builder_many(b, &s, linear_one_tiles,
                  linear_one_tile); /* one token's logits, the usual case after a prompt */
@@ -248,9 +251,9 @@ void plan_output(plan_builder *b, const plan_output_step *step) {
 }
 
 leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers,
-                         const kernels *k, bool embeds, plan *out, leat_error *e) {
-    *out = (plan){.hp = hp, .embeds = embeds, .kv = mem_alloc(hp->n_layer, sizeof *out->kv)};
-    plan_builder b = {.p = out, .k = k, .e = e};
+                         const kernels *k, bool embeds, struct observer *o, plan *out, leat_error *e) {
+    *out = (plan){.hp = hp, .embeds = embeds, .observed = o, .kv = mem_alloc(hp->n_layer, sizeof *out->kv)};
+    plan_builder b = {.p = out, .k = k, .observer = o, .e = e};
     if (!out->kv) return error_set(e, LEAT_E_NOMEM, "out of memory for a plan");
     a->build(&b, hp, weights, layers);
     if (b.status) plan_free(out);

@@ -32,10 +32,12 @@ void plan_latent(plan_builder *b, const plan_latent_step *step) {
     builder_raise(&b->p->max_width, wide);
     b->p->kv[step->layer] =
         (kv_shape){.n_head = 1, .dim_k = wide, .rope = PLAN_ROPE, .rope_first = step->rank};
+    builder_observe_heads(b, step->q, step->nope + step->rope, step->k_b, n);
     builder_one(b, &s, latent_prepare_tiles, latent_prepare_tile);
     builder_many(b, &s, latent_prepare_tiles, latent_prepare_tile);
     builder_one(b, &s, latent_attend_tiles, latent_attend_tile);
     builder_many(b, &s, latent_attend_tiles, latent_attend_tile);
+    builder_observe_heads(b, step->sum, step->rank, step->v_b, n);
     builder_one(b, &s, latent_value_tiles, latent_value_tile);
     builder_many(b, &s, latent_value_tiles, latent_value_tile);
 }

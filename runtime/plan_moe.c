@@ -87,11 +87,14 @@ void plan_moe(plan_builder *b, const plan_moe_step *step) {
     stage prepare = apart ? route : s;
     if (apart) prepare.act_kinds = 0;
     prepare.matvec_kinds = route.act_kinds;
+    builder_observe(b, &route);
     builder_many(b, &prepare, prepare_tiles, prepare_tile);
     builder_many(b, &s, moe_route_tiles, moe_route_tile);
     builder_many(b, &s, moe_group_tiles, moe_group_tile);
+    builder_observe_experts(b, &s);
     if (apart) builder_many(b, &s, prepare_tiles, prepare_tile);
     builder_many(b, &s, moe_gate_many_tiles, moe_gate_many_tile);
+    builder_observe_hidden(b, &s);
     builder_many(b, &s, moe_prepare_tiles, moe_prepare_tile);
     s.tile_rows = moe_tile_rows(&m->down->w, r->n_used);
     builder_one(b, &s, moe_down_one_tiles, moe_down_one_tile);

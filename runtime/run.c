@@ -163,8 +163,9 @@ leat_status runner_pass(runner *r, const int32_t *tokens, size_t n_tokens, size_
     r->run.n_tokens = n_tokens;
     r->run.pos = pos;
     r->run.n_out = n_out;
-    /* what a text becomes is not to depend on those beside it: embeddings have one way only */
-    bool one = n_tokens == 1 && !p->embeds;
+    /* what a text becomes is not to depend on those beside it: embeddings have one way only; so have
+     * observers */
+    bool one = n_tokens == 1 && !p->embeds && !p->observed;
     r->stages = one ? p->one : p->many;
     r->n_stages = one ? p->n_one : p->n_many;
     r->cancel = cancel;

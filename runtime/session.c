@@ -168,8 +168,8 @@ static size_t outputs(const leat_session_params *p, bool embeds) {
     return p->n_logits && p->n_logits < p->n_batch ? p->n_logits : p->n_batch;
 }
 
-leat_status session_open(leat_model *m, const leat_session_params *params, bool embeds, leat_session **out,
-                         leat_error *e) {
+leat_status session_open(leat_model *m, const leat_session_params *params, bool embeds, struct observer *o,
+                         leat_session **out, leat_error *e) {
     leat_session_params p;
     const hparams *hp = &m->hp;
     leat_session_params_default(&p);
@@ -177,6 +177,8 @@ leat_status session_open(leat_model *m, const leat_session_params *params, bool 
     *out = NULL;
     leat_status st = check_params(m, embeds, &p, e);
     if (st) return st;
+    if (o && p.n_batch < 2)
+        return error_set(e, LEAT_E_ARG, "inputs are observed in batches of at least two tokens");
     leat_session *s = mem_alloc(1, sizeof *s);
     if (!s) return error_set(e, LEAT_E_NOMEM, "out of memory for a session");
     s->model = model_hold(m);
@@ -184,12 +186,12 @@ leat_status session_open(leat_model *m, const leat_session_params *params, bool 
     s->embeds = embeds;
     s->kernels = m->kernels;
     if (p.activations == LEAT_ACTIVATIONS_F32) kernels_float_activations(&s->kernels);
-    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->kernels, embeds, &s->plan, e);
+    st = plan_compile(m->arch, hp, m->weights, m->layers, &s->kernels, embeds, o, &s->plan, e);
     if (!st && hp->both_ways && session_texts_alone(s))
         st = error_set(e, LEAT_E_UNSUPPORTED, "attention.causal is false in a model with recurrent layers");
     size_t n_out = s->n_out = outputs(&p, embeds);
     /* experts share the tokens of a pass: the more, the better for each */
-    s->even = n_out == 1 && !s->plan.moe.n_expert && p.n_batch > PASS_MOST;
+    s->even = n_out == 1 && !o && !s->plan.moe.n_expert && p.n_batch > PASS_MOST;
     if (s->even) p.n_batch = PASS_MOST;
     s->n_batch = p.n_batch;
     if (!st) st = check_positions(s, &p, e);
@@ -225,7 +227,7 @@ leat_status session_measure(const leat_model *m, const leat_session_params *para
     if (m->hp.both_ways) p.n_batch = p.n_ctx;
     s.kernels = m->kernels;
     if (p.activations == LEAT_ACTIVATIONS_F32) kernels_float_activations(&s.kernels);
-    st = plan_compile(m->arch, &m->hp, m->weights, m->layers, &s.kernels, s.embeds, &s.plan, e);
+    st = plan_compile(m->arch, &m->hp, m->weights, m->layers, &s.kernels, s.embeds, NULL, &s.plan, e);
     if (!st) st = check_positions(&s, &p, e);
     size_t n_out = outputs(&p, s.embeds);
     size_t kv =

@@ -28,9 +28,12 @@ struct leat_session {
     atomic_bool busy, cancel;
 };
 
-/* embeds: for embeddings (embed.h), which the functions at the end are for; else for text. */
-leat_status session_open(leat_model *m, const leat_session_params *params, bool embeds, leat_session **out,
-                         leat_error *e);
+/* embeds: for embeddings (embed.h), which the functions at the end are for; else for text. With an observer,
+ * which must outlive the session, what goes into matrices is summed in it (observe.h), and n_batch is at
+ * least 2; NULL: none. */
+struct observer;
+leat_status session_open(leat_model *m, const leat_session_params *params, bool embeds, struct observer *o,
+                         leat_session **out, leat_error *e);
 leat_status session_measure(const leat_model *m, const leat_session_params *params, leat_memory *out,
                             leat_error *e);
 void session_close(leat_session *s);

@@ -59,6 +59,10 @@ struct stage {
     plan_delta_step delta;
     plan_gate_norm_step gate_norm;
     plan_altup_step altup;
+    struct {
+        struct observe_site *site;
+        size_t row, stride; /* floats from one token to the next, from one head to the next */
+    } observe;
 };
 
 typedef struct plan {
@@ -76,6 +80,7 @@ typedef struct plan {
     moe_limits moe;
     size_t gather_cols[ACT_COUNT]; /* widest row that a worker gathers in each form; 0: never */
     size_t state_floats;           /* of recurrent layers */
+    bool observed;                 /* one token too goes the way of many, where the observing stages are */
 } plan;
 
 /* A worker's own memory. */
@@ -164,6 +169,11 @@ stage_tile_fn altup_tile, match_tile, multiply_vector_tile, sparse_gate_tile;
 stage_tiles_fn conv_tiles, ssm_tiles, delta_tiles, gate_norm_tiles;
 stage_tile_fn conv_tile, ssm_tile, delta_tile, gate_norm_tile;
 
+/* stage_observe.c: sums of squares of inputs; from the floats that the stage before prepared, by expert, from
+ * the experts' inner activations, from a buffer of heads. */
+stage_tiles_fn observe_tiles;
+stage_tile_fn observe_tile, observe_experts_tile, observe_hidden_tile, observe_heads_tile;
+
 /* Norms and quantizes the token's input for this worker (one token). False if it has that already. */
 bool prepare_one(const stage *s, const run *r, scratch *w, size_t token);
 
@@ -214,9 +224,11 @@ static inline act_kind stage_act(const stage *s, const run *r, const weight *w) 
 /* ---- plan.c ---- */
 
 /* Compiles the architecture's steps for the forms of activations that k takes. *out is owned; weights must
- * outlive it. embeds: for embeddings (embed.h). */
+ * outlive it. embeds: for embeddings (embed.h). With an observer (observe.h), which must outlive the plan,
+ * there are stages that fill it; NULL: none. */
+struct observer;
 leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers,
-                         const kernels *k, bool embeds, plan *out, leat_error *e);
+                         const kernels *k, bool embeds, struct observer *o, plan *out, leat_error *e);
 void plan_free(plan *p);
 
 #endif

@@ -7,6 +7,7 @@ int command_run(int argc, char **argv);
 int command_chat(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_convert(int argc, char **argv);
+int command_imatrix(int argc, char **argv);
 int command_info(int argc, char **argv);
 int command_embed(int argc, char **argv);
 int command_tokenize(int argc, char **argv);

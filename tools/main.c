@@ -29,6 +29,7 @@ static const struct {
     {"convert", command_convert, "make a model file of a Hugging Face folder"},
     {"compare", command_compare, "show two models side by side: size, quality, speed, memory"},
     {"perplexity", command_perplexity, "measure how well a model foretells a text or answers questions"},
+    {"imatrix", command_imatrix, "find out which weights matter, for quantize"},
     {"quantize", command_quantize, "write a smaller copy of a model"},
     {"template", command_template, "render a conversation with a chat template"},
 };

@@ -60,3 +60,10 @@ void out_kv_str(gguf_out *o, const char *key, str v) {
     out_key(o, key, GGUF_STRING);
     out_str(o, v);
 }
+
+void out_kv_strs(gguf_out *o, const char *key, const char *const *v, size_t n) {
+    out_key(o, key, GGUF_ARRAY);
+    out_u32(o, GGUF_STRING);
+    out_u64(o, n);
+    for (size_t i = 0; i < n; i++) out_str(o, (str){v[i], strlen(v[i])});
+}

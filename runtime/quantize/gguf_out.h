@@ -22,5 +22,6 @@ void out_kv_u16(gguf_out *o, const char *key, uint16_t v);
 void out_kv_u32(gguf_out *o, const char *key, uint32_t v);
 void out_kv_i32(gguf_out *o, const char *key, int32_t v);
 void out_kv_str(gguf_out *o, const char *key, str v);
+void out_kv_strs(gguf_out *o, const char *key, const char *const *v, size_t n);
 
 #endif

@@ -10,10 +10,12 @@
 #include "loader/alloc.h"
 #include "loader/error.h"
 #include "loader/file.h"
+#include "imatrix.h"
 #include "recipe.h"
 
 struct importance_file {
-    model_file *file;
+    model_file *file; /* NULL: in memory */
+    leat_imatrix *memory;
     size_t n_entries;
     uint32_t n_chunks;
     str dataset;
@@ -36,11 +38,11 @@ static const gguf_tensor *find(const gguf *g, const char *name, size_t n, const 
     return gguf_find_tensor(g, whole);
 }
 
-static size_t values_of(const gguf_tensor *t) {
+size_t importance_values(const gguf_tensor *t) {
     return (size_t)t->ne[0] * t->n_rows; /* its bytes are in the file */
 }
 
-static float value_of(const gguf_tensor *t, size_t i) {
+float importance_value(const gguf_tensor *t, size_t i) {
     float v;
     memcpy(&v, t->data + i * sizeof v, sizeof v);
     return v;
@@ -51,12 +53,12 @@ static leat_status check_entry(const gguf_tensor *sums, const gguf_tensor *count
         return error_set(e, LEAT_E_TENSOR, "importance: \"%.*s\" has no .counts beside it", NAME_OF(sums));
     if (sums->format != FORMAT_F32 || counts->format != FORMAT_F32)
         return error_set(e, LEAT_E_TENSOR, "importance: \"%.*s\" or its counts are not F32", NAME_OF(sums));
-    size_t n = values_of(sums), n_counts = values_of(counts);
+    size_t n = importance_values(sums), n_counts = importance_values(counts);
     if (!n_counts || n % n_counts || n / n_counts != sums->ne[0])
         return error_set(e, LEAT_E_TENSOR, "importance: \"%.*s\" has %zu sums for %zu counts", NAME_OF(sums),
                          n, n_counts);
     for (size_t i = 0; i < n; i++) {
-        float v = value_of(sums, i), count = value_of(counts, i / (size_t)sums->ne[0]);
+        float v = importance_value(sums, i), count = importance_value(counts, i / (size_t)sums->ne[0]);
         if (!(v >= 0) || !isfinite(v) || !(count >= 0) || !isfinite(count))
             return error_set(e, LEAT_E_NUMERIC,
                              "importance: \"%.*s\": value %zu or its count is negative or no finite number",
@@ -96,19 +98,59 @@ fail:
     return status;
 }
 
+leat_status importance_from_memory(leat_imatrix *memory, importance_file **out, leat_error *e) {
+    importance_file *m = mem_alloc(1, sizeof *m);
+    if (!m) return error_set(e, LEAT_E_NOMEM, "out of memory for importance");
+    m->memory = memory;
+    m->n_entries = memory->n_entries;
+    m->n_chunks = memory->n_chunks < UINT32_MAX ? (uint32_t)memory->n_chunks : UINT32_MAX;
+    if (memory->n_datasets) m->dataset = (str){memory->datasets[0], strlen(memory->datasets[0])};
+    *out = m;
+    return LEAT_OK;
+}
+
 void importance_close(importance_file *m) {
     if (!m) return;
+    imatrix_close(m->memory);
     file_close(m->file);
     mem_free(m);
 }
 
-leat_status importance_of(const importance_file *m, const gguf_tensor *t, float **out, leat_error *e) {
+/* Where the sums of a tensor are: in the file or in memory. */
+typedef struct source {
+    const gguf_tensor *sums, *counts;
+    const imatrix_entry *entry;
+    size_t n;
+} source;
+
+static bool find_source(const importance_file *m, const gguf_tensor *t, source *s) {
+    *s = (source){NULL};
+    if (m->memory) {
+        s->entry = imatrix_find(m->memory, t->name.p, t->name.n);
+        s->n = s->entry ? s->entry->n : 0;
+        return s->entry != NULL;
+    }
     const gguf *g = file_gguf(m->file);
-    const gguf_tensor *sums = find(g, t->name.p, t->name.n, ".in_sum2");
+    s->sums = find(g, t->name.p, t->name.n, ".in_sum2");
+    if (!s->sums) return false;
+    s->counts = find(g, t->name.p, t->name.n, ".counts");
+    s->n = importance_values(s->sums);
+    return true;
+}
+
+/* As floats, so that both ways give the same. */
+static void value_at(const source *s, size_t i, float *sum, float *count) {
+    *sum = s->entry ? (float)s->entry->sums[i] : importance_value(s->sums, i);
+    *count = s->entry ? (float)s->entry->counts[i / (s->entry->n / s->entry->n_count)]
+                      : importance_value(s->counts, i / (size_t)s->sums->ne[0]);
+}
+
+leat_status importance_of(const importance_file *m, const gguf_tensor *t, float **out, leat_error *e) {
+    source from;
+    size_t columns = (size_t)t->ne[0];
     *out = NULL;
-    if (!sums) return LEAT_OK;
-    const gguf_tensor *counts = find(g, t->name.p, t->name.n, ".counts");
-    size_t n = values_of(sums), columns = (size_t)t->ne[0];
+    if (!find_source(m, t, &from)) return LEAT_OK;
+    size_t n = from.n;
     if (n % columns || (n / columns != t->ne[2] && n != columns)) {
         if (recipe_is_embedding(t)) return LEAT_OK;
         return error_set(e, LEAT_E_TENSOR,
@@ -119,12 +161,12 @@ leat_status importance_of(const importance_file *m, const gguf_tensor *t, float 
     float *v = mem_alloc(columns, (size_t)t->ne[2] * sizeof *v);
     if (!v) return error_set(e, LEAT_E_NOMEM, "out of memory for importance");
     for (size_t i = 0; i < columns * t->ne[2]; i++) {
-        size_t from = i % n; /* one row of them may stand for all experts */
-        float count = value_of(counts, from / (size_t)sums->ne[0]);
-        v[i] = count > 0 ? value_of(sums, from) / count : 1;
+        float sum, count;
+        value_at(&from, i % n, &sum, &count); /* one row of them may stand for all experts */
+        v[i] = count > 0 ? sum / count : 1;
         if (!isfinite(v[i])) v[i] = 1;
     }
-    if (file_lost(m->file)) {
+    if (m->file && file_lost(m->file)) {
         mem_free(v);
         return error_set(e, LEAT_E_IO, "the importance matrix shrank while it was read");
     }
@@ -142,4 +184,21 @@ uint32_t importance_chunks(const importance_file *m) {
 
 str importance_dataset(const importance_file *m) {
     return m->dataset;
+}
+
+bool importance_entry(const importance_file *m, size_t *i, const gguf_tensor **sums,
+                      const gguf_tensor **counts) {
+    const gguf *g = file_gguf(m->file);
+    for (; *i < g->n_tensors; ++*i) {
+        const gguf_tensor *t = &g->tensors[*i];
+        if (!ends_with(t->name, ".in_sum2")) continue;
+        *sums = t;
+        *counts = find(g, t->name.p, t->name.n - strlen(".in_sum2"), ".counts");
+        return true;
+    }
+    return false;
+}
+
+const gguf *importance_gguf(const importance_file *m) {
+    return file_gguf(m->file);
 }

@@ -18,6 +18,7 @@
 #include "runtime/os.h"
 #include "runtime/pool.h"
 #include "quantize_plan.h"
+#include "search.h"
 
 enum {
     PIECE = 16384,         /* values per piece of work, or one row */
@@ -283,12 +284,18 @@ static leat_status get_room(job *j, leat_error *e) {
 /* Carries out a plan whose opening ended with `status`, and closes it. */
 static leat_status run_plan(job *j, quantize_plan *plan, leat_status status, const char *out_path,
                             leat_error *e) {
+    const leat_quantize_params *params = j->params;
     if (status) goto fail;
-    uint32_t n_threads = j->params->n_threads ? j->params->n_threads : os_threads_default();
+    uint32_t n_threads = params->n_threads ? params->n_threads : os_threads_default();
     if ((status = pool_open(n_threads < THREADS_MAX ? n_threads : THREADS_MAX, &j->pool, e))) goto fail;
+    if (params->target_bpw > 0 || params->target_bytes) {
+        if ((status = search_types(plan, params, &j->k, j->pool, e))) goto fail;
+        quantize_plan_note(plan, params);
+        quantize_plan_sum_up(plan);
+    }
     if ((status = get_room(j, e))) goto fail;
     if ((status = put_files(j, out_path, e))) goto fail;
-    if (j->params->summary) *j->params->summary = plan->summary;
+    if (params->summary) *params->summary = plan->summary;
 fail:
     mem_free(j->values);
     mem_free(j->blocks);

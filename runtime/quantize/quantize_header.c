@@ -14,7 +14,8 @@ static bool is_dropped(const quantize_plan *p, str key) {
     static const char *const split[] = {"split.no", "split.count", "split.tensors.count"};
     static const char *const made[] = {"general.quantization_version",   "general.file_type",
                                        "quantize.imatrix.file",          "quantize.imatrix.dataset",
-                                       "quantize.imatrix.entries_count", "quantize.imatrix.chunks_count"};
+                                       "quantize.imatrix.entries_count", "quantize.imatrix.chunks_count",
+                                       "leat.quantize.search",           "leat.quantize.types"};
     for (size_t i = 0; i < sizeof split / sizeof *split; i++)
         if (str_eq(key, split[i])) return true;
     for (size_t i = 0; p->mix && i < sizeof made / sizeof *made; i++)
@@ -27,21 +28,53 @@ static uint64_t count_added(const quantize_plan *p, size_t part) {
     uint64_t n = p->parts > 1 ? 3 : 0;
     if (part || !p->mix) return n;
     n += 2;
-    if (p->importance) n += importance_dataset(p->importance).n ? 4 : 3;
-    return n;
+    if (p->importance) n += 2 + (p->importance_path != NULL) + (importance_dataset(p->importance).n != 0);
+    return n + p->listed + (p->listed && p->note[0]);
+}
+
+/* leat.quantize.types: "TENSOR=TYPE" of each weight matrix, which --tensor-type understands; and how they
+ * were found. */
+static void put_types(gguf_out *o, const quantize_plan *p) {
+    uint64_t n = 0;
+    if (p->note[0]) out_kv_str(o, "leat.quantize.search", (str){p->note, strlen(p->note)});
+    for (size_t i = 0; i < p->in->n_tensors; i++) n += recipe_allows(&p->in->tensors[i]);
+    out_str(o, (str){"leat.quantize.types", 19});
+    out_u32(o, GGUF_ARRAY);
+    out_u32(o, GGUF_STRING);
+    out_u64(o, n);
+    for (size_t i = 0; i < p->in->n_tensors; i++) {
+        const gguf_tensor *t = &p->in->tensors[i];
+        const char *type = format_get(p->formats[i])->name;
+        if (!recipe_allows(t)) continue;
+        out_u64(o, t->name.n + 1 + strlen(type));
+        out_bytes(o, t->name.p, t->name.n);
+        out_bytes(o, "=", 1);
+        out_bytes(o, type, strlen(type));
+    }
+}
+
+uint64_t quantize_header_bytes(const quantize_plan *p) {
+    uint64_t bytes = p->in->data_offset + 2048; /* entries that are added, alignment */
+    if (p->importance_path) bytes += strlen(p->importance_path);
+    if (p->importance) bytes += importance_dataset(p->importance).n;
+    for (size_t i = 0; i < p->in->n_tensors; i++)
+        if (recipe_allows(&p->in->tensors[i])) bytes += p->in->tensors[i].name.n + 24;
+    return bytes;
 }
 
 static void put_added(gguf_out *o, const quantize_plan *p, size_t part) {
     if (!part && p->mix) {
         out_kv_u32(o, "general.quantization_version", QUANTIZATION_VERSION);
-        out_kv_u32(o, "general.file_type", p->mix->file_type);
+        out_kv_u32(o, "general.file_type", p->file_type);
         if (p->importance) {
             str dataset = importance_dataset(p->importance);
-            out_kv_str(o, "quantize.imatrix.file", (str){p->importance_path, strlen(p->importance_path)});
+            if (p->importance_path)
+                out_kv_str(o, "quantize.imatrix.file", (str){p->importance_path, strlen(p->importance_path)});
             if (dataset.n) out_kv_str(o, "quantize.imatrix.dataset", dataset);
             out_kv_u32(o, "quantize.imatrix.entries_count", (uint32_t)importance_entries(p->importance));
             out_kv_u32(o, "quantize.imatrix.chunks_count", importance_chunks(p->importance));
         }
+        if (p->listed) put_types(o, p);
     }
     if (p->parts > 1) {
         out_kv_u16(o, "split.no", (uint16_t)part);

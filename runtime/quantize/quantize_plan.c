@@ -1,6 +1,7 @@
 /* quantize_plan.h. Must refuse here what can be known before writing. */
 #include "quantize_plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "loader/alloc.h"
@@ -61,16 +62,30 @@ static bool is_plain(uint32_t format) {
     return format == FORMAT_F32 || format == FORMAT_F16 || format == FORMAT_BF16 || format == FORMAT_F64;
 }
 
-/* The type of a tensor that may be quantized. */
+/* The type that the file a recipe is taken from has a tensor in; -1: it is not there. */
+static int recipe_of(const quantize_plan *p, const gguf_tensor *t) {
+    char name[128] = "";
+    if (!p->recipe || t->name.n >= sizeof name) return -1;
+    memcpy(name, t->name.p, t->name.n);
+    const gguf_tensor *other = gguf_find_tensor(file_gguf(p->recipe), name);
+    return other && (other->format == t->format || quantize_largest(other->format) > 0) ? (int)other->format
+                                                                                        : -1;
+}
+
+/* The type of a tensor that may be quantized; *open: nobody but the mix wants it. */
 static uint32_t choose(const quantize_plan *p, const model_facts *facts, const wishes *w,
-                       const leat_quantize_params *params, const gguf_tensor *t) {
+                       const leat_quantize_params *params, const gguf_tensor *t, bool *open) {
+    *open = false;
     bool output = recipe_is_output(t), embedding = recipe_is_embedding(t);
     if (embedding && w->embedding >= 0) return (uint32_t)w->embedding;
     if (output && w->output >= 0) return (uint32_t)w->output;
     for (size_t i = 0; i < w->n_patterns; i++)
         if (pattern_found(w->patterns[i], t->name.p, t->name.n)) return w->types[i];
+    int from_recipe = recipe_of(p, t);
+    if (from_recipe >= 0) return (uint32_t)from_recipe;
     if (params->pure) return p->mix->base;
     if (embedding && !facts->has_output && w->output >= 0) return (uint32_t)w->output;
+    *open = true;
     return recipe_format(p->mix, facts, t);
 }
 
@@ -97,26 +112,76 @@ static leat_status decide(quantize_plan *p, const leat_quantize_params *params, 
     leat_status status;
     model_facts facts;
     model_facts_read(&facts, p->in, p->importance != NULL);
-    p->summary.n_tensors = p->in->n_tensors;
+    p->n_layer = facts.n_layer;
     for (size_t i = 0; i < p->in->n_tensors; i++) {
         const gguf_tensor *t = &p->in->tensors[i];
         p->formats[i] = t->format;
-        p->summary.bytes_in += t->bytes;
         bool kept = p->source && !is_plain(t->format);
         if (p->mix && !kept && recipe_allows(t) &&
             (is_plain(t->format) || format_get(t->format)->block_elems > 1) &&
             !(params->leave_output_tensor && recipe_is_output(t))) {
-            uint32_t wanted = choose(p, &facts, w, params, t);
+            uint32_t wanted = choose(p, &facts, w, params, t, &p->open[i]);
             p->formats[i] = recipe_fallback(wanted, t->ne[0]);
             p->summary.n_fallback += p->formats[i] != wanted;
         }
         if (p->formats[i] != t->format) {
             if ((status = check_tensor(p, params, k, t, p->formats[i], e))) return status;
-            p->summary.n_quantized++;
         }
+    }
+    quantize_plan_sum_up(p);
+    return LEAT_OK;
+}
+
+/* The mix whose usual type most weights have. */
+static uint32_t file_type_of(const quantize_plan *p) {
+    uint64_t weights[FORMAT_COUNT] = {0};
+    uint32_t most = FORMAT_F32;
+    for (size_t i = 0; i < p->in->n_tensors; i++)
+        weights[p->formats[i]] += p->in->tensors[i].ne[0] * p->in->tensors[i].n_rows;
+    for (uint32_t f = 0; f < FORMAT_COUNT; f++)
+        if (weights[f] > weights[most]) most = f;
+    for (size_t i = 0; mix_get(i); i++)
+        if (mix_get(i)->base == most) return mix_get(i)->file_type;
+    return 0;
+}
+
+void quantize_plan_sum_up(quantize_plan *p) {
+    size_t n_fallback = p->summary.n_fallback;
+    p->summary = (leat_quantize_summary){.n_fallback = n_fallback, .n_tensors = p->in->n_tensors};
+    for (size_t i = 0; i < p->in->n_tensors; i++) {
+        const gguf_tensor *t = &p->in->tensors[i];
+        p->summary.bytes_in += t->bytes;
+        p->summary.n_quantized += p->formats[i] != t->format;
         p->summary.n_weights += t->ne[0] * t->n_rows;
         p->summary.bytes_out += (uint64_t)format_row_bytes(p->formats[i], (size_t)t->ne[0]) * t->n_rows;
     }
+    p->summary.divergence = p->measured;
+    if (p->mix) p->file_type = p->listed ? file_type_of(p) : p->mix->file_type;
+}
+
+void quantize_plan_note(quantize_plan *p, const leat_quantize_params *params) {
+    const char *name = params->calibration_name ? params->calibration_name : "a text";
+    const char *last = strrchr(name, '/');
+    char target[48], measured[96] = "";
+    if (params->target_bytes)
+        snprintf(target, sizeof target, "%llu bytes", (unsigned long long)params->target_bytes);
+    else
+        snprintf(target, sizeof target, "%.4g bits per weight", params->target_bpw);
+    if (params->n_calibration)
+        snprintf(measured, sizeof measured, ", mean divergence %.6f on %.40s", p->measured,
+                 last ? last + 1 : name);
+    snprintf(p->note, sizeof p->note, "target %s%s", target, measured);
+}
+
+/* The file that a recipe is taken from, and what it says about how it was found. */
+static leat_status open_recipe(quantize_plan *p, const char *path, leat_error *e) {
+    str note = {"", 0};
+    bool found = false;
+    leat_status status = file_open(path, &p->recipe, e);
+    if (status) return status;
+    if ((status = meta_str(file_gguf(p->recipe), "leat.quantize.search", &note, &found, e))) return status;
+    memcpy(p->note, note.p, note.n < sizeof p->note ? note.n : sizeof p->note - 1);
+    p->listed = true;
     return LEAT_OK;
 }
 
@@ -126,7 +191,23 @@ static leat_status plan_open(quantize_plan *p, const char *in_path, const leat_q
     leat_status status;
     wishes w = {NULL, NULL, 0, -1, -1};
     bool only_copy = !strcmp(params->type, "copy") || !strcmp(params->type, "COPY");
+    bool searched = params->target_bpw > 0 || params->target_bytes;
     p->mix = only_copy ? NULL : mix_find(params->type);
+    p->in_path = in_path;
+    p->listed = searched;
+    if (only_copy && (searched || params->recipe_from)) {
+        status = error_set(e, LEAT_E_ARG, "a copy changes no types: name another type than \"copy\"");
+        goto fail;
+    }
+    if (searched && params->recipe_from) {
+        status = error_set(e, LEAT_E_ARG, "types are either searched for or taken from a file, not both");
+        goto fail;
+    }
+    if (searched && !in_path) {
+        status =
+            error_set(e, LEAT_E_ARG, "types are searched for in a model file: convert first, then quantize");
+        goto fail;
+    }
     if (!p->mix && (!only_copy || !in_path)) {
         status =
             error_set(e, LEAT_E_ARG, "\"%.40s\" is no type to quantize to; try Q4_K_M, Q8_0, IQ4_XS or F16",
@@ -140,9 +221,11 @@ static leat_status plan_open(quantize_plan *p, const char *in_path, const leat_q
         p->importance_path = params->imatrix;
     }
     if (in_path) p->in = file_gguf(p->file);
+    if (params->recipe_from && (status = open_recipe(p, params->recipe_from, e))) goto fail;
     p->parts = in_path && params->keep_split ? file_parts(p->file) : 1;
     p->formats = mem_alloc(p->in->n_tensors, sizeof *p->formats);
-    if (!p->formats) {
+    p->open = mem_alloc(p->in->n_tensors, sizeof *p->open);
+    if (!p->formats || !p->open) {
         status = error_set(e, LEAT_E_NOMEM, "out of memory for quantizing");
         goto fail;
     }
@@ -168,6 +251,8 @@ leat_status quantize_plan_source(quantize_plan *p, const gguf *in, const weight_
 
 void quantize_plan_close(quantize_plan *p) {
     mem_free(p->formats);
+    mem_free(p->open);
+    file_close(p->recipe);
     importance_close(p->importance);
     file_close(p->file); /* NULL is fine */
 }

@@ -29,9 +29,17 @@ typedef struct quantize_plan {
     const weight_source *source; /* NULL with a file */
     importance_file *importance; /* NULL: none */
     const gguf *in;
-    uint32_t *formats; /* (n_tensors) of the output */
-    size_t parts;      /* files to be written */
-    const char *importance_path;
+    uint32_t *formats;           /* (n_tensors) of the output */
+    size_t parts;                /* files to be written */
+    const char *importance_path; /* NULL: from memory */
+    const char *in_path;
+    bool *open;         /* (n_tensors) the type is the mix's choice, not the caller's: a search may choose */
+    uint32_t file_type; /* of general.file_type */
+    uint32_t n_layer;
+    model_file *recipe; /* a file whose types are taken over; NULL: none */
+    bool listed;        /* types were chosen one by one and are listed in the metadata */
+    double measured;    /* mean divergence of what a search found; 0: not measured */
+    char note[160];     /* about the search, for the metadata */
     leat_quantize_summary summary;
 } quantize_plan;
 
@@ -44,6 +52,13 @@ leat_status quantize_plan_source(quantize_plan *p, const gguf *in, const weight_
                                  const leat_quantize_params *params, const kernels *k, leat_error *e);
 void quantize_plan_close(quantize_plan *p);
 
+/* After types were chosen: what follows from them. */
+void quantize_plan_sum_up(quantize_plan *p);
+/* After a search: what the metadata says about it. */
+void quantize_plan_note(quantize_plan *p, const leat_quantize_params *params);
+
+/* Bytes of the header, at most. */
+uint64_t quantize_header_bytes(const quantize_plan *p);
 /* Everything before the first tensor's data of a part. */
 leat_status quantize_header(const quantize_plan *p, size_t part, file_writer *w, leat_error *e);
 

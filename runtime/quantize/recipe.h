@@ -38,6 +38,10 @@ bool recipe_allows(const gguf_tensor *t);
 bool recipe_is_output(const gguf_tensor *t);
 bool recipe_is_embedding(const gguf_tensor *t);
 
+/* How much an error in a tensor is thought to matter, for want of a measurement: divergence in nats for an
+ * error as large as the tensor, weighted by importance. */
+double recipe_harm(const gguf_tensor *t, uint32_t n_layer, bool has_output);
+
 /* The type by the mix's rules. */
 uint32_t recipe_format(const mix *m, const model_facts *f, const gguf_tensor *t);
 

@@ -103,7 +103,8 @@ static void failures(test *t) {
 }
 
 static void help_and_version(test *t) {
-    static const char *const commands[] = {"run", "info", "tokenize", "detokenize", "logits", "quantize"};
+    static const char *const commands[] = {"run",     "info",   "tokenize", "detokenize",
+                                           "imatrix", "logits", "quantize"};
     output o;
     REQUIRE(t, leat_run(&o, NULL, "--version"));
     CHECK_EQ(t, o.status, 0);

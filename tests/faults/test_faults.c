@@ -168,6 +168,49 @@ static leat_status quantize(scene *s, leat_error *e) {
     return leat_quantize(s->model.path, s->out, &p, e);
 }
 
+/* Types by search, where only two tensors are left to it; importance comes from the tokens. */
+static leat_status choose(scene *s, leat_error *e) {
+    static const char *const rest[] = {"blk=q8_0"};
+    leat_token tokens[24];
+    leat_quantize_params p;
+    leat_quantize_params_default(&p);
+    fill_tokens(tokens, 24, 300, 1);
+    p.target_bpw = 8.4;
+    p.calibration = tokens;
+    p.n_calibration = 24;
+    p.calibration_chunks = 1;
+    p.search_types = "q4_0,q8_0";
+    p.search_measured = 1;
+    p.search_trials = 1;
+    p.tensor_types = rest;
+    p.n_tensor_types = 1;
+    p.n_threads = 1;
+    return leat_quantize(s->model.path, s->out, &p, e);
+}
+
+static leat_status collect(scene *s, leat_error *e) {
+    leat_token tokens[24];
+    leat_model *model = NULL;
+    leat_imatrix *m = NULL, *again = NULL;
+    leat_imatrix_params p;
+    leat_imatrix_params_default(&p);
+    fill_tokens(tokens, 24, 300, 1);
+    p.n_ctx = 12;
+    p.n_threads = 1;
+    p.dataset = "tokens";
+    leat_status st = leat_model_open(s->model.path, NULL, &model, e);
+    if (!st) st = leat_imatrix_open(&m, e);
+    if (!st) st = leat_imatrix_collect(m, model, tokens, 24, &p, e);
+    if (!st) st = leat_imatrix_save(m, s->out, e);
+    if (!st) st = leat_imatrix_open(&again, e);
+    if (!st) st = leat_imatrix_merge(again, s->out, e);
+    if (st) unlink(s->out); /* it may have been written before */
+    leat_imatrix_close(m);
+    leat_imatrix_close(again);
+    leat_model_close(model);
+    return st;
+}
+
 static leat_status render(scene *s, leat_error *e) {
     static const char source[] =
         "{% macro f(a, b=1) %}{{ a }}{{ caller(b) }}{% endmacro %}{% set ns = namespace(x=[]) %}"
@@ -275,9 +318,12 @@ static void memory_runs_out(test *t) {
     static const struct {
         const char *name;
         deed *d;
-    } deeds[] = {{"reading a file", read_file}, {"tokenizing", tokenize}, {"generating", generate},
-                 {"rendering", render},         {"conversing", converse}, {"constraining", constrain},
-                 {"quantizing", quantize},      {"keeping", keep},        {"converting", convert}};
+    } deeds[] = {{"reading a file", read_file}, {"tokenizing", tokenize},
+                 {"generating", generate},      {"rendering", render},
+                 {"conversing", converse},      {"constraining", constrain},
+                 {"quantizing", quantize},      {"keeping", keep},
+                 {"converting", convert},       {"collecting importance", collect},
+                 {"choosing types", choose}};
     scene s;
     REQUIRE(t, scene_open(&s, t, FORMAT_F32) && scene_publish(&s));
     for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++) {
@@ -295,6 +341,7 @@ static void files_fail(test *t) {
     fail_each(&s, "quantizing", quantize, &rig_file, LEAT_E_IO, true);
     fail_each(&s, "keeping", keep, &rig_file, LEAT_E_IO, true);
     fail_each(&s, "converting", convert, &rig_file, LEAT_E_IO, true);
+    fail_each(&s, "collecting importance", collect, &rig_file, LEAT_E_IO, true);
     scene_close(&s);
 }
 

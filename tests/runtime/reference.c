@@ -7,6 +7,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+static reference_inputs *watching;
+
+void reference_watch(reference_inputs *to) {
+    watching = to;
+}
+
+void reference_inputs_free(reference_inputs *r) {
+    for (size_t i = 0; i < r->n; i++) free(r->of[i].sums), free(r->of[i].counts);
+    r->n = 0;
+}
+
+/* The number of the tensor's entry, made where there is none. */
+static size_t watch_tensor(const char *name, size_t n_mat, size_t cols) {
+    if (!watching) return 0;
+    for (size_t i = 0; i < watching->n; i++)
+        if (!strcmp(watching->of[i].name, name)) return i + 1;
+    if (watching->n == REFERENCE_INPUTS_MAX) return 0;
+    reference_input *x = &watching->of[watching->n++];
+    *x = (reference_input){
+        .n_mat = n_mat, .cols = cols, .sums = numbers(n_mat * cols), .counts = numbers(n_mat)};
+    snprintf(x->name, sizeof x->name, "%s", name);
+    return watching->n;
+}
+
+void ref_watch(const matrix *w, size_t mat, const double *x) {
+    if (!watching || !w->watched) return;
+    reference_input *to = &watching->of[w->watched - 1];
+    to->counts[mat]++;
+    for (size_t c = 0; c < to->cols; c++) to->sums[mat * to->cols + c] += x[c] * x[c];
+}
+
 matrix ref_load(const leat_file *f, const char *format, unsigned layer) {
     char name[64];
     size_t index;
@@ -16,6 +47,7 @@ matrix ref_load(const leat_file *f, const char *format, unsigned layer) {
     if (leat_file_tensor_find(f, name, &index) || leat_file_tensor(f, index, &info)) return m;
     m.cols = info.dims[0];
     m.rows = info.n_elements / info.dims[0];
+    m.watched = watch_tensor(name, info.dims[2], m.cols);
     m.v = malloc(m.rows * m.cols * sizeof *m.v);
     float *row = malloc(m.cols * sizeof *row);
     for (size_t r = 0; m.v && row && r < m.rows; r++) {
@@ -55,6 +87,7 @@ static double number(const leat_file *f, const char *key) {
 }
 
 void ref_multiply(const matrix *w, const matrix *bias, const double *x, double *y) {
+    ref_watch(w, 0, x);
     for (size_t r = 0; r < w->rows; r++) {
         double s = bias && bias->v ? bias->v[r] : 0.0;
         for (size_t c = 0; c < w->cols; c++) s += w->v[r * w->cols + c] * x[c];

@@ -15,4 +15,20 @@ double *reference_hidden_of(const char *path, const arch_spec *spec, const leat_
                             size_t *width);
 double *reference_logits(const char *path, const leat_token *tokens, size_t n, size_t *n_vocab);
 
+/* What the runs from now on multiply tensors with, NULL: nothing is kept. Squares of the inputs, summed for
+ * each column of each matrix of a tensor; parts of a tensor count each for itself, which leaves means alone.
+ */
+typedef struct reference_input {
+    char name[64];
+    size_t n_mat, cols;
+    double *sums, *counts; /* (n_mat, cols), (n_mat) */
+} reference_input;
+enum { REFERENCE_INPUTS_MAX = 1024 };
+typedef struct reference_inputs {
+    reference_input of[REFERENCE_INPUTS_MAX];
+    size_t n;
+} reference_inputs;
+void reference_watch(reference_inputs *to);
+void reference_inputs_free(reference_inputs *r);
+
 #endif

@@ -52,6 +52,8 @@ typedef struct expert {
 static void apply(const shape *s, const expert *m, size_t e, const double *x, double share, double *out) {
     size_t ff = s->ff, n = s->embd;
     double *g = numbers(ff);
+    ref_watch(&m->gate, e, x);
+    ref_watch(&m->up, e, x);
     for (size_t r = 0; r < ff; r++) {
         double gate = m->gate_bias.v ? m->gate_bias.v[e * ff + r] : 0,
                up = m->up_bias.v ? m->up_bias.v[e * ff + r] : 0;
@@ -65,6 +67,7 @@ static void apply(const shape *s, const expert *m, size_t e, const double *x, do
         } else
             g[r] = m->gate.v ? ref_activate(s, gate) * up : ref_activate(s, up);
     }
+    ref_watch(&m->down, e, g);
     for (size_t r = 0; r < n; r++) {
         double sum = m->down_bias.v ? m->down_bias.v[e * n + r] : 0;
         for (size_t c = 0; c < ff; c++) sum += m->down.v[(e * n + r) * ff + c] * g[c];
@@ -91,8 +94,8 @@ static expert load_expert(const leat_file *f, unsigned layer, const char *end) {
 static void split_gate_up(const leat_file *f, unsigned layer, size_t n, size_t ff, size_t embd, expert *m) {
     matrix both = of_layer(f, layer, "ffn_gate_up_exps.weight");
     if (!both.v) return;
-    m->gate = (matrix){n * ff, embd, numbers(n * ff * embd)};
-    m->up = (matrix){n * ff, embd, numbers(n * ff * embd)};
+    m->gate = (matrix){n * ff, embd, numbers(n * ff * embd), both.watched};
+    m->up = (matrix){n * ff, embd, numbers(n * ff * embd), both.watched};
     for (size_t e = 0; e < n; e++) {
         memcpy(m->gate.v + e * ff * embd, both.v + 2 * e * ff * embd, ff * embd * sizeof(double));
         memcpy(m->up.v + e * ff * embd, both.v + (2 * e + 1) * ff * embd, ff * embd * sizeof(double));

@@ -10,7 +10,8 @@
 
 typedef struct matrix {
     size_t rows, cols;
-    double *v; /* (rows, cols); NULL: absent */
+    double *v;      /* (rows, cols); NULL: absent */
+    size_t watched; /* number of its reference_input, from 1 on; 0: none */
 } matrix;
 
 typedef struct shape {
@@ -25,6 +26,8 @@ typedef struct shape {
 
 /* A tensor by its name, which may hold one %u; of more than two dimensions the matrices below each other. */
 matrix ref_load(const leat_file *f, const char *format, unsigned layer);
+/* Notes that matrix `mat` of a tensor is multiplied with x, where anybody wants to know. */
+void ref_watch(const matrix *w, size_t mat, const double *x);
 void ref_multiply(const matrix *w, const matrix *bias, const double *x, double *y);
 /* y = norm(x) for n values with the gain w; y may be x. */
 void ref_norm_values(const shape *s, const double *w, const matrix *bias, size_t n, const double *x,

@@ -69,7 +69,7 @@ static void turns(test *t) {
     char first[sizeof k.said];
     if (!open_talk(t, &k, 512, NULL)) return;
     CHECK(t, leat_chat_has_template(k.chat) && !leat_chat_can_reason(k.chat));
-    CHECK_EQ(t, reply_to(&k, "Tell me a story about a fox.", 30, &e), LEAT_OK);
+    CHECK_EQ(t, reply_to(&k, "Tell me a story about a dog.", 30, &e), LEAT_OK);
     CHECK_EQ(t, k.result.end, LEAT_CHAT_LENGTH);
     CHECK_EQ(t, k.result.n_generated, 30);
     CHECK_EQ(t, k.result.n_cached, 0);
