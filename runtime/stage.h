@@ -205,9 +205,10 @@ static inline size_t stage_count(const stage *s, const run *r) {
     return s->output ? r->n_out : r->n_tokens;
 }
 
-/* Does a model multiply quantized activations anywhere? Then nothing else has to be much more precise. */
+/* Does a model multiply quantized activations anywhere? Then nothing else has to be much more precise. (But
+ * an embedding is not to depend on how many rows a kernel is given.) */
 static inline bool stage_quantized(const run *r) {
-    return r->plan->max_act_cols[ACT_Q8_32] || r->plan->max_act_cols[ACT_Q8_256];
+    return !r->plan->embeds && (r->plan->max_act_cols[ACT_Q8_32] || r->plan->max_act_cols[ACT_Q8_256]);
 }
 /* Tokens that one matrix of a stage is multiplied with; with experts, on average. What becomes of a text does
  * not depend on others in its pass: for embeddings, as if the pass were full. */

@@ -53,9 +53,10 @@ static size_t token_blocks(const run *r, size_t n) {
     return tiles_of(n, r->k->pass_tokens);
 }
 
-/* So few tokens that floats are better read once for each, from cache after the first, than unpacked. */
-static bool is_direct(const weight *w, size_t n) {
-    return n <= DIRECT_TOKENS && kernels_traits(w->format).act == ACT_F32;
+/* So few tokens that floats are better read once for each, from cache after the first, than unpacked; but
+ * what an embedding becomes does not depend on how many there are. */
+static bool is_direct(const run *r, const weight *w, size_t n) {
+    return n <= DIRECT_TOKENS && !r->plan->embeds && kernels_traits(w->format).act == ACT_F32;
 }
 
 /* Rows of a tile: as many panels side by side as leave no worker idle at the end, two tiles for each if there
@@ -95,11 +96,11 @@ static void multiply(const stage *s, const run *r, scratch *w, const weight *m, 
 }
 
 static size_t part_rows(const stage *s, const run *r, const weight *w, size_t n_tokens) {
-    return is_direct(w, n_tokens) ? s->tile_rows : tile_rows(r, w, n_tokens);
+    return is_direct(r, w, n_tokens) ? s->tile_rows : tile_rows(r, w, n_tokens);
 }
 
 static bool gated_is_direct(const stage *s, const run *r) {
-    return is_direct(&s->part[0].w, r->n_tokens) && is_direct(&s->part[1].w, r->n_tokens);
+    return is_direct(r, &s->part[0].w, r->n_tokens) && is_direct(r, &s->part[1].w, r->n_tokens);
 }
 
 static size_t gated_rows(const stage *s, const run *r) {
@@ -174,7 +175,7 @@ void linear_many_tile(const stage *s, const run *r, scratch *w, size_t tile) {
     token_block t = block_tokens(r, n_tokens, tile % blocks);
     size_t height = panel_rows(r, &part->w), n = t.end - t.first;
     const float *c = w->c;
-    if (is_direct(&part->w, n_tokens)) {
+    if (is_direct(r, &part->w, n_tokens)) {
         linear_direct(s, r, w, part, first, end - first, n_tokens);
         return;
     }

