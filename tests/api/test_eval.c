@@ -456,7 +456,7 @@ static void make_task(task *x, const char *kind, size_t i, uint32_t *state) {
     x->right = i % x->n_answers;
     size_t n = words(x->question, 1 + i % 4, state);
     if (gap) {
-        memcpy(x->question + n, i % 2 ? ", " : " ", 3);
+        strcpy(x->question + n, i % 2 ? ", " : " ");
         x->rest[0] = ' ';
         n = i % 3 ? words(x->rest + 1, i % 4, state) + 1 : 0;
         memcpy(x->rest + n, ".", 2);
