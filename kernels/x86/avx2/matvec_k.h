@@ -96,7 +96,7 @@ INLINE void superblock_q45_k(sums_k *s, const uint8_t *b, const act_256 *a, cons
     __m128i min = _mm_madd_epi16(_mm_unpackhi_epi8(scales, _mm_setzero_si128()), load128(a->s32));
     s->dot = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_broadcastss_ps(d_dmin), s->dot);
     mins = _mm_fmadd_ps(_mm_cvtepi32_ps(min), _mm_shuffle_ps(d_dmin, d_dmin, 0x55), mins);
-    s->min = _mm256_castps128_ps256(mins);
+    s->min = _mm256_zextps128_ps256(mins); /* all eight are summed in the end */
 }
 
 INLINE void superblock_q4_k(sums_k *s, const uint8_t *b, const act_256 *a) {
