@@ -9,6 +9,7 @@
 #include "loader/alloc.h"
 #include "loader/error.h"
 #include "runtime/pool.h"
+#include "runtime/score/score.h"
 #include "runtime/session.h"
 
 enum { SKIPPED = 16, BATCH = 512 };
@@ -23,23 +24,6 @@ struct divergence {
     pool *pool;
 };
 
-double divergence_of(const float *p, const float *q, size_t n) {
-    float top_p = -INFINITY, top_q = -INFINITY;
-    double sum_p = 0, sum_q = 0, sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        top_p = p[i] > top_p ? p[i] : top_p;
-        top_q = q[i] > top_q ? q[i] : top_q;
-    }
-    for (size_t i = 0; i < n; i++) {
-        double e = (double)expf(p[i] - top_p);
-        sum_p += e;
-        sum_q += (double)expf(q[i] - top_q);
-        sum += e * ((double)(p[i] - top_p) - (double)(q[i] - top_q));
-    }
-    double kl = sum / sum_p - log(sum_p) + log(sum_q);
-    return kl > 0 ? kl : 0;
-}
-
 /* Rows of logits to be compared, by all workers. */
 typedef struct comparison {
     const divergence *d;
@@ -53,8 +37,8 @@ static void compare(void *arg, uint32_t worker) {
     (void)worker;
     for (size_t i; (i = atomic_fetch_add(&c->next, 1)) < c->batch;) {
         size_t row = c->row + i - c->first;
-        c->d->values[row] = divergence_of(c->d->logits + row * c->d->n_vocab,
-                                          leat_session_logits(c->s, c->batch - 1 - i), c->d->n_vocab);
+        c->d->values[row] = score_kl(c->d->logits + row * c->d->n_vocab,
+                                     leat_session_logits(c->s, c->batch - 1 - i), c->d->n_vocab);
     }
 }
 

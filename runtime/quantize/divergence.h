@@ -25,7 +25,4 @@ size_t divergence_tokens(const divergence *d);
 /* The same to the last bit for any number of threads. */
 leat_status divergence_measure(divergence *d, leat_model *changed, double *mean, leat_error *e);
 
-/* KL(p || q) of two rows of n logits. */
-double divergence_of(const float *p, const float *q, size_t n);
-
 #endif

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "runtime/leat.h"
-#include "runtime/quantize/divergence.h"
 
 enum { WINDOW = 512 };
 
@@ -42,18 +41,6 @@ typedef struct result {
     size_t same;
 } result;
 
-static size_t top_of(const float *x, size_t n) {
-    size_t top = 0;
-    for (size_t i = 1; i < n; i++) top = x[i] > x[top] ? i : top;
-    return top;
-}
-
-static double surprise(const float *x, size_t n, leat_token token) {
-    double sum = 0, top = (double)x[top_of(x, n)];
-    for (size_t i = 0; i < n; i++) sum += exp((double)x[i] - top);
-    return log(sum) + top - (double)x[token];
-}
-
 static int run(const text *t, leat_model *model, bool keep, result *r, leat_error *e) {
     leat_session *s;
     leat_session_params p;
@@ -71,9 +58,12 @@ static int run(const text *t, leat_model *model, bool keep, result *r, leat_erro
             const float *got = leat_session_logits(s, WINDOW - 1 - i);
             float *base = t->base + (w * (WINDOW / 2) + i - WINDOW / 2) * t->n_vocab;
             if (keep) memcpy(base, got, t->n_vocab * sizeof *got);
-            r->nll += surprise(got, t->n_vocab, tokens[i + 1]);
-            r->kl += divergence_of(base, got, t->n_vocab);
-            r->same += top_of(base, t->n_vocab) == top_of(got, t->n_vocab);
+            leat_difference d;
+            if (leat_logits_compare(base, false, got, t->n_vocab, tokens[i + 1], &d, e))
+                return fail("compare", e->message);
+            r->nll -= d.log_prob;
+            r->kl += d.kl;
+            r->same += d.same_top;
             r->n++;
         }
     }

@@ -1,7 +1,7 @@
-/* Anything as a template, as JSON, as what a model says. The first byte chooses: J for a document, R for a
- * reply (up to the first NUL a template that tells the notation), else a template, up to the first NUL, and
- * the context behind it, JSON, or one that is made here. Beyond not crashing, a sign that only the context
- * has must be marked as content wherever it comes out. */
+/* Anything as a template, or as what a model says. The first byte chooses: R for a reply (up to the first NUL
+ * a template that tells the notation), else a template, up to the first NUL, and the context behind it, JSON,
+ * or one that is made here. Beyond not crashing, a sign that only the context has must be marked as content
+ * wherever it comes out. */
 #include <string.h>
 
 #include "runtime/chat/reply.h"
@@ -78,16 +78,7 @@ static void fuzz_reply(const char *source, size_t n, const char *said, size_t n_
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *p = (const char *)data;
-    const json_value *v;
-    leat_error e;
     if (size == 0) return 0;
-    if (*p == 'J') {
-        arena a;
-        arena_init(&a, 1 << 24);
-        json_parse(&a, "text", p + 1, size - 1, &v, &e);
-        arena_free(&a);
-        return 0;
-    }
     bool is_reply = *p == 'R';
     p += is_reply;
     size -= is_reply;
