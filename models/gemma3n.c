@@ -47,17 +47,6 @@ static leat_status gemma3n_hparams(arch_loader *l, hparams *hp) {
     return LEAT_OK;
 }
 
-/* As in gemma4: its own cache, or that of the last layer of its kind that has one. */
-static leat_status find_cache(arch_loader *l, const hparams *hp, uint32_t i, uint32_t *out) {
-    *out = i;
-    if (i < hp->n_layer_cached) return LEAT_OK;
-    uint32_t back = hparams_windowed(hp, i) ? 2 : 1;
-    if (hp->n_layer_cached < 2 || hparams_windowed(hp, hp->n_layer_cached - back) != hparams_windowed(hp, i))
-        return arch_error(l, LEAT_E_HPARAM, "attention.shared_kv_layers leaves no layer to share with");
-    *out = hp->n_layer_cached - back;
-    return LEAT_OK;
-}
-
 static leat_status bind_altup(arch_loader *l, const hparams *hp, uint32_t i, gemma3n_layer *y) {
     const size_t n = hp->n_embd, k = ALTUP_STREAMS, small = hp->n_embd_layer;
     const struct {
@@ -95,7 +84,7 @@ static leat_status gemma3n_bind(arch_loader *l, const hparams *hp, void *ends, v
     if (!s) s = arch_bind_experts(l, &e->spread, "altup_proj.weight", 0, others, n, n, 0);
     if (!s) s = arch_bind_experts(l, &e->gather, "altup_unembd_proj.weight", 0, others, n, n, 0);
     for (uint32_t i = 0; !s && i < hp->n_layer; i++) {
-        s = find_cache(l, hp, i, &layer[i].cache);
+        s = arch_shared_cache(l, hp, i, &layer[i].cache);
         if (!s) s = attention_bind(l, hp, i, &layer[i].attention);
         if (!s) s = ffn_bind(l, hp, i, &layer[i].ffn);
         if (!s) s = bind_altup(l, hp, i, &layer[i]);

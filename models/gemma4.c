@@ -65,17 +65,6 @@ static leat_status gemma4_hparams(arch_loader *l, hparams *hp) {
     return s;
 }
 
-/* The layer whose cache a layer uses: its own, or that of the last of its kind that has one. */
-static leat_status find_cache(arch_loader *l, const hparams *hp, uint32_t i, uint32_t *out) {
-    *out = i;
-    if (i < hp->n_layer_cached) return LEAT_OK;
-    uint32_t back = hparams_windowed(hp, i) ? 2 : 1;
-    if (hp->n_layer_cached < 2 || hparams_windowed(hp, hp->n_layer_cached - back) != hparams_windowed(hp, i))
-        return arch_error(l, LEAT_E_HPARAM, "attention.shared_kv_layers leaves no layer to share with");
-    *out = hp->n_layer_cached - back;
-    return LEAT_OK;
-}
-
 static leat_status bind_attention(arch_loader *l, const hparams *hp, uint32_t i, gemma4_layer *y) {
     attention_block *a = &y->attention;
     bool own = i < hp->n_layer_cached;
@@ -84,7 +73,7 @@ static leat_status bind_attention(arch_loader *l, const hparams *hp, uint32_t i,
     size_t n = hp->n_embd, nq = (size_t)hp->n_head * y->dim, nk = (size_t)y->n_head_kv * y->dim;
     if (!s && (hp->n_head % y->n_head_kv || hp->n_head / y->n_head_kv > ATTEND_ROWS_MAX))
         s = arch_error(l, LEAT_E_HPARAM, "attention.head_count can't be shared by head_count_kv");
-    if (!s) s = find_cache(l, hp, i, &y->cache);
+    if (!s) s = arch_shared_cache(l, hp, i, &y->cache);
     if (!s) s = attention_norm_bind(l, hp, i, a);
     if (!s) s = arch_bind(l, &a->q, "blk.%u.attn_q.weight", i, nq, n, 0);
     /* files may have the tensors of layers that do not use them */

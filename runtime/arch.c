@@ -211,6 +211,16 @@ static leat_status windows_per_layer(arch_loader *l, hparams *hp, const gguf_kv 
     return LEAT_OK;
 }
 
+leat_status arch_shared_cache(arch_loader *l, const hparams *hp, uint32_t i, uint32_t *out) {
+    *out = i;
+    if (i < hp->n_layer_cached) return LEAT_OK;
+    uint32_t back = hparams_windowed(hp, i) ? 2 : 1;
+    if (hp->n_layer_cached < 2 || hparams_windowed(hp, hp->n_layer_cached - back) != hparams_windowed(hp, i))
+        return arch_error(l, LEAT_E_HPARAM, "attention.shared_kv_layers leaves no layer to share with");
+    *out = hp->n_layer_cached - back;
+    return LEAT_OK;
+}
+
 leat_status arch_read_windows(arch_loader *l, hparams *hp, uint32_t window, uint32_t period) {
     char name[KEY_MAX];
     leat_status s =

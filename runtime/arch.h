@@ -182,6 +182,9 @@ leat_status arch_read_common(arch_loader *l, hparams *hp);
 /* attention.sliding_window (else `window`; 0: required), attention.sliding_window_pattern (a period, else
  * `period`, or a value for each layer). A window of 0 in the file: none. */
 leat_status arch_read_windows(arch_loader *l, hparams *hp, uint32_t window, uint32_t period);
+/* The layer whose cache layer i uses, where only the first n_layer_cached have one: its own, or that of the
+ * last of its kind (windowed or not) that has one. */
+leat_status arch_shared_cache(arch_loader *l, const hparams *hp, uint32_t i, uint32_t *out);
 /* ssm.*: the sizes of recurrent layers, heads and groups dividing what they should. */
 leat_status arch_read_ssm(arch_loader *l, hparams *hp);
 /* rope.*: dimensions, base, scaling; needs head_dim_k and n_ctx_train. */

@@ -10,27 +10,7 @@
 #include "runtime/sample/sample.h"
 #include "tests/harness/test.h"
 
-static uint64_t state;
-static uint64_t random_u64(void) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
-}
-static double random_unit(void) {
-    return (double)(random_u64() >> 11) * 0x1p-53;
-}
-
-/* Neutral parameters: all filters off, temperature 1. */
-static leat_sampler_params neutral(void) {
-    leat_sampler_params p = sampler_defaults;
-    p.seed = 1;
-    p.temp = 1;
-    p.top_k = 0;
-    p.top_p = 1;
-    p.min_p = 0;
-    return p;
-}
+#include "sample_support.h"
 
 /* ---- the definition ---- */
 
