@@ -7,7 +7,7 @@
 #define LEAT_KERNELS_X86_AVX2_MATVEC_Q_H
 
 #include "dot.h"
-#include "streams.h"
+#include "kernels/x86/streams.h"
 
 #include "kernels/blocks.h"
 

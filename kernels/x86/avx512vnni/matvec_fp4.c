@@ -1,16 +1,13 @@
 /* Matrix times vector for types of four bits that stand for a number (IQ4_NL, IQ4_XS, MXFP4, NVFP4), straight
  * from mapped rows. codes.h has their layouts; here 64 bytes of codes are looked up as they lie, the low
  * halves of bytes and the high ones, and the activations are brought into that order, so that 128 columns end
- * in one vector of sums. Bound by memory, see stream.h. No byte beyond the last row is read; of the
- * activations whole vectors are, inside the row. */
+ * in one vector of sums. Bound by memory, see kernels/x86/streams.h. */
 #include "avx512vnni.h"
 #include "codes.h"
-#include "stream.h"
+#include "rows.h"
 
-typedef struct fp4_sums {
-    __m512 dot;
-    __m512 offset; /* scale times the sum of activations, for the zero point */
-} fp4_sums;
+/* Of the sums, `dot` has the products, and `rest` or `more` what takes back the zero point: scale times the
+ * sum of activations. */
 
 /* 64 bytes of codes times 128 activations: `first` those of low nibbles, `second` of high ones. */
 VEC_INLINE __m512i dot_codes(__m512i v, __m512i first, __m512i second, __m128i book, const int zero) {
@@ -36,10 +33,10 @@ VEC_INLINE __m512 spread_four(__m512 scale, const int first) {
  * the codes of blocks 0 .. 2 into their lanes, another the scales together. A half is converted; an exponent
  * goes to bits 30..23, and the least of them is denormal: 2^(e - 127), twice what the codes, which are twice
  * the values, want. */
-VEC_INLINE void step_blocks(fp4_sums *s, const uint8_t *p, const int8_t *q, const float *d, const float *ds,
-                            const __mmask8 there, const size_t block, const size_t qs, __m128i book,
-                            const int zero) {
+VEC_INLINE void step_blocks(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left,
+                            const size_t block, const size_t qs, __m128i book, const int zero) {
     const int half = qs == 2;
+    const __mmask8 there = left ? (__mmask8)((1u << left) - 1) : 0xF;
     const __m128i byte = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i lanes = _mm512_mullo_epi16(_mm512_setr_epi64(0, 0, 0x0001000100010001, 0x0001000100010001,
                                                                0x0002000200020002, 0x0002000200020002, 0, 0),
@@ -61,49 +58,28 @@ VEC_INLINE void step_blocks(fp4_sums *s, const uint8_t *p, const int8_t *q, cons
         x = _mm_max_epu32(_mm_srli_epi32(_mm_and_si128(x, _mm_set1_epi32((int)0xFF000000)), 1),
                           _mm_set1_epi32(0x00400000));
     const __m128 w = half ? _mm_cvtph_ps(x) : _mm_castsi128_ps(x);
-    const __m128 scale = _mm_maskz_mul_ps(there, w, _mm_maskz_loadu_ps(there, d));
-    const __m512i dot = dot_four_groups(v, q, book, zero);
+    const __m128 scale = _mm_maskz_mul_ps(there, w, _mm_maskz_loadu_ps(there, a->d + 4 * i));
+    const __m512i dot = dot_four_groups(v, a->q + 128 * i, book, zero);
     s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), spread_four(_mm512_castps128_ps512(scale), 0), s->dot);
-    const __m128 rest =
-        _mm_mask3_fmadd_ps(w, _mm_maskz_loadu_ps(there, ds), _mm512_castps512_ps128(s->offset), there);
-    s->offset = _mm512_castps128_ps512(rest);
+    add_rest4(s, _mm_maskz_mov_ps(there, w), _mm_maskz_loadu_ps(there, a->ds + 4 * i));
 }
 
-VEC_INLINE void matvec_blocks(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                              float *y, const size_t block, const size_t qs, __m128i book, const int zero,
-                              const float factor) {
-    const size_t n = k / 32;
-    const float *d = act_d(act, k), *ds = act_ds(act, k);
-    stream ahead = (uintptr_t)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *p = w + r * row_bytes;
-        const int8_t *q = act_q(act);
-        fp4_sums s = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-        size_t i = 0;
-        stream_row(&ahead, p);
-        for (; i + 4 <= n; i += 4, p += 4 * block, q += 128) {
-            stream_bytes(&ahead, p, 4 * block);
-            step_blocks(&s, p, q, d + i, ds + i, 0xF, block, qs, book, zero);
-        }
-        if (i < n) {
-            uint8_t tail[4 * sizeof(block_iq4_nl)] = {0};
-            memcpy(tail, p, (n - i) * block);
-            step_blocks(&s, tail, q, d + i, ds + i, (__mmask8)((1u << (n - i)) - 1), block, qs, book, zero);
-        }
-        y[r] = factor * (vec_sum16(s.dot) - (float)zero * vec_sum4(_mm512_castps512_ps128(s.offset)));
-    }
+VEC_INLINE void step_iq4_nl(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    step_blocks(s, p, a, i, left, sizeof(block_iq4_nl), offsetof(block_iq4_nl, qs),
+                _mm_setr_epi8(IQ4_NL_CODEBOOK), 128);
 }
 
-void matvec_iq4_nl_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                              float *y) {
-    matvec_blocks(w, row_bytes, n_rows, k, act, y, sizeof(block_iq4_nl), offsetof(block_iq4_nl, qs),
-                  _mm_setr_epi8(IQ4_NL_CODEBOOK), 128, 1.0f);
+VEC_INLINE float finish_iq4_nl(const sums *s) {
+    return vec_sum16(s->dot) - 128.0f * vec_sum4(_mm256_castps256_ps128(s->rest));
 }
 
-void matvec_mxfp4_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                             float *y) {
-    matvec_blocks(w, row_bytes, n_rows, k, act, y, sizeof(block_mxfp4), offsetof(block_mxfp4, qs),
-                  _mm_setr_epi8(FP4_CODEBOOK), 12, 0.5f);
+VEC_INLINE void step_mxfp4(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    step_blocks(s, p, a, i, left, sizeof(block_mxfp4), offsetof(block_mxfp4, qs), _mm_setr_epi8(FP4_CODEBOOK),
+                12);
+}
+
+VEC_INLINE float finish_mxfp4(const sums *s) {
+    return 0.5f * (vec_sum16(s->dot) - 12.0f * vec_sum4(_mm256_castps256_ps128(s->rest)));
 }
 
 /* ---- IQ4_XS ---- */
@@ -121,32 +97,24 @@ VEC_INLINE __m256 superblock_scales(const uint8_t *p) {
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(s, _mm256_set1_epi32(32)));
 }
 
-void matvec_iq4_xs_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                              float *y) {
-    enum { B = sizeof(block_iq4_xs), QS = offsetof(block_iq4_xs, qs), ZERO = 128 };
+VEC_INLINE void step_iq4_xs(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    enum { QS = offsetof(block_iq4_xs, qs), ZERO = 128 };
+    (void)left;
     const __m128i book = _mm_setr_epi8(IQ4_NL_CODEBOOK);
-    stream ahead = (uintptr_t)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *p = (const uint8_t *)w + r * row_bytes;
-        const int8_t *q = act_q(act);
-        const float *d = act_d(act, k), *ds = act_ds(act, k);
-        __m512 dot0 = _mm512_setzero_ps(), dot1 = dot0;
-        __m256 offset = _mm256_setzero_ps();
-        stream_row(&ahead, p);
-        for (size_t i = 0; i < k / 256; i++, p += B, q += 256, d += 8, ds += 8) {
-            stream_bytes(&ahead, p, B);
-            const __m256 half = _mm256_cvtph_ps(_mm_set1_epi16((short)vec_load_u16(p)));
-            const __m256 scale = _mm256_mul_ps(superblock_scales(p), half);
-            const __m512 both = _mm512_castps256_ps512(_mm256_mul_ps(scale, _mm256_loadu_ps(d)));
-            const __m512i a = dot_four_groups(_mm512_loadu_si512(p + QS), q, book, ZERO);
-            const __m512i b = dot_four_groups(_mm512_loadu_si512(p + QS + 64), q + 128, book, ZERO);
-            dot0 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a), spread_four(both, 0), dot0);
-            dot1 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b), spread_four(both, 4), dot1);
-            offset = _mm256_fmadd_ps(scale, _mm256_loadu_ps(ds), offset);
-        }
-        const __m128 rest = _mm_add_ps(_mm256_castps256_ps128(offset), _mm256_extractf128_ps(offset, 1));
-        y[r] = vec_sum16(_mm512_add_ps(dot0, dot1)) - ZERO * vec_sum4(rest);
-    }
+    const int8_t *q = a->q + 256 * i;
+    const __m256 half = _mm256_cvtph_ps(_mm_set1_epi16((short)vec_load_u16(p)));
+    const __m256 scale = _mm256_mul_ps(superblock_scales(p), half);
+    const __m512 both = _mm512_castps256_ps512(_mm256_mul_ps(scale, _mm256_loadu_ps(a->d + 8 * i)));
+    const __m512i first = dot_four_groups(_mm512_loadu_si512(p + QS), q, book, ZERO);
+    const __m512i second = dot_four_groups(_mm512_loadu_si512(p + QS + 64), q + 128, book, ZERO);
+    s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(first), spread_four(both, 0), s->dot);
+    s->more = _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), spread_four(both, 4), s->more);
+    s->rest = _mm256_fmadd_ps(scale, _mm256_loadu_ps(a->ds + 8 * i), s->rest);
+}
+
+VEC_INLINE float finish_iq4_xs(const sums *s) {
+    const __m128 rest = _mm_add_ps(_mm256_castps256_ps128(s->rest), _mm256_extractf128_ps(s->rest, 1));
+    return vec_sum16(_mm512_add_ps(s->dot, s->more)) - 128.0f * vec_sum4(rest);
 }
 
 /* ---- NVFP4: blocks of four groups of 16 ---- */
@@ -173,44 +141,28 @@ VEC_INLINE __m512i dot_two_blocks(const uint8_t *p, const int8_t *q) {
                      _mm_setr_epi8(FP4_CODEBOOK), ZERO);
 }
 
-/* 256 columns. Of d (a scale for each 32) and z (the zero point's share of each 16) only those that are there
- * are looked at. */
-VEC_INLINE void step_nvfp4(fp4_sums *s, const uint8_t *p, const int8_t *q, const float *d, const int32_t *z,
-                           const __mmask16 groups, const __mmask8 scales) {
+/* Four blocks. Of d (a scale for each 32) and z (the zero point's share of each 16) only those that are there
+ * are looked at; whatever a block holds its scales are finite. */
+VEC_INLINE void step_nvfp4(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    const __mmask16 groups = left ? (__mmask16)((1u << 4 * left) - 1) : 0xFFFF;
+    const __mmask8 scales = left ? (__mmask8)((1u << 2 * left) - 1) : 0xFF;
     const __m512i pairs = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    const __m512 da = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(scales, d));
+    const __m512 da = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(scales, a->d + 8 * i));
     const __m512 scale = _mm512_mul_ps(sixteen_scales(p), _mm512_permutexvar_ps(pairs, da));
-    const __m512i a = dot_two_blocks(p, q), b = dot_two_blocks(p + 2 * sizeof(block_nvfp4), q + 128);
+    const __m512i first = dot_two_blocks(p, a->q + 256 * i);
+    const __m512i second = dot_two_blocks(p + 2 * sizeof(block_nvfp4), a->q + 256 * i + 128);
     const __m512i upper = _mm512_add_epi32(pairs, _mm512_set1_epi32(8));
-    s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a), _mm512_permutexvar_ps(pairs, scale), s->dot);
-    s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b), _mm512_permutexvar_ps(upper, scale), s->dot);
-    const __m512 zeros = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(groups, z));
-    s->offset = _mm512_fmadd_ps(scale, zeros, s->offset);
+    s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(first), _mm512_permutexvar_ps(pairs, scale), s->dot);
+    s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(second), _mm512_permutexvar_ps(upper, scale), s->dot);
+    const __m512 zeros = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(groups, a->z16 + 16 * i));
+    s->more = _mm512_fmadd_ps(scale, zeros, s->more);
 }
 
-void matvec_nvfp4_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                             float *y) {
-    enum { B = sizeof(block_nvfp4) };
-    const float *d = act_d(act, k);
-    const int32_t *z = act_z16(act, k);
-    const size_t n = k / 64;
-    stream ahead = (uintptr_t)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *p = (const uint8_t *)w + r * row_bytes;
-        const int8_t *q = act_q(act);
-        fp4_sums s = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-        size_t i = 0;
-        stream_row(&ahead, p);
-        for (; i + 4 <= n; i += 4, p += 4 * B, q += 256) {
-            stream_bytes(&ahead, p, 4 * B);
-            step_nvfp4(&s, p, q, d + 2 * i, z + 4 * i, 0xFFFF, 0xFF);
-        }
-        if (i < n) {
-            uint8_t tail[4 * B] = {0};
-            memcpy(tail, p, (n - i) * B);
-            step_nvfp4(&s, tail, q, d + 2 * i, z + 4 * i, (__mmask16)((1u << 4 * (n - i)) - 1),
-                       (__mmask8)((1u << 2 * (n - i)) - 1));
-        }
-        y[r] = 128.0f * vec_sum16(_mm512_add_ps(s.dot, s.offset));
-    }
+VEC_INLINE float finish_nvfp4(const sums *s) {
+    return 128.0f * vec_sum16(_mm512_add_ps(s->dot, s->more));
 }
+
+MATVEC(iq4_nl, step_iq4_nl, finish_iq4_nl, 4, sizeof(block_iq4_nl), 32)
+MATVEC(mxfp4, step_mxfp4, finish_mxfp4, 4, sizeof(block_mxfp4), 32)
+MATVEC(iq4_xs, step_iq4_xs, finish_iq4_xs, 1, sizeof(block_iq4_xs), 256)
+MATVEC(nvfp4, step_nvfp4, finish_nvfp4, 4, sizeof(block_nvfp4), 64)

@@ -1,65 +1,43 @@
 /* Matrix times vector for types of three bits and less, straight from mapped rows: the path of one token. Two
  * shapes: Q1_0 and Q2_0, whose scales are floats and meet those of ACT_Q8_32, and superblocks of 256, which
- * have integer sums and one float each, with ACT_Q8_256. Bound by arithmetic more than by memory. No byte
- * beyond the last row is read; of the activations whole vectors are, inside the row. */
+ * have integer sums and one float each, with ACT_Q8_256. Bound by arithmetic more than by memory. */
 #include "avx512vnni.h"
 #include "codes.h"
-#include "stream.h"
+#include "rows.h"
 
 /* ---- Q1_0, Q2_0 ---- */
 
-typedef struct group_sums {
-    __m512 dot0, dot1;
-    __m128 offset; /* scale times the sum of activations, for the zero point */
-} group_sums;
-
-/* 128 columns, their codes one too large. */
-VEC_INLINE void step_groups(group_sums *s, const uint8_t *p, const int8_t *q, __m128 d, __m128 ds,
-                            codes_fn *codes, scales_fn *scales) {
+/* 128 columns, their codes one too large. The blocks that are not there multiply nothing. */
+VEC_INLINE void step_groups(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left, codes_fn *codes,
+                            scales_fn *scales) {
+    const __mmask8 there = left ? 0x3 : 0xF;
     const __m512i first = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     const __m512i second = _mm512_setr_epi32(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    const __m128 w = scales(p, 0);
-    const __m512 scale = _mm512_castps128_ps512(_mm_mul_ps(w, d));
+    const __m128 w = _mm_maskz_mov_ps(there, scales(p, 0));
+    const __m512 scale = _mm512_castps128_ps512(_mm_mul_ps(w, _mm_maskz_loadu_ps(there, a->d + 4 * i)));
     const __m512i none = _mm512_setzero_si512();
-    const __m512i a = _mm512_dpbusd_epi32(none, codes(p, 0, 1), _mm512_loadu_si512(q));
-    const __m512i b = _mm512_dpbusd_epi32(none, codes(p, 1, 1), _mm512_loadu_si512(q + 64));
-    s->dot0 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a), _mm512_permutexvar_ps(first, scale), s->dot0);
-    s->dot1 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b), _mm512_permutexvar_ps(second, scale), s->dot1);
-    s->offset = _mm_fmadd_ps(w, ds, s->offset);
+    const int8_t *q = a->q + 128 * i;
+    const __m512i x = _mm512_dpbusd_epi32(none, codes(p, 0, 1), _mm512_loadu_si512(q));
+    const __m512i y = _mm512_dpbusd_epi32(none, codes(p, 1, 1), _mm512_loadu_si512(q + 64));
+    s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(x), _mm512_permutexvar_ps(first, scale), s->dot);
+    s->more = _mm512_fmadd_ps(_mm512_cvtepi32_ps(y), _mm512_permutexvar_ps(second, scale), s->more);
+    add_rest4(s, w, _mm_maskz_loadu_ps(there, a->ds + 4 * i));
 }
 
-/* bytes: of 128 columns. Half of that may be left over at the end of a row: it is copied before zeros. */
-VEC_INLINE void matvec_groups(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                              float *y, const size_t bytes, codes_fn *codes, scales_fn *scales) {
-    const size_t n = k / 32, n_whole = n / 4 * 4;
-    const float *d = act_d(act, k), *ds = act_ds(act, k);
-    const int8_t *q = act_q(act);
-    stream ahead = (uintptr_t)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *p = w + r * row_bytes;
-        group_sums s = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm_setzero_ps()};
-        stream_row(&ahead, p);
-        for (size_t i = 0; i < n_whole; i += 4, p += bytes) {
-            stream_bytes(&ahead, p, bytes);
-            step_groups(&s, p, q + 32 * i, _mm_loadu_ps(d + i), _mm_loadu_ps(ds + i), codes, scales);
-        }
-        if (n_whole < n) {
-            uint8_t copy[2 * sizeof(block_q2_0)] = {0};
-            memcpy(copy, p, sizeof(block_q2_0));
-            step_groups(&s, copy, q + 32 * n_whole, _mm_maskz_loadu_ps(3, d + n_whole),
-                        _mm_maskz_loadu_ps(3, ds + n_whole), codes, scales);
-        }
-        y[r] = vec_sum16(_mm512_add_ps(s.dot0, s.dot1)) - vec_sum4(s.offset);
-    }
+VEC_INLINE void step_q1_0(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    step_groups(s, p, a, i, left, codes_q1_0, scales_q1_0);
 }
 
-#define MATVEC_GROUPS(name, bytes)                                                                           \
-    void matvec_##name##_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k,                \
-                                    const void *act, float *y) {                                             \
-        matvec_groups(w, row_bytes, n_rows, k, act, y, bytes, codes_##name, scales_##name);                  \
-    }
-MATVEC_GROUPS(q1_0, sizeof(block_q1_0))
-MATVEC_GROUPS(q2_0, 2 * sizeof(block_q2_0))
+VEC_INLINE void step_q2_0(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    step_groups(s, p, a, i, left, codes_q2_0, scales_q2_0);
+}
+
+VEC_INLINE float finish_groups(const sums *s) {
+    return vec_sum16(_mm512_add_ps(s->dot, s->more)) - vec_sum4(_mm256_castps256_ps128(s->rest));
+}
+
+MATVEC(q1_0, step_q1_0, finish_groups, 1, sizeof(block_q1_0), 128)
+MATVEC(q2_0, step_q2_0, finish_groups, 2, sizeof(block_q2_0), 64)
 
 /* ---- superblocks ---- */
 
@@ -132,40 +110,28 @@ VEC_INLINE block_sums block_tq2_0_sums(const uint8_t *b, const int8_t *q, const 
 }
 
 /* d_at: where d is, and after it dmin where there are minima. */
-VEC_INLINE void matvec_superblocks(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k,
-                                   const void *act, float *y, const size_t bytes, const size_t d_at,
-                                   const int has_min, block_fn *sums) {
-    const float *d = act_d(act, k);
-    stream ahead = (uintptr_t)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *p = w + r * row_bytes;
-        const int8_t *q = act_q(act);
-        const int16_t *s16 = act_s16(act, k), *s32 = act_s32(act, k);
-        __m512 dots = _mm512_setzero_ps();
-        __m256 mins = _mm256_setzero_ps();
-        stream_row(&ahead, p);
-        for (size_t i = 0; i < k / 256; i++, p += bytes, q += 256, s16 += 16, s32 += 8) {
-            stream_bytes(&ahead, p, bytes);
-            const block_sums s = sums(p, q, s16, s32);
-            const int half = has_min ? vec_load_i32(p + d_at) : vec_load_u16(p + d_at);
-            const __m128 scale = _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(half)), _mm_set1_ps(d[i]));
-            dots = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s.dot), _mm512_broadcastss_ps(scale), dots);
-            if (has_min)
-                mins = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s.min),
-                                       _mm256_broadcastss_ps(_mm_movehdup_ps(scale)), mins);
-        }
-        y[r] = vec_sum16(dots);
-        if (has_min)
-            y[r] -= vec_sum4(_mm_add_ps(_mm256_castps256_ps128(mins), _mm256_extractf128_ps(mins, 1)));
-    }
+VEC_INLINE void step_superblock(sums *s, const uint8_t *p, const acts *a, size_t i, const size_t d_at,
+                                const int has_min, block_fn *block) {
+    const block_sums x = block(p, a->q + 256 * i, a->s16 + 16 * i, a->s32 + 8 * i);
+    const int half = has_min ? vec_load_i32(p + d_at) : vec_load_u16(p + d_at);
+    const __m128 scale = _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(half)), _mm_set1_ps(a->d[i]));
+    s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(x.dot), _mm512_broadcastss_ps(scale), s->dot);
+    if (has_min)
+        s->rest = _mm256_fmadd_ps(_mm256_cvtepi32_ps(x.min), _mm256_broadcastss_ps(_mm_movehdup_ps(scale)),
+                                  s->rest);
+}
+
+VEC_INLINE float finish_superblocks(const sums *s) {
+    return vec_sum16(s->dot) -
+           vec_sum4(_mm_add_ps(_mm256_castps256_ps128(s->rest), _mm256_extractf128_ps(s->rest, 1)));
 }
 
 #define MATVEC_SUPERBLOCKS(name, has_min)                                                                    \
-    void matvec_##name##_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k,                \
-                                    const void *act, float *y) {                                             \
-        matvec_superblocks(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), offsetof(block_##name, d), \
-                           has_min, block_##name##_sums);                                                    \
-    }
+    VEC_INLINE void step_##name(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {           \
+        (void)left;                                                                                          \
+        step_superblock(s, p, a, i, offsetof(block_##name, d), has_min, block_##name##_sums);                \
+    }                                                                                                        \
+    MATVEC(name, step_##name, finish_superblocks, 1, sizeof(block_##name), 256)
 MATVEC_SUPERBLOCKS(q2_k, 1)
 MATVEC_SUPERBLOCKS(q3_k, 0)
 MATVEC_SUPERBLOCKS(tq1_0, 0)

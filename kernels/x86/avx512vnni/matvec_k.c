@@ -1,10 +1,10 @@
 /* Matrix times vector for k-quants (superblocks of 256), straight from mapped rows: the path of one token.
  * The scales of the sub-blocks are integers, so they are multiplied in as integers: pairs of products
  * (vpmaddubsw), times the scale as a word (vpdpwssd), and only one conversion to float per superblock. Bound
- * by memory, see stream.h. No byte beyond the last row is read. */
+ * by memory, see kernels/x86/streams.h. */
 #include "kernels/blocks.h"
 #include "avx512vnni.h"
-#include "stream.h"
+#include "rows.h"
 
 /* The 8 scales and 8 minima of 6 bits (drawn in blocks.h), a byte each. */
 VEC_INLINE void scales_and_minima(const uint8_t *packed, uint64_t *scales, uint64_t *minima) {
@@ -61,50 +61,37 @@ VEC_INLINE __m512i half_q45_k(__m512i sum, const uint8_t *qs, __m512i qh, const 
                       0);
 }
 
-/* Q4_K and Q5_K differ by the fifth bits and by where qs begins. */
-VEC_INLINE void matvec_q45_k(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                             float *y, const int five) {
-    const size_t block = five ? sizeof(block_q5_k) : sizeof(block_q4_k);
+/* A superblock; Q4_K and Q5_K differ by the fifth bits and by where qs begins. */
+VEC_INLINE void step_q45_k(sums *s, const uint8_t *p, const acts *a, size_t i, const int five) {
     const size_t qs_at = five ? offsetof(block_q5_k, qs) : offsetof(block_q4_k, qs);
-    const float *d = act_d(act, k);
-    const int16_t *s32 = act_s32(act, k);
-    stream ahead = (uintptr_t)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *p = w + r * row_bytes;
-        const int8_t *q = act_q(act);
-        __m512 dots = _mm512_setzero_ps();
-        __m128 mins = _mm_setzero_ps();
-        stream_row(&ahead, p);
-        for (size_t b = 0; b < k / 256; b++, p += block, q += 256) {
-            stream_bytes(&ahead, p, block);
-            uint64_t scales, minima;
-            scales_and_minima(p + offsetof(block_q4_k, scales), &scales, &minima);
-            __m512i s = _mm512_castsi128_si512(_mm_cvtsi64_si128((long long)scales));
-            __m512i qh = s;
-            if (five)
-                qh = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(p + offsetof(block_q5_k, qh))));
-            __m512i dot = half_q45_k(_mm512_setzero_si512(), p + qs_at, qh, q, s, 0, five);
-            dot = half_q45_k(dot, p + qs_at, qh, q, s, 1, five);
+    const int8_t *q = a->q + 256 * i;
+    uint64_t scales, minima;
+    scales_and_minima(p + offsetof(block_q4_k, scales), &scales, &minima);
+    __m512i words = _mm512_castsi128_si512(_mm_cvtsi64_si128((long long)scales)), qh = words;
+    if (five) qh = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(p + offsetof(block_q5_k, qh))));
+    __m512i dot = half_q45_k(_mm512_setzero_si512(), p + qs_at, qh, q, words, 0, five);
+    dot = half_q45_k(dot, p + qs_at, qh, q, words, 1, five);
 
-            /* d and dmin are adjacent halves */
-            __m128 scale = _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(vec_load_i32(p))), _mm_set1_ps(d[b]));
-            dots = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_broadcastss_ps(scale), dots);
-            __m128i m = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)minima));
-            m = _mm_madd_epi16(m, _mm_loadu_si128((const void *)(s32 + 8 * b)));
-            mins = _mm_fmadd_ps(_mm_cvtepi32_ps(m), _mm_shuffle_ps(scale, scale, 0x55), mins);
-        }
-        y[r] = vec_sum16(dots) - vec_sum4(mins);
-    }
+    /* d and dmin are adjacent halves */
+    __m128 scale = _mm_mul_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(vec_load_i32(p))), _mm_set1_ps(a->d[i]));
+    s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_broadcastss_ps(scale), s->dot);
+    __m128i m = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)minima));
+    m = _mm_madd_epi16(m, _mm_loadu_si128((const void *)(a->s32 + 8 * i)));
+    add_rest4(s, _mm_cvtepi32_ps(m), _mm_shuffle_ps(scale, scale, 0x55));
 }
 
-void matvec_q4_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                            float *y) {
-    matvec_q45_k(w, row_bytes, n_rows, k, act, y, 0);
+VEC_INLINE void step_q4_k(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    (void)left;
+    step_q45_k(s, p, a, i, 0);
 }
 
-void matvec_q5_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                            float *y) {
-    matvec_q45_k(w, row_bytes, n_rows, k, act, y, 1);
+VEC_INLINE void step_q5_k(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    (void)left;
+    step_q45_k(s, p, a, i, 1);
+}
+
+VEC_INLINE float finish_q45_k(const sums *s) {
+    return vec_sum16(s->dot) - vec_sum4(_mm256_castps256_ps128(s->rest));
 }
 
 /* Half h of a superblock of Q6_K; words: its 16 scales as words, of which four apply to each vector. */
@@ -125,28 +112,23 @@ VEC_INLINE __m512i half_q6_k(__m512i sum, const uint8_t *p, const int8_t *q, __m
     return dot_scaled(sum, high, _mm512_loadu_si512(q + 64), _mm512_permutexvar_epi16(high_index, words), 32);
 }
 
-void matvec_q6_k_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                            float *y) {
-    const uint8_t *rows = (const uint8_t *)w;
-    const float *d = act_d(act, k);
-    stream ahead = (uintptr_t)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *p = rows + r * row_bytes;
-        const int8_t *q = act_q(act);
-        __m512 dots = _mm512_setzero_ps();
-        stream_row(&ahead, p);
-        for (size_t b = 0; b < k / 256; b++, p += sizeof(block_q6_k), q += 256) {
-            stream_bytes(&ahead, p, sizeof(block_q6_k));
-            __m256i scales =
-                _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + offsetof(block_q6_k, scales))));
-            __m512i words = _mm512_castsi256_si512(scales);
-            __m512i dot = half_q6_k(_mm512_setzero_si512(), p, q, words, 0);
-            dot = half_q6_k(dot, p, q, words, 1);
+VEC_INLINE void step_q6_k(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    (void)left;
+    const int8_t *q = a->q + 256 * i;
+    __m256i scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + offsetof(block_q6_k, scales))));
+    __m512i words = _mm512_castsi256_si512(scales);
+    __m512i dot = half_q6_k(_mm512_setzero_si512(), p, q, words, 0);
+    dot = half_q6_k(dot, p, q, words, 1);
 
-            int half = vec_load_u16(p + offsetof(block_q6_k, d));
-            __m128 scale = _mm_mul_ss(_mm_cvtph_ps(_mm_cvtsi32_si128(half)), _mm_load_ss(d + b));
-            dots = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_broadcastss_ps(scale), dots);
-        }
-        y[r] = vec_sum16(dots);
-    }
+    int half = vec_load_u16(p + offsetof(block_q6_k, d));
+    __m128 scale = _mm_mul_ss(_mm_cvtph_ps(_mm_cvtsi32_si128(half)), _mm_load_ss(a->d + i));
+    s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_broadcastss_ps(scale), s->dot);
 }
+
+VEC_INLINE float finish_q6_k(const sums *s) {
+    return vec_sum16(s->dot);
+}
+
+MATVEC(q4_k, step_q4_k, finish_q45_k, 1, sizeof(block_q4_k), 256)
+MATVEC(q5_k, step_q5_k, finish_q45_k, 1, sizeof(block_q5_k), 256)
+MATVEC(q6_k, step_q6_k, finish_q6_k, 1, sizeof(block_q6_k), 256)

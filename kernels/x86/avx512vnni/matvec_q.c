@@ -1,30 +1,24 @@
 /* Matrix times vector for weights in blocks of 32, straight from mapped rows: the path of one token. Four
  * blocks at a time become one or two vectors of bytes, meet the activations in their natural order, and end
- * in one fp32 accumulator per row. Bound by memory, see stream.h. No byte beyond the last row is read; of the
- * activations whole vectors are, inside the row. */
+ * in one fp32 accumulator per row. Bound by memory, see kernels/x86/streams.h. */
 #include "kernels/blocks.h"
 #include "avx512vnni.h"
-#include "stream.h"
+#include "rows.h"
 
 enum { GROUP = 4, GROUP_K = 32 * GROUP };
 
-/* What a row adds up: lanes of scale * dot product, and, one lane per block of a group, what multiplies the
- * sum of the block's activations: its minimum, or the scale where there is a zero point to take back at the
- * end of the row. */
-typedef struct sums {
-    __m512 dot;
-    __m128 rest;
-} sums;
-
-/* The activations of one group. At the end of a row blocks may be missing from it: what the weights have
- * there is any bytes, and counts for nothing. */
+/* The activations of one group. */
 typedef struct group {
     const int8_t *q;
     __m128 d, ds;
     __mmask8 blocks; /* bit i: block i is there */
 } group;
 
-typedef void step_fn(const uint8_t *p, const group *g, sums *s);
+VEC_INLINE group group_at(const acts *a, size_t i, size_t left) {
+    const __mmask8 blocks = left ? (__mmask8)((1u << left) - 1) : 0xF;
+    return (group){a->q + GROUP_K * i, _mm_maskz_loadu_ps(blocks, a->d + GROUP * i),
+                   _mm_maskz_loadu_ps(blocks, a->ds + GROUP * i), blocks};
+}
 
 /* One f16 out of each of four blocks, as float32. */
 VEC_INLINE __m128 four_halves(const uint8_t *p, const size_t block) {
@@ -72,8 +66,10 @@ VEC_INLINE void add_dot(sums *s, __m512i dot, __m128 scale) {
     s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), spread_lanes(scale), s->dot);
 }
 
+/* One lane per block: what multiplies the sum of its activations: its minimum, or the scale where there is a
+ * zero point to take back at the end of the row. */
 VEC_INLINE void add_rest(sums *s, const group *g, __m128 factor) {
-    s->rest = _mm_mask3_fmadd_ps(factor, g->ds, s->rest, g->blocks);
+    add_rest4(s, _mm_maskz_mov_ps(g->blocks, factor), g->ds);
 }
 
 /* Bits first .. first + 15 of the 32-bit number that fills each lane, at bit 4 of the lane's bytes. A
@@ -121,20 +117,24 @@ VEC_INLINE void step_q5(const uint8_t *p, const group *g, sums *s, const size_t 
     add_rest(s, g, minima ? four_halves(p + sizeof(uint16_t), block) : d);
 }
 
-VEC_INLINE void step_q4_0(const uint8_t *p, const group *g, sums *s) {
-    step_q4(p, g, s, sizeof(block_q4_0), offsetof(block_q4_0, qs), 0);
+VEC_INLINE void step_q4_0(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    const group g = group_at(a, i, left);
+    step_q4(p, &g, s, sizeof(block_q4_0), offsetof(block_q4_0, qs), 0);
 }
 
-VEC_INLINE void step_q4_1(const uint8_t *p, const group *g, sums *s) {
-    step_q4(p, g, s, sizeof(block_q4_1), offsetof(block_q4_1, qs), 1);
+VEC_INLINE void step_q4_1(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    const group g = group_at(a, i, left);
+    step_q4(p, &g, s, sizeof(block_q4_1), offsetof(block_q4_1, qs), 1);
 }
 
-VEC_INLINE void step_q5_0(const uint8_t *p, const group *g, sums *s) {
-    step_q5(p, g, s, sizeof(block_q5_0), offsetof(block_q5_0, qs), offsetof(block_q5_0, qh), 0);
+VEC_INLINE void step_q5_0(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    const group g = group_at(a, i, left);
+    step_q5(p, &g, s, sizeof(block_q5_0), offsetof(block_q5_0, qs), offsetof(block_q5_0, qh), 0);
 }
 
-VEC_INLINE void step_q5_1(const uint8_t *p, const group *g, sums *s) {
-    step_q5(p, g, s, sizeof(block_q5_1), offsetof(block_q5_1, qs), offsetof(block_q5_1, qh), 1);
+VEC_INLINE void step_q5_1(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    const group g = group_at(a, i, left);
+    step_q5(p, &g, s, sizeof(block_q5_1), offsetof(block_q5_1, qs), offsetof(block_q5_1, qh), 1);
 }
 
 /* Two blocks, u and u + 1 of the group. The unsigned operand is w + 128. */
@@ -147,70 +147,32 @@ VEC_INLINE void pair_q8_0(const uint8_t *p, const int8_t *q, __m512 scale, sums 
     s->dot = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, s->dot);
 }
 
-VEC_INLINE void step_q8_0(const uint8_t *p, const group *g, sums *s) {
+VEC_INLINE void step_q8_0(sums *s, const uint8_t *p, const acts *a, size_t i, size_t left) {
+    const group g = group_at(a, i, left);
     enum { B = sizeof(block_q8_0) };
     const __m512i first = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
     const __m512i second = _mm512_setr_epi32(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m128 d = four_halves(p, B);
-    const __m512 scale = _mm512_castps128_ps512(scales_of(g, d));
-    add_rest(s, g, d);
-    pair_q8_0(p, g->q, _mm512_permutexvar_ps(first, scale), s);
-    pair_q8_0(p + 2 * B, g->q + 64, _mm512_permutexvar_ps(second, scale), s);
+    const __m512 scale = _mm512_castps128_ps512(scales_of(&g, d));
+    add_rest(s, &g, d);
+    pair_q8_0(p, g.q, _mm512_permutexvar_ps(first, scale), s);
+    pair_q8_0(p + 2 * B, g.q + 64, _mm512_permutexvar_ps(second, scale), s);
 }
 
-/* The n < GROUP blocks at the end of the last row, followed by zeros as far as a step reads. */
-VEC_INLINE void copy_tail(uint8_t to[192], const uint8_t *p, size_t bytes) {
-    _mm512_store_si512(to, _mm512_maskz_loadu_epi8(vec_mask64(bytes), p));
-    _mm512_store_si512(to + 64, _mm512_setzero_si512());
-    _mm512_store_si512(to + 128, _mm512_setzero_si512());
-    if (bytes > 64) _mm512_store_si512(to + 64, _mm512_maskz_loadu_epi8(vec_mask64(bytes - 64), p + 64));
-}
-
-VEC_INLINE void matvec(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
-                       const size_t block, step_fn *step, const float rest) {
-    const size_t n_blocks = k / 32;
-    const float *d = act_d(act, k), *ds = act_ds(act, k);
-    if (!n_rows) return;
-    const uint8_t *end = w + (n_rows - 1) * row_bytes + n_blocks * block;
-    stream ahead = (uintptr_t)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *p = w + r * row_bytes;
-        sums s = {_mm512_setzero_ps(), _mm_setzero_ps()};
-        group g = {.q = act_q(act), .blocks = 0xF};
-        size_t b = 0;
-        stream_row(&ahead, p);
-        for (; b + GROUP <= n_blocks; b += GROUP, p += GROUP * block) {
-            stream_bytes(&ahead, p, GROUP * block);
-            g.d = _mm_loadu_ps(d + b);
-            g.ds = _mm_loadu_ps(ds + b);
-            step(p, &g, &s);
-            g.q += GROUP_K;
-        }
-        if (b < n_blocks) {
-            _Alignas(64) uint8_t tail[192];
-            g.blocks = (__mmask8)((1u << (n_blocks - b)) - 1);
-            g.d = _mm_maskz_loadu_ps(g.blocks, d + b);
-            g.ds = _mm_maskz_loadu_ps(g.blocks, ds + b);
-            if ((size_t)(end - p) < GROUP * block) {
-                copy_tail(tail, p, (n_blocks - b) * block);
-                p = tail;
-            } else {
-                stream_bytes(&ahead, p, 0);
-            }
-            step(p, &g, &s);
-        }
-        y[r] = vec_sum16(s.dot) + rest * vec_sum4(s.rest);
+/* What the sums of activations count for: minus the zero point, or one for minima. */
+#define FINISH_Q(name, factor)                                                                               \
+    VEC_INLINE float finish_##name(const sums *s) {                                                          \
+        return vec_sum16(s->dot) + factor * vec_sum4(_mm256_castps256_ps128(s->rest));                       \
     }
-}
+FINISH_Q(q4_0, -8.0f)
+FINISH_Q(q4_1, 1.0f)
+FINISH_Q(q5_0, -16.0f)
+FINISH_Q(q5_1, 1.0f)
+FINISH_Q(q8_0, -128.0f)
 
-/* rest: what the sums of activations count for: minus the zero point, or one for minima. */
-#define MATVEC(name, rest)                                                                                   \
-    void matvec_##name##_avx512vnni(const void *w, size_t row_bytes, size_t n_rows, size_t k,                \
-                                    const void *act, float *y) {                                             \
-        matvec(w, row_bytes, n_rows, k, act, y, sizeof(block_##name), step_##name, rest);                    \
-    }
-MATVEC(q4_0, -8.0f)
-MATVEC(q4_1, 1.0f)
-MATVEC(q5_0, -16.0f)
-MATVEC(q5_1, 1.0f)
-MATVEC(q8_0, -128.0f)
+#define MATVEC_Q(name) MATVEC(name, step_##name, finish_##name, GROUP, sizeof(block_##name), 32)
+MATVEC_Q(q4_0)
+MATVEC_Q(q4_1)
+MATVEC_Q(q5_0)
+MATVEC_Q(q5_1)
+MATVEC_Q(q8_0)
