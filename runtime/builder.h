@@ -18,7 +18,7 @@ struct plan_builder {
  * costs nothing and workers finish together. Where a stage has many such tiles they may be larger, as
  * kernels that read rows from several places of a tile are at their best from 200 KB on: an eighth of the
  * stage. */
-enum { TILE_BYTES = 48 << 10, TILE_BYTES_MAX = 256 << 10, TILES_OF_STAGE = 8 };
+enum { TILE_BYTES = 24 << 10, TILE_BYTES_MAX = 256 << 10, TILES_OF_STAGE = 8 };
 
 /* Remembers the first mistake. */
 void builder_fail(plan_builder *b, leat_status s, const char *what);
