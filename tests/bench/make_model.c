@@ -6,7 +6,8 @@
  * attn_v, ffn_down and the output matrix (or the embedding that serves as one) in Q6_K. llama.cpp's mixes of
  * that name do so in half of the layers only, so these are a little larger. key=value changes the shape:
  * n_vocab, n_ctx, n_embd, n_layer, n_ff, n_head, n_head_kv, head_dim, tied (0 or 1), seed, and value_type,
- * output_type, embed_type, biased, and arch: one of tests/harness/arch_spec.c.
+ * output_type, embed_type, biased, arch: one of tests/harness/arch_spec.c, and, of one with experts, n_expert
+ * and n_used.
  *
  * Where rows do not divide into the blocks of 256 of a K type (135m: 576 wide), matrices take the type that
  * llama.cpp falls back to: Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K, IQ4_NL or Q4_0
@@ -22,6 +23,8 @@
 static const struct {
     const char *name;
     random_model m;
+    const char *arch; /* NULL: llama */
+    uint32_t n_expert, n_used;
 } shapes[] = {
     {"tiny",
      {.n_vocab = 2048,
@@ -71,6 +74,19 @@ static const struct {
       .n_head = 32,
       .n_head_kv = 8,
       .head_dim = 128}},
+    {"moe", /* 1.3 billion parameters, 0.4 of them used by a token */
+     {.n_vocab = 49152,
+      .n_ctx = 32768,
+      .n_embd = 1024,
+      .n_layer = 24,
+      .n_ff = 512,
+      .n_head = 16,
+      .n_head_kv = 8,
+      .head_dim = 64,
+      .tied = true},
+     "qwen3moe",
+     32,
+     8},
 };
 
 static const struct {
@@ -104,23 +120,27 @@ static int usage(void) {
     return 2;
 }
 
-static bool set_arch(random_model *m, const char *name) {
+/* spec: the model's own, so that it can be changed. */
+static bool set_arch(random_model *m, arch_spec *spec, const char *name) {
     for (const arch_spec *s = arch_specs; s->arch; s++)
         if (!strcmp(s->arch, name)) {
+            *spec = *s;
             m->arch = s->arch;
-            m->spec = s;
+            m->spec = spec;
             return true;
         }
     return false;
 }
 
-static bool set(random_model *m, const char *arg) {
+static bool set(random_model *m, arch_spec *spec, const char *arg) {
     const struct {
         const char *name;
         uint32_t *field;
-    } numbers[] = {{"n_vocab=", &m->n_vocab},     {"n_ctx=", &m->n_ctx},      {"n_embd=", &m->n_embd},
-                   {"n_layer=", &m->n_layer},     {"n_ff=", &m->n_ff},        {"n_head=", &m->n_head},
-                   {"n_head_kv=", &m->n_head_kv}, {"head_dim=", &m->head_dim}},
+    } numbers[] =
+        {{"n_vocab=", &m->n_vocab},       {"n_ctx=", &m->n_ctx},       {"n_embd=", &m->n_embd},
+         {"n_layer=", &m->n_layer},       {"n_ff=", &m->n_ff},         {"n_head=", &m->n_head},
+         {"n_head_kv=", &m->n_head_kv},   {"head_dim=", &m->head_dim}, {"n_expert=", &spec->experts.n},
+         {"n_used=", &spec->experts.used}},
       types[] = {{"value_type=", &m->value_format},
                  {"output_type=", &m->output_format},
                  {"embed_type=", &m->embed_format}};
@@ -137,7 +157,7 @@ static bool set(random_model *m, const char *arg) {
         }
     if (!strncmp(arg, "seed=", 5)) return m->seed = strtoull(arg + 5, NULL, 10), true;
     if (!strncmp(arg, "tied=", 5)) return m->tied = arg[5] == '1', true;
-    if (!strncmp(arg, "arch=", 5)) return set_arch(m, arg + 5);
+    if (!strncmp(arg, "arch=", 5)) return set_arch(m, spec, arg + 5);
     if (!strncmp(arg, "biased=", 7)) return m->biased = arg[7] == '1', true;
     return false;
 }
@@ -145,6 +165,7 @@ static bool set(random_model *m, const char *arg) {
 int main(int argc, char **argv) {
     if (argc < 4) return usage();
     random_model m = {0};
+    arch_spec spec = {0};
     int type = format_find(argv[3]), finer = type;
     for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++)
         if (!strcmp(argv[3], mixes[i].name)) {
@@ -152,14 +173,18 @@ int main(int argc, char **argv) {
             finer = (int)mixes[i].finer;
         }
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (!strcmp(argv[2], shapes[i].name)) m = shapes[i].m;
+        if (!strcmp(argv[2], shapes[i].name)) {
+            m = shapes[i].m;
+            m.arch = "llama";
+            if (shapes[i].arch && !set_arch(&m, &spec, shapes[i].arch)) return 1;
+            if (shapes[i].arch) spec.experts.n = shapes[i].n_expert, spec.experts.used = shapes[i].n_used;
+        }
     if (!m.n_embd || type < 0) return usage();
-    m.arch = "llama";
     m.seed = 1;
     m.format = m.embed_format = (uint32_t)type;
     m.value_format = m.output_format = (uint32_t)finer;
     for (int i = 4; i < argc; i++)
-        if (!set(&m, argv[i])) {
+        if (!set(&m, &spec, argv[i])) {
             fprintf(stderr, "make_model: what is %s?\n", argv[i]);
             return 2;
         }
