@@ -29,10 +29,16 @@ static const weight *present(const weight *w) {
     return w && w->data ? w : NULL;
 }
 
-/* Rows of a one-token tile of a matrix whose rows are read `times` times, each for another expert. */
-static size_t moe_tile_rows(const weight *w, size_t times) {
-    size_t rows = TILE_BYTES / (w->row_bytes * times) / 4 * 4;
-    return rows < 4 ? 4 : rows > TILE_ROWS_MAX ? TILE_ROWS_MAX : rows;
+/* Rows of a one-token tile of a stage that reads so many matrices of w's kind: of one expert each, or the
+ * same rows of all that a token uses. Tiles are even, and of the size that builder.h gives reasons for. */
+static size_t moe_tile_rows(const weight *w, size_t matrices, size_t of_tile) {
+    size_t bytes = w->row_bytes * w->n_rows * matrices / TILES_OF_STAGE;
+    bytes = bytes < TILE_BYTES ? TILE_BYTES : bytes > TILE_BYTES_MAX ? TILE_BYTES_MAX : bytes;
+    size_t rows = bytes / (w->row_bytes * of_tile);
+    if (!rows) rows = 1;
+    size_t tiles = (w->n_rows + rows - 1) / rows;
+    rows = ((w->n_rows + tiles - 1) / tiles + 3) / 4 * 4;
+    return rows > TILE_ROWS_MAX ? TILE_ROWS_MAX : rows;
 }
 
 void plan_moe(plan_builder *b, const plan_moe_step *step) {
@@ -80,7 +86,7 @@ void plan_moe(plan_builder *b, const plan_moe_step *step) {
     if (l->n_used < r->n_used) l->n_used = r->n_used;
     route.part[0].out = l->router;
     route.part[1].out = l->share;
-    s.tile_rows = moe_tile_rows(&m->gate->w, 1);
+    s.tile_rows = moe_tile_rows(&m->gate->w, 2 * r->n_used, 2);
 
     builder_one(b, &route, linear_one_tiles, linear_one_tile);
     builder_one(b, &s, moe_gate_one_tiles, moe_gate_one_tile);
@@ -96,7 +102,7 @@ void plan_moe(plan_builder *b, const plan_moe_step *step) {
     builder_many(b, &s, moe_gate_many_tiles, moe_gate_many_tile);
     builder_observe_hidden(b, &s);
     builder_many(b, &s, moe_prepare_tiles, moe_prepare_tile);
-    s.tile_rows = moe_tile_rows(&m->down->w, r->n_used);
+    s.tile_rows = moe_tile_rows(&m->down->w, r->n_used, r->n_used);
     builder_one(b, &s, moe_down_one_tiles, moe_down_one_tile);
     builder_many(b, &s, moe_down_many_tiles, moe_down_many_tile);
 }
