@@ -31,9 +31,13 @@ static void refuse(conversion *c, str name) {
     conversion_fail(c, LEAT_E_ARCH, "%.60s can't be converted; can be: %s%s", name.p, list, a ? ", ..." : "");
 }
 
-/* Granite 4 has one name for models with and without state spaces. */
-static const convert_arch *really(const conversion *c, const convert_arch *a) {
+/* Names that stand for more than one architecture: Granite 4's with and without state spaces, Nomic's with
+ * and without experts, Jina's under that of what it was made of. */
+static const convert_arch *really(conversion *c, const convert_arch *a) {
     const json_value *kinds = cfg(c, "layer_types|layers_block_type");
+    if (!strcmp(a->arch, "nomic-bert") && cfg_u32(c, "moe_every_n_layers", 0))
+        return convert_arch_named("nomic-bert-moe");
+    if (!strcmp(a->arch, "bert") && cfg(c, "lora_adaptations")) return convert_arch_named("jina-bert-v3");
     if (!kinds || kinds->type != JSON_ARRAY || strcmp(a->arch, "granitehybrid") != 0) return a;
     for (const json_value *v = kinds->first; v; v = v->next)
         if (v->type != JSON_STRING || !str_eq(v->text, "attention")) return a;
@@ -58,6 +62,12 @@ static void find_architecture(conversion *c) {
         return;
     }
     c->arch = convert_arch_find(name->text);
+    /* a frame for models of several kinds says which one it holds */
+    if (!c->arch && c->text != c->config) {
+        const json_value *own = json_get(c->text, "architectures");
+        if (own && own->type == JSON_ARRAY && own->first && own->first->type == JSON_STRING)
+            c->arch = convert_arch_find(own->first->text);
+    }
     /* Mistral Small 3 is a Llama in the frame of a multimodal model */
     if (c->arch && !strcmp(c->arch->arch, "mistral3") && cfg_is(c, "model_type", "mistral"))
         c->arch = convert_arch_find((str){"MistralForCausalLM", 18});
@@ -204,6 +214,7 @@ static void make(conversion *c) {
     general(c);
     hparams_make(c);
     if (!c->status) c->status = weights_open(&c->w, c->folder, c->e);
+    modules_make(c);
     if (!c->status) targets_make(c);
     if (!c->status) size_label(c);
     if (!c->status) vocab_make(c);

@@ -24,7 +24,8 @@ static bool ends(const char *text, const char *with) {
 /* A name without what different programs put around the same model. */
 static const char *plain_name(const char *name) {
     static const char *const prefixes[] = {"language_model.", "model.", "transformer.", "backbone.",
-                                           "gpt_neox.",       "ernie.", "text_model.",  "decoder."};
+                                           "gpt_neox.",       "ernie.", "text_model.",  "decoder.",
+                                           "thinker.",        "bert.",  "roberta.",     "distilbert."};
     for (bool again = true; again;) {
         again = false;
         for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
@@ -38,14 +39,33 @@ static const char *plain_name(const char *name) {
 
 /* Parts of a model that are not its language model, and buffers that say nothing. */
 static bool is_left_out(const char *name) {
-    static const char *const parts[] = {
-        "visual.",      "vision_",       "vision_model", "audio_",       "multi_modal_projector",
-        "mm_projector", "image_newline", "rotary_emb.",  ".masked_bias", "mtp_"};
+    static const char *const parts[] = {"visual.",
+                                        "vision_",
+                                        "vision_model",
+                                        "audio_",
+                                        "embed_audio",
+                                        "embed_vision",
+                                        "mm_projector",
+                                        "image_newline",
+                                        "multi_modal_projector",
+                                        "rotary_emb.",
+                                        ".masked_bias",
+                                        "mtp_",
+                                        "cls.predictions.",
+                                        "vocab_trans",
+                                        "vocab_layer_norm",
+                                        "vocab_projector",
+                                        "cls.seq_relationship",
+                                        ".parametrizations.weight.0.lora_",
+                                        "embeddings.position_ids"};
     static const char *const tails[] = {".input_scale",      ".activation_scale", ".qscale_act",
                                         ".weight_scale_inv", ".weight_scale",     ".qscale_weight",
                                         "_scales",           ".attn.bias",        ".attention.bias",
                                         ".k_scale",          ".v_scale"};
-    if (starts(name, "mtp.") || starts(name, "vit.") || starts(name, "vision")) return true;
+    static const char *const heads[] = {"mtp.",    "vit.",       "vision",    "mlp1.",
+                                        "talker.", "token2wav.", "code2wav.", "connector."};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        if (starts(name, heads[i])) return true;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (strstr(name, parts[i])) return true;
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
@@ -76,7 +96,8 @@ static bool fits(const char *name, const tensor_rule *rule, tensor_match *m) {
             return false;
         }
     }
-    m->suffix = !strcmp(p, ".weight") ? ".weight" : !strcmp(p, ".bias") ? ".bias" : NULL;
+    bool gain = !strcmp(p, ".weight") || !strcmp(p, ".gamma"); /* old BERTs say gamma and beta */
+    m->suffix = gain ? ".weight" : !strcmp(p, ".bias") || !strcmp(p, ".beta") ? ".bias" : NULL;
     return m->suffix != NULL;
 }
 

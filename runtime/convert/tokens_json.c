@@ -177,13 +177,14 @@ static int puts_space(const vocabulary *v) {
 }
 
 static void character_bpe(vocabulary *v, const json_value *model) {
-    v->model = "llama";
-    v->pre = "default";
+    bool merged = !strcmp(v->c->arch->arch, "gemma4"); /* the name for keeping merges as they are */
+    v->model = merged ? "gemma4" : "llama";
+    if (!merged) v->pre = "default";
     v->scores = v->spaces_marked = true;
     v->add_space = puts_space(v);
     kinds_of_pieces(v, model);
     scores_from_merges(v);
-    v->n_merges = 0;
+    if (!merged) v->n_merges = 0;
 }
 
 static void byte_bpe(vocabulary *v) {

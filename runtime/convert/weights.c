@@ -11,6 +11,7 @@
 
 enum {
     FILES_MAX = 4096,            /* public models have some hundred parts */
+    FILES_MORE = 8,              /* that weights_add may add */
     HEADER_AHEAD = 1 << 20,      /* bytes read ahead of a file's header */
     INDEX_BYTES_MAX = 256 << 20, /* of the index and its tree: tensors by their ten thousands fit */
     FILE_NAME_MAX = 255
@@ -72,7 +73,7 @@ static leat_status open_index(weights *w, const char *folder, const json_value *
     if (!files) return error_set(e, LEAT_E_NOMEM, "out of memory for a list of files");
     leat_status s = files_of(map, files, &n, e);
     if (!s) {
-        w->files = mem_alloc(n, sizeof *w->files);
+        w->files = mem_alloc(n + FILES_MORE, sizeof *w->files);
         if (!w->files) s = error_set(e, LEAT_E_NOMEM, "out of memory for %zu files", n);
     }
     for (size_t i = 0; !s && i < n; i++) s = add_file(w, folder, files[i], e);
@@ -83,7 +84,7 @@ static leat_status open_index(weights *w, const char *folder, const json_value *
 }
 
 static leat_status open_one(weights *w, const char *folder, str file, leat_error *e) {
-    w->files = mem_alloc(1, sizeof *w->files);
+    w->files = mem_alloc(1 + FILES_MORE, sizeof *w->files);
     if (!w->files) return error_set(e, LEAT_E_NOMEM, "out of memory for a file");
     leat_status s = add_file(w, folder, file, e);
     return s ? s : weights_index(w, e);
@@ -109,6 +110,18 @@ leat_status weights_open(weights *w, const char *folder, leat_error *e) {
     }
     arena_free(&a);
     return s;
+}
+
+leat_status weights_add(weights *w, const char *folder, const char *file, const char *prefix, leat_error *e) {
+    if (w->n_more == FILES_MORE) return error_set(e, LEAT_E_LIMIT, "more than %d modules", FILES_MORE);
+    w->n_more++;
+    w->prefix = prefix;
+    leat_status s = add_file(w, folder, (str){file, strlen(file)}, e);
+    w->prefix = NULL;
+    if (s) return s;
+    mem_free(w->index);
+    w->index = NULL;
+    return weights_index(w, e);
 }
 
 void weights_close(weights *w) {

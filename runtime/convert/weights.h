@@ -38,7 +38,8 @@ typedef struct weights {
     source_tensor *t;
     size_t n, capacity;
     mapping *files;
-    size_t n_files;
+    size_t n_files, n_more; /* more: of weights_add */
+    const char *prefix;     /* put before names that are added; NULL: nothing */
     atomic_bool lost;
     arena names;     /* what `name`s point into */
     uint32_t *index; /* over names */
@@ -47,6 +48,8 @@ typedef struct weights {
 
 /* An empty one must be zeroed; on failure too, close it. `folder` may be the path of a .safetensors file. */
 leat_status weights_open(weights *w, const char *folder, leat_error *e);
+/* One more file of the folder, whose tensors get `prefix` before their names. */
+leat_status weights_add(weights *w, const char *folder, const char *file, const char *prefix, leat_error *e);
 void weights_close(weights *w);
 
 /* Adds the tensors of one file of n bytes, which stay valid; `file` is for messages. */

@@ -50,7 +50,7 @@ static void configurations(test *t) {
         {"{", LEAT_E_VALUE, "config.json"},
         {"{}", LEAT_E_ARCH, "architectures"},
         {"{\"architectures\":[]}", LEAT_E_ARCH, "architectures"},
-        {"{\"architectures\":[\"BertModel\"]}", LEAT_E_ARCH, "BertModel can't be converted; can be: arcee, "},
+        {"{\"architectures\":[\"T5Model\"]}", LEAT_E_ARCH, "T5Model can't be converted; can be: arcee, "},
         {"{\"architectures\":[\"LlamaForCausalLM\"]}", LEAT_E_HPARAM, "num_hidden_layers"},
         {"{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":-1}", LEAT_E_HPARAM,
          "num_hidden_layers"},
