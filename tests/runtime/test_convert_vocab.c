@@ -290,6 +290,55 @@ static void unigram(test *t) {
     subject_close(&s);
 }
 
+/* ---- what is put around texts ---- */
+
+#define ENDS_MODEL                                                                                           \
+    "\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[PAD]\":0,\"[CLS]\":1,\"[SEP]\":2,\"[END]\":3,\"a\":4}}"
+#define SPECIAL(text) "{\"SpecialToken\":{\"id\":\"" text "\",\"type_id\":0}}"
+#define TEXT(id)      "{\"Sequence\":{\"id\":\"" id "\",\"type_id\":0}}"
+
+static void borders(test *t) {
+    static const struct {
+        const char *processor, *config;
+        int bos, eos, eot, before, after, between; /* ids, and flags; -1: not said */
+    } cases[] = {
+        {"{\"type\":\"TemplateProcessing\",\"single\":[" SPECIAL("[CLS]") "," TEXT("A") "," SPECIAL("[SEP]") "],\"pair\":[" SPECIAL(
+             "[CLS]") "," TEXT("A") "," SPECIAL("[SEP]") "," TEXT("B") "," SPECIAL("[SEP]") "]}",
+         "{\"cls_token\":\"[CLS]\",\"sep_token\":\"[SEP]\"}", 1, 2, -1, 1, 1, 0},
+        {"{\"type\":\"RobertaProcessing\",\"sep\":[\"[SEP]\",2],\"cls\":[\"[CLS]\",1]}",
+         "{\"bos_token\":\"[CLS]\",\"eos_token\":\"[SEP]\"}", 1, 2, -1, 1, 1, 1},
+        {"{\"type\":\"TemplateProcessing\",\"single\":[" SPECIAL("[CLS]") "," TEXT("A") "," SPECIAL("[SEP]") "],\"pair\":[" SPECIAL(
+             "[CLS]") "," TEXT("A") "," SPECIAL("[SEP]") "," SPECIAL("[SEP]") "," TEXT("B") "," SPECIAL("[SEP"
+                                                                                                        "]") "]}",
+         "{\"bos_token\":\"[CLS]\",\"eos_token\":\"[SEP]\"}", 1, 2, -1, 1, 1, 1},
+        /* texts end otherwise than answers */
+        {"{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":\"TemplateProcessing\","
+         "\"single\":[" TEXT("A") "," SPECIAL("[END]") "]}]}",
+         "{\"eos_token\":\"[SEP]\"}", -1, 3, 2, 0, 1, -1},
+        {"{\"type\":\"TemplateProcessing\",\"single\":[" SPECIAL("[CLS]") "," SPECIAL("[END]") "," TEXT(
+             "A") "]}",
+         "{\"bos_token\":\"[CLS]\",\"eos_token\":\"[SEP]\"}", 1, 2, -1, 1, 0, -1},
+        {"null", "{\"eos_token\":\"[SEP]\",\"add_eos_token\":true}", -1, 2, -1, -1, 1, -1},
+    };
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[2048];
+        snprintf(text, sizeof text, "{" ENDS_MODEL ",\"post_processor\":%s}", cases[i].processor);
+        put(&s, "tokenizer.json", text);
+        put(&s, "tokenizer_config.json", cases[i].config);
+        const gguf *g = convert(t, &s);
+        if (!g) continue;
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.bos_token_id", 0), cases[i].bos);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.eos_token_id", 0), cases[i].eos);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.eot_token_id", 0), cases[i].eot);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_bos_token", 0), cases[i].before);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_eos_token", 0), cases[i].after);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_sep_token", 0), cases[i].between);
+    }
+    subject_close(&s);
+}
+
 /* ---- golden data ---- */
 
 /* The whole way: a published folder, and the text it is known to write. */
@@ -336,5 +385,6 @@ static void tiny_stories(test *t) {
     folder_remove(&f);
 }
 
-#define TESTS(X) X(pre_tokenizers) X(byte_level) X(two_files) X(characters) X(unigram) X(tiny_stories)
+#define TESTS(X)                                                                                             \
+    X(pre_tokenizers) X(byte_level) X(two_files) X(characters) X(unigram) X(borders) X(tiny_stories)
 TEST_SUITE(TESTS)
