@@ -147,7 +147,7 @@ static void hparams_gemma4(conversion *c) {
     float divisors[DIM_MAX / 2];
     uint32_t turned = (uint32_t)(wide * part / 2);
     for (uint32_t i = 0; i < wide / 2; i++) divisors[i] = i < turned ? 1.0f : 1e30f;
-    if (turned < wide / 2) op_constant(c, "rope_freqs.weight", divisors, wide / 2);
+    op_constant(c, "rope_freqs.weight", divisors, wide / 2); /* llama.cpp wants them even if all are 1 */
 }
 
 /* ---- the list ---- */
