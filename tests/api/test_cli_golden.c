@@ -58,7 +58,7 @@ static void converted_text(test *t) {
         TEST_FAIL(t, "status %d, \"%s\" %s", o.status, o.out, o.err);
     program_free(&o);
     REQUIRE(t, leat_run(&o, file.path, "run %s -p '' --temp 0 -n 300"));
-    *strstr(expected, end) = 0;
+    strstr(expected, end)[strlen(end)] = 0; /* spelled in letters first, and then the token */
     if (o.status || strcmp(o.out, expected) != 0)
         TEST_FAIL(t, "status %d, \"%s\" %s", o.status, o.out, o.err);
     program_free(&o);
