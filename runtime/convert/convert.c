@@ -81,17 +81,41 @@ static void find_architecture(conversion *c) {
                    : c->arch->tensors;
 }
 
+static bool is_one_of(const json_value *v, const char *const *list, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (v->type == JSON_STRING && str_eq(v->text, list[i])) return true;
+    return false;
+}
+
+/* Methods, and variants of methods, that packed.c and scales in targets.c do not know. */
 static void refuse_quantized(conversion *c) {
-    static const char *const fine[] = {"fp8", "mxfp4", "compressed-tensors", "fbgemm_fp8", "finegrained_fp8"};
-    const json_value *method = cfg(c, "quantization_config.quant_method");
+    static const char *const methods[] = {
+        "fp8",          "mxfp4",           "compressed-tensors", "fbgemm_fp8", "gptq",    "awq",
+        "bitsandbytes", "finegrained_fp8", "auto-round",         "quark",      "modelopt"};
+    static const char *const formats[] = {
+        "float-quantized",      "int-quantized",        "naive-quantized", "pack-quantized",
+        "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mixed-precision", "dense"};
+    static const char *const checkpoints[] = {"gptq", "gptq_v2", ""};
+    static const char *const versions[] = {"gemm", "GEMM"};
+    const json_value *method = cfg(c, "quantization_config.quant_method"),
+                     *format = cfg(c, "quantization_config.format"),
+                     *checkpoint = cfg(c, "quantization_config.checkpoint_format"),
+                     *version = cfg(c, "quantization_config.version"), *bad = NULL;
     if (!method || method->type != JSON_STRING) return;
-    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
-        if (str_eq(method->text, fine[i])) return;
-    conversion_fail(
-        c, LEAT_E_UNSUPPORTED,
-        "the weights are quantized as \"%.40s\", which can't be converted; convert the model that "
-        "they were made from",
-        method->text.p);
+    if (!is_one_of(method, methods, sizeof methods / sizeof *methods)) bad = method;
+    if (str_eq(method->text, "compressed-tensors") && format &&
+        !is_one_of(format, formats, sizeof formats / sizeof *formats))
+        bad = format;
+    if (str_eq(method->text, "gptq") && checkpoint && !is_one_of(checkpoint, checkpoints, 3))
+        bad = checkpoint;
+    if (str_eq(method->text, "awq") && version && !is_one_of(version, versions, 2)) bad = version;
+    if (bad)
+        conversion_fail(
+            c, LEAT_E_UNSUPPORTED,
+            "the weights are quantized as \"%.40s%s%.40s\", which can't be converted; convert the "
+            "model that they were made from",
+            method->text.p, bad == method ? "" : ", ",
+            bad == method || bad->type != JSON_STRING ? "" : bad->text.p);
 }
 
 /* ---- names of the model ---- */

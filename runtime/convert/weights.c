@@ -124,6 +124,17 @@ leat_status weights_add(weights *w, const char *folder, const char *file, const 
     return weights_index(w, e);
 }
 
+leat_status weights_reserve(weights *w, size_t more, leat_error *e) {
+    if (w->capacity - w->n >= more) return LEAT_OK;
+    source_tensor *t = mem_resize(w->t, w->capacity, w->n + more, sizeof *t);
+    if (!t) return error_set(e, LEAT_E_NOMEM, "out of memory for %zu tensors", w->n + more);
+    w->t = t;
+    w->capacity = w->n + more;
+    mem_free(w->index); /* it is by where the tensors are */
+    w->index = NULL;
+    return weights_index(w, e);
+}
+
 void weights_close(weights *w) {
     for (size_t i = 0; i < w->n_files; i++) mapping_close(&w->files[i]);
     mem_free(w->files);
