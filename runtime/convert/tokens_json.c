@@ -214,34 +214,21 @@ static void bpe(vocabulary *v, const json_value *model) {
 
 /* ---- the others ---- */
 
-static int base64_value(char c) {
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 static void read_charsmap(vocabulary *v) {
     const json_value *node = find_node(json_get(v->tokenizer, "normalizer"), "normalizers", "Precompiled");
     const json_value *text = json_get(node, "precompiled_charsmap");
     if (!text || text->type != JSON_STRING || !text->text.n) return;
-    char *out = arena_alloc(&v->a, text->text.n);
-    size_t n = 0;
-    uint32_t bits = 0, held = 0;
-    if (!out) {
-        conversion_fail(v->c, LEAT_E_NOMEM, "out of memory for the map of characters");
-        return;
-    }
-    for (size_t i = 0; i < text->text.n; i++) {
-        int value = base64_value(text->text.p[i]);
-        if (value < 0) continue; /* padding */
-        bits = bits << 6 | (uint32_t)value;
-        held += 6;
-        if (held < 8) continue;
-        held -= 8;
-        out[n++] = (char)(bits >> held);
-    }
-    v->charsmap = (str){out, n};
+    v->charsmap = base64_bytes(&v->a, text->text);
+    if (!v->charsmap.p) bad(v, "the map of characters is no base64");
+}
+
+/* Are spaces beyond the first dropped? By words being cut at them, or by an expression. */
+static int drops_spaces(const vocabulary *v) {
+    const json_value *normalizer = json_get(v->tokenizer, "normalizer");
+    const json_value *replace = find_node(normalizer, "normalizers", "Replace");
+    const json_value *regex = json_path(replace, "pattern.Regex");
+    if (find_node(json_get(v->tokenizer, "pre_tokenizer"), "pretokenizers", "WhitespaceSplit")) return 1;
+    return regex && regex->type == JSON_STRING && str_eq(regex->text, " {2,}") ? 1 : -1;
 }
 
 static void unigram(vocabulary *v, const json_value *model) {
@@ -255,6 +242,7 @@ static void unigram(vocabulary *v, const json_value *model) {
     v->pre = "default";
     v->scores = v->spaces_marked = true;
     v->add_space = puts_space(v);
+    v->merge_spaces = drops_spaces(v);
     for (const json_value *t = vocab->first; t && !v->c->status; t = t->next, id++) {
         const json_value *score = t->type == JSON_ARRAY && t->count == 2 ? t->last : NULL;
         bool number =
