@@ -15,9 +15,17 @@
 
 enum { DOCUMENTS_MAX = 64 << 20 }; /* config.json and what is computed */
 
+/* In alphabetical order, each once: tables have some under more than one name. */
 const char *convert_architecture(size_t i) {
-    const convert_arch *a = convert_arch_get(i);
-    return a ? a->arch : NULL;
+    const char *last = "";
+    for (;; i--) {
+        const char *next = NULL;
+        const convert_arch *a;
+        for (size_t k = 0; (a = convert_arch_get(k)); k++)
+            if (strcmp(a->arch, last) > 0 && (!next || strcmp(a->arch, next) < 0)) next = a->arch;
+        if (!next || !i) return next;
+        last = next;
+    }
 }
 
 /* ---- the architecture ---- */
@@ -25,9 +33,9 @@ const char *convert_architecture(size_t i) {
 static void refuse(conversion *c, str name) {
     char list[200];
     size_t n = 0;
-    const convert_arch *a;
-    for (size_t i = 0; (a = convert_arch_get(i)) && n + 24 < sizeof list; i++)
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", a->arch);
+    const char *a;
+    for (size_t i = 0; (a = convert_architecture(i)) && n + 24 < sizeof list; i++)
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", a);
     conversion_fail(c, LEAT_E_ARCH, "%.60s can't be converted; can be: %s%s", name.p, list, a ? ", ..." : "");
 }
 
