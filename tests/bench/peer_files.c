@@ -2,9 +2,12 @@
  * what does llama.cpp's quantizer make of one? Links to Leat; llama.cpp's libraries are opened by path
  * (peer_library.h).
  *
- *     peer_files LIBRARIES agree TEXT FILE.gguf...
- *     peer_files LIBRARIES vectors TEXT FILE.gguf...
- *     peer_files LIBRARIES quantize IN.gguf OUT.gguf TYPE [IMATRIX.gguf]
+ *     peer_files LIBRARIES BACKENDS agree TEXT FILE.gguf...
+ *     peer_files LIBRARIES BACKENDS vectors TEXT FILE.gguf...
+ *     peer_files LIBRARIES BACKENDS quantize IN.gguf OUT.gguf TYPE [IMATRIX.gguf]
+ *
+ * BACKENDS is a folder with the libggml-cpu-*.so to choose from; not one that uses AMX, whose tiles it
+ * expects to stay as it left them. LEAT_ISA in the environment says what Leat uses.
  *
  * agree: the first 256 tokens of TEXT, as Leat cuts it, through both, with float32 caches. A line for each
  * file: its name; the mean KL divergence (nats) of llama.cpp's tokens from Leat's with float32 activations;
@@ -109,6 +112,14 @@ static size_t best(const float *x, size_t n) {
     return k;
 }
 
+static bool open_ours(const char *path, leat_model **m) {
+    leat_model_params p;
+    leat_error e;
+    leat_model_params_default(&p);
+    p.isa = getenv("LEAT_ISA");
+    return !leat_model_open(path, &p, m, &e) || !fail("Leat", e.message);
+}
+
 static bool tokens_of(leat_model *m, const char *path, leat_token *tokens, size_t *n) {
     leat_error e;
     leat_model_info info;
@@ -136,11 +147,10 @@ static bool tokens_of(leat_model *m, const char *path, leat_token *tokens, size_
 static int agree(const char *text, const char *path) {
     leat_token tokens[TOKENS];
     leat_model *m = NULL;
-    leat_error e;
     size_t n = 0, same = 0;
     logits plain = {0}, small = {0}, other = {0};
     double peer = 0, own = 0, most = 0;
-    if (leat_model_open(path, NULL, &m, &e)) return fail("Leat", e.message);
+    if (!open_ours(path, &m)) return 1;
     bool good = tokens_of(m, text, tokens, &n) && ours(m, tokens, n, LEAT_ACTIVATIONS_F32, &plain) &&
                 ours(m, tokens, n, LEAT_ACTIVATIONS_INT8, &small) && theirs(path, tokens, n, false, &other);
     if (good && other.width != plain.width) good = !fail("vocabularies differ", path);
@@ -171,7 +181,7 @@ static int vectors(const char *text, const char *path) {
     float *x = NULL;
     logits other = {0};
     double xx = 0, yy = 0, xy = 0;
-    if (leat_model_open(path, NULL, &m, &e)) return fail("Leat", e.message);
+    if (!open_ours(path, &m)) return 1;
     bool good = tokens_of(m, text, tokens, &n);
     leat_embed_params_default(&p);
     p.n_ctx = (uint32_t)n;
@@ -219,7 +229,7 @@ static imatrix_entry *read_imatrix(const char *path) {
         fail("Leat", list ? e.message : "no memory");
         return NULL;
     }
-    for (size_t i = 0; n < IMATRIX_MAX && importance_entry(file, &i, &sums, &counts); n++) {
+    for (size_t i = 0; n < IMATRIX_MAX && importance_entry(file, &i, &sums, &counts); n++, i++) {
         static const char end[] = ".in_sum2";
         size_t values = (size_t)(sums->ne[0] * sums->n_rows),
                chunks = (size_t)(counts->ne[0] * counts->n_rows);
@@ -250,12 +260,12 @@ static int quantize(const char *in, const char *out, const char *type, const cha
 }
 
 int main(int argc, char **argv) {
-    bool embeds = argc > 4 && !strcmp(argv[2], "vectors"),
-         compares = embeds || (argc > 4 && !strcmp(argv[2], "agree")),
-         makes = (argc == 6 || argc == 7) && !strcmp(argv[2], "quantize");
+    bool embeds = argc > 5 && !strcmp(argv[3], "vectors"),
+         compares = embeds || (argc > 5 && !strcmp(argv[3], "agree")),
+         makes = (argc == 7 || argc == 8) && !strcmp(argv[3], "quantize");
     if (!compares && !makes) {
-        fprintf(stderr, "usage: peer_files LIBRARIES agree|vectors TEXT FILE...\n"
-                        "       peer_files LIBRARIES quantize IN OUT TYPE [IMATRIX]\n");
+        fprintf(stderr, "usage: peer_files LIBRARIES BACKENDS agree|vectors TEXT FILE...\n"
+                        "       peer_files LIBRARIES BACKENDS quantize IN OUT TYPE [IMATRIX]\n");
         return 2;
     }
     int status = load_library(argv[1]);
@@ -263,8 +273,8 @@ int main(int argc, char **argv) {
     if (status) return status;
     llama.log_set(log_errors, NULL);
     llama.backend_init();
-    llama.load_backends(argv[1]);
-    if (makes) return quantize(argv[3], argv[4], argv[5], argc == 7 ? argv[6] : NULL);
-    for (int i = 4; i < argc; i++) status |= (embeds ? vectors : agree)(argv[3], argv[i]);
+    llama.load_backends(argv[2]);
+    if (makes) return quantize(argv[4], argv[5], argv[6], argc == 8 ? argv[7] : NULL);
+    for (int i = 5; i < argc; i++) status |= (embeds ? vectors : agree)(argv[4], argv[i]);
     return status;
 }
