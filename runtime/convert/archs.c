@@ -49,6 +49,7 @@ const tensor_rule common_tensors[] = {
 /* ---- tensors ---- */
 
 static const tensor_rule baichuan[] = {{"layers.#.self_attn.W_pack", "blk.#.attn_qkv", OP_QKV_SPLIT, NULL},
+                                       {"lm_head", "output", OP_UNIT_ROWS, NULL},
                                        END};
 static const tensor_rule mixtral[] = {
     {"layers.#.block_sparse_moe.gate", "blk.#.ffn_gate_inp", OP_COPY, NULL},

@@ -132,15 +132,21 @@ static void hparams_distilbert(conversion *c) {
 }
 
 /* Positions are counted from behind padding. */
-static void hparams_roberta(conversion *c) {
+static void context_behind_padding(conversion *c) {
     uint32_t first = cfg(c, "pad_token_id") ? cfg_u32(c, "pad_token_id", 0) + 1 : 0,
              n = cfg_u32(c, "max_position_embeddings", 0);
-    hparams_bert(c);
     if (n > first) meta_put_u32(&c->meta, ".context_length", n - first);
 }
 
+static void hparams_roberta(conversion *c) {
+    hparams_bert(c);
+    context_behind_padding(c);
+}
+
 static void hparams_jina(conversion *c) {
-    hparams_roberta(c);
+    must_be(c, "hidden_act", "gelu", "gelu");
+    must_be(c, "position_embedding_type", "rotary", "rotary");
+    context_behind_padding(c);
     meta_put_f32(&c->meta, ".rope.freq_base", (float)cfg_f64(c, "rotary_emb_base", 10000.0));
     conversion_warn(c, "the model's adapters, one for each task, are left out");
 }

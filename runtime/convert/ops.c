@@ -12,6 +12,7 @@
 #include "ops_impl.h"
 
 enum { EXPERTS_MAX = 4096 };
+enum { BAICHUAN2 = 125696 }; /* its vocabulary: what tells it from the first, whose output is another */
 
 #define SOURCE_NAME(m) (int)((m)->src->name.n < 120 ? (m)->src->name.n : 120), (m)->src->name.p
 
@@ -273,6 +274,9 @@ void op_apply(conversion *c, const tensor_match *m) {
             copy(c, m, CHANGE_NONE);
         break;
     case OP_NORM: copy(c, m, one ? CHANGE_ADD_ONE : CHANGE_NONE); break;
+    case OP_UNIT_ROWS:
+        copy(c, m, cfg_u32(c, "vocab_size", 0) == BAICHUAN2 ? CHANGE_UNIT : CHANGE_NONE);
+        break;
     case OP_ADD_ONE: copy(c, m, CHANGE_ADD_ONE); break;
     case OP_VECTOR: reshaped(c, m, m->src->n, 0, CHANGE_NONE); break;
     case OP_COLUMN: reshaped(c, m, 1, m->src->n, CHANGE_NONE); break;

@@ -263,10 +263,7 @@ static void unigram(vocabulary *v, const json_value *model) {
 }
 
 /* GGUF marks the tokens that begin a word, and not those that go on with one. */
-static void wordpiece(vocabulary *v, const json_value *model) {
-    const json_value *node = find_node(json_get(v->tokenizer, "normalizer"), "normalizers", "BertNormalizer");
-    const json_value *lower = json_get(node, "lowercase");
-    read_vocab(v, json_get(model, "vocab"));
+static void wordpiece(vocabulary *v, const json_value *lower) {
     v->model = "bert";
     if (lower && lower->type == JSON_BOOL) v->lowercase = lower->boolean;
     for (uint32_t i = 0; i < v->n && !v->c->status; i++) {
@@ -296,11 +293,37 @@ void tokens_from_json(vocabulary *v) {
         bpe(v, model);
     else if (type_is(model, "Unigram"))
         unigram(v, model);
-    else if (type_is(model, "WordPiece"))
-        wordpiece(v, model);
-    else
+    else if (type_is(model, "WordPiece")) {
+        const json_value *normalizer = json_get(v->tokenizer, "normalizer");
+        read_vocab(v, json_get(model, "vocab"));
+        wordpiece(v, json_get(find_node(normalizer, "normalizers", "BertNormalizer"), "lowercase"));
+    } else
         conversion_fail(v->c, LEAT_E_UNSUPPORTED,
                         "tokenizer.json: the model is none of BPE, Unigram and WordPiece");
+}
+
+/* ---- vocab.txt ---- */
+
+/* WordPiece as BERT's first program keeps it: a token a line. */
+static void lines_of_pieces(vocabulary *v, str text) {
+    uint64_t id = 0;
+    for (size_t at = 0; at < text.n && !v->c->status; id++) {
+        const char *end = memchr(text.p + at, '\n', text.n - at);
+        size_t stop = end ? (size_t)(end - text.p) : text.n, length = stop - at;
+        if (length && text.p[stop - 1] == '\r') length--;
+        str line = {text.p + at, length};
+        bool special =
+            str_eq(line, "[CLS]") || str_eq(line, "[SEP]") || str_eq(line, "[PAD]") || str_eq(line, "[MASK]");
+        vocabulary_set(v, id, line,
+                       special                 ? KIND_CONTROL
+                       : str_eq(line, "[UNK]") ? KIND_UNKNOWN
+                                               : KIND_NORMAL,
+                       0);
+        at = stop + 1;
+    }
+    wordpiece(v, json_get(v->config, "do_lower_case"));
+    if (v->lowercase < 0) v->lowercase = 1;
+    v->add_bos = v->add_eos = 1;
 }
 
 /* ---- vocab.json and merges.txt ---- */
@@ -326,16 +349,19 @@ static void lines_of(vocabulary *v, str text) {
 void tokens_from_files(vocabulary *v) {
     conversion *c = v->c;
     const json_value *vocab = NULL;
-    str merges = {NULL, 0};
+    str merges = {NULL, 0}, pieces = {NULL, 0};
     leat_status s = folder_json(c->folder, "vocab.json", false, &v->a, &vocab, c->e);
     if (!s) s = folder_text(c->folder, "merges.txt", false, &v->a, &merges, c->e);
+    if (!s && !vocab) s = folder_text(c->folder, "vocab.txt", false, &v->a, &pieces, c->e);
     if (s) {
         c->status = s;
+    } else if (pieces.p) {
+        lines_of_pieces(v, pieces);
     } else if (!vocab || !merges.p) {
         conversion_fail(
             c, LEAT_E_MISSING,
-            "the folder has no tokenizer: none of tokenizer.json, tokenizer.model, and vocab.json "
-            "with merges.txt");
+            "the folder has no tokenizer: none of tokenizer.json, tokenizer.model, tekken.json, vocab.json "
+            "with merges.txt, and vocab.txt");
     } else {
         read_vocab(v, vocab);
         if (!c->status) lines_of(v, merges);

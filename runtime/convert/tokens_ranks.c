@@ -208,8 +208,8 @@ void tokens_from_tekken(vocabulary *v, const json_value *document) {
     if (!v->c->status) specials(v, list && list->count ? list : NULL, n_special);
     if (!v->c->status) use(v, &r, n_special);
     v->pre = "tekken";
-    meta_put_bool(&v->c->meta, "tokenizer.ggml.add_bos_token", true);
-    meta_put_bool(&v->c->meta, "tokenizer.ggml.add_eos_token", false);
+    v->add_bos = 1;
+    v->add_eos = 0;
 }
 
 /* ---- tiktoken ---- */

@@ -22,6 +22,8 @@ static int64_t id_of(const json_value *v, uint32_t n) {
 }
 
 static int64_t role(const vocabulary *v, const char *name) {
+    static const char *const pieces[][2] = {
+        {"unk", "[UNK]"}, {"sep", "[SEP]"}, {"pad", "[PAD]"}, {"cls", "[CLS]"}, {"mask", "[MASK]"}};
     char key[40];
     const json_value *maps[] = {v->config, v->special_map};
     snprintf(key, sizeof key, "%s_token", name);
@@ -30,6 +32,8 @@ static int64_t role(const vocabulary *v, const char *name) {
         int64_t id = text.n ? vocabulary_find(v, text) : -1;
         if (id >= 0) return id;
     }
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces && !strcmp(v->model, "bert"); i++)
+        if (!strcmp(pieces[i][0], name)) return vocabulary_find(v, (str){pieces[i][1], strlen(pieces[i][1])});
     snprintf(key, sizeof key, "%s_token_id", name);
     const json_value *documents[] = {v->c->text, v->c->config, v->generation};
     for (size_t i = 0; i < 3; i++) {
@@ -130,9 +134,10 @@ static void around(vocabulary *v) {
     const json_value *single = template_of(processor, "single"), *pair = template_of(processor, "pair");
     bool both = at_both_ends(processor), known = single || both;
     borders one = read_borders(single), two = read_borders(pair);
-    flag(v, "tokenizer.ggml.add_bos_token", "add_bos_token", known || !strcmp(v->model, "gpt2"),
-         both || one.before);
-    flag(v, "tokenizer.ggml.add_eos_token", "add_eos_token", known, both || one.after);
+    flag(v, "tokenizer.ggml.add_bos_token", "add_bos_token",
+         known || v->add_bos >= 0 || !strcmp(v->model, "gpt2"), both || one.before || v->add_bos > 0);
+    flag(v, "tokenizer.ggml.add_eos_token", "add_eos_token", known || v->add_eos >= 0,
+         both || one.after || v->add_eos > 0);
     /* between two texts, beside the end of the first */
     if (both || (pair && two.between))
         flag(v, "tokenizer.ggml.add_sep_token", "add_sep_token", true,

@@ -8,6 +8,7 @@
 #include "loader/alloc.h"
 #include "loader/error.h"
 #include "loader/names.h"
+#include "loader/sys.h"
 
 enum {
     FILES_MAX = 4096,            /* public models have some hundred parts */
@@ -90,6 +91,15 @@ static leat_status open_one(weights *w, const char *folder, str file, leat_error
     return s ? s : weights_index(w, e);
 }
 
+/* Is there a file of this name? */
+static bool is_there(const char *folder, const char *name) {
+    char *path = NULL;
+    struct stat st;
+    bool there = !folder_path(folder, name, &path, NULL) && !sys_stat(path, &st);
+    mem_free(path);
+    return there;
+}
+
 leat_status weights_open(weights *w, const char *folder, leat_error *e) {
     leat_error own;
     if (!e) e = &own;
@@ -101,7 +111,12 @@ leat_status weights_open(weights *w, const char *folder, leat_error *e) {
     if (file.n) return open_one(w, folder, file, e);
     leat_status s = folder_json(folder, "model.safetensors.index.json", false, &a, &root, e);
     const json_value *map = json_get(root, "weight_map");
-    if (!s && !root) {
+    if (!s && !root && !is_there(folder, "model.safetensors") &&
+        (is_there(folder, "pytorch_model.bin") || is_there(folder, "pytorch_model.bin.index.json"))) {
+        s = error_set(e, LEAT_E_UNSUPPORTED,
+                      "the folder's weights are pickled Python objects (pytorch_model.bin), which may be "
+                      "programs; only safetensors are read");
+    } else if (!s && !root) {
         s = open_one(w, folder, (str){"model.safetensors", 17}, e);
     } else if (!s && (!map || map->type != JSON_OBJECT || !map->count)) {
         s = error_set(e, LEAT_E_VALUE, "model.safetensors.index.json has no \"weight_map\"");

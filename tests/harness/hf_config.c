@@ -271,7 +271,9 @@ static void put_more(FILE *f, const gguf *g, const arch_spec *s) {
                 hf_number(g, s, "context_length") + (s->kinds == 1 ? 2 : 0), s->kinds == 1);
     if (!strcmp(a, "gemma3") && !s->window) fprintf(f, ",\"sliding_window_pattern\":1");
     if (s->kinds) fprintf(f, ",\"type_vocab_size\":%u", s->kinds);
-    if (!strcmp(a, "jina-bert-v3")) fprintf(f, ",\"lora_adaptations\":[\"a\",\"b\"]");
+    if (!strcmp(a, "jina-bert-v3"))
+        fprintf(f, ",\"lora_adaptations\":[\"a\",\"b\"],\"position_embedding_type\":\"rotary\"");
+    if (!strcmp(a, "bert")) fprintf(f, ",\"hidden_act\":\"gelu\",\"position_embedding_type\":\"absolute\"");
     if (!strcmp(a, "modern-bert")) fprintf(f, ",\"global_attn_every_n_layers\":%u", s->period);
     if (!strcmp(a, "nomic-bert")) fprintf(f, ",\"activation_function\":\"swiglu\"");
     if (!strcmp(a, "nomic-bert-moe")) fprintf(f, ",\"activation_function\":\"gelu\"");

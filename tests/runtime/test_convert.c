@@ -193,6 +193,76 @@ static void vectors(test *t) {
     there_and_back(t, embed_specs, true, 15);
 }
 
+/* The file made of the folder of a spec's model, with `to` in the place of `from` in its config.json. */
+static model_file *converted_with(test *t, const char *arch, const char *variant, const char *from,
+                                  const char *to, folder *f) {
+    const arch_spec *s = arch_specs;
+    leat_error e = {LEAT_OK, ""};
+    model_file *file = NULL;
+    char text[8192];
+    size_t n = 0;
+    while (s->arch && (strcmp(s->arch, arch) != 0 || s->variant != variant)) s++;
+    random_model m = random_model_of(s, FORMAT_F32);
+    const char *a = folder_file(f, "a.gguf"), *config = folder_file(f, "config.json");
+    bool good = s->arch && !random_model_write(&m, a, &e) && hf_write(a, s, f->path, 1);
+    unsigned char *old = good ? file_get(config, &n) : NULL;
+    char *at = old && n < sizeof text - 200 ? (memcpy(text, old, n), text[n] = 0, strstr(text, from)) : NULL;
+    free(old);
+    if (at) {
+        memmove(at + strlen(to), at + strlen(from), strlen(at + strlen(from)) + 1);
+        memcpy(at, to, strlen(to));
+        good = file_put(config, text, strlen(text));
+    }
+    if (!good || !at || leat_convert(f->path, folder_file(f, "b.gguf"), NULL, &e) ||
+        file_open(folder_file(f, "b.gguf"), &file, &e))
+        TEST_FAIL(t, "%s: %s", arch, e.message);
+    return file;
+}
+
+static const float *values_of(const model_file *file, const char *name, uint64_t cols, uint64_t rows) {
+    const gguf_tensor *x = file ? gguf_find_tensor(file_gguf(file), name) : NULL;
+    return x && x->format == FORMAT_F32 && x->ne[0] == cols && x->n_rows == rows
+               ? (const float *)(const void *)x->data
+               : NULL;
+}
+
+/* What numbers of config.json alone imply. */
+static void implied(test *t) {
+    folder f;
+    REQUIRE(t, folder_make(&f));
+    /* Baichuan 2, known by its vocabulary: rows of the output have length 1 */
+    model_file *file =
+        converted_with(t, "baichuan", NULL, "\"torch_dtype\"", "\"vocab_size\":125696,\"x\"", &f);
+    const float *x = values_of(file, "output.weight", 64, 300);
+    CHECK(t, x);
+    for (size_t r = 0; x && r < 300; r++) {
+        double sum = 0;
+        for (size_t c = 0; c < 64; c++) sum += (double)x[r * 64 + c] * (double)x[r * 64 + c];
+        CHECK(t, fabs(sum - 1) < 1e-5);
+    }
+    file_close(file);
+    folder_remove(&f);
+    REQUIRE(t, folder_make(&f));
+    /* Gemma 3n: places of images in the vocabulary have no rows in the folder */
+    file = converted_with(t, "gemma3n", NULL, "\"torch_dtype\"", "\"vocab_size\":310,\"x\"", &f);
+    x = values_of(file, "token_embd.weight", 64, 310);
+    CHECK(t, x && x[64 * 299] != 0);
+    for (size_t i = 64 * 300; x && i < 64 * 310; i++) CHECK(t, x[i] == 0);
+    x = values_of(file, "per_layer_token_embd.weight", 25 * ALTUP_INPUT, 310);
+    CHECK(t, x && x[300 * 25 * ALTUP_INPUT - 1] != 0 && x[300 * 25 * ALTUP_INPUT] == 0);
+    file_close(file);
+    folder_remove(&f);
+    REQUIRE(t, folder_make(&f));
+    /* Gemma 4: only the first quarter of the pairs of a long head is rotated */
+    file = converted_with(t, "gemma4", NULL, "\"partial_rotary_factor\":1,\"rope_theta\"",
+                          "\"partial_rotary_factor\":0.25,\"rope_theta\"", &f);
+    x = values_of(file, "rope_freqs.weight", 8, 1);
+    CHECK(t, x);
+    for (size_t i = 0; x && i < 8; i++) CHECK(t, x[i] == (i < 2 ? 1.0f : 1e30f));
+    file_close(file);
+    folder_remove(&f);
+}
+
 /* What runs can be converted. */
 static void all_architectures(test *t) {
     const char *name;
@@ -200,5 +270,5 @@ static void all_architectures(test *t) {
         if (!can_convert(name)) TEST_FAIL(t, "%s can't be converted", name);
 }
 
-#define TESTS(X) X(texts) X(vectors) X(all_architectures)
+#define TESTS(X) X(texts) X(vectors) X(implied) X(all_architectures)
 TEST_SUITE(TESTS)

@@ -107,6 +107,8 @@ static void files(test *t) {
     refused(t, &f, LEAT_E_VALUE, "weight_map");
     unlink(folder_file(&f, "model.safetensors.index.json"));
     refused(t, &f, LEAT_E_IO, "model.safetensors");
+    put(&f, "pytorch_model.bin", "PK");
+    refused(t, &f, LEAT_E_UNSUPPORTED, "pickled");
     folder_remove(&f);
 }
 

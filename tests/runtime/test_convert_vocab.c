@@ -206,6 +206,27 @@ static void unigram(test *t) {
     subject_close(&s);
 }
 
+/* BERT's own form: a token a line, and nothing else in the folder. */
+static void lines(test *t) {
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    put(&s, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\r\n[SEP]\nthe\n##s\n");
+    const gguf *g = convert(t, &s);
+    REQUIRE(t, g);
+    CHECK_TEXT(t, g, "tokenizer.ggml.model", 0, "bert");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 2, "[CLS]");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 4, "\u2581the");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 5, "s");
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 1), 2);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 2), 3);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.bos_token_id", 0), 2);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.eos_token_id", 0), 3);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.padding_token_id", 0), 0);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_bos_token", 0), 1);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.normalizer.lowercase", 0), 1);
+    subject_close(&s);
+}
+
 /* ---- what is put around texts ---- */
 
 #define ENDS_MODEL                                                                                           \
@@ -230,11 +251,11 @@ static void borders(test *t) {
         /* texts end otherwise than answers */
         {"{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":\"TemplateProcessing\","
          "\"single\":[" TEXT("A") "," SPECIAL("[END]") "]}]}",
-         "{\"eos_token\":\"[SEP]\"}", -1, 3, 2, 0, 1, -1},
+         "{\"eos_token\":\"[SEP]\"}", 1, 3, 2, 0, 1, -1},
         {"{\"type\":\"TemplateProcessing\",\"single\":[" SPECIAL("[CLS]") "," SPECIAL("[END]") "," TEXT(
              "A") "]}",
          "{\"bos_token\":\"[CLS]\",\"eos_token\":\"[SEP]\"}", 1, 2, -1, 1, 0, -1},
-        {"null", "{\"eos_token\":\"[SEP]\",\"add_eos_token\":true}", -1, 2, -1, -1, 1, -1},
+        {"null", "{\"eos_token\":\"[SEP]\",\"add_eos_token\":true}", 1, 2, -1, -1, 1, -1},
     };
     subject s;
     REQUIRE(t, subject_open(t, &s));
@@ -304,5 +325,5 @@ static void tiny_stories(test *t) {
 #define TESTS(X)                                                                                             \
     X(pre_tokenizers)                                                                                        \
     X(byte_level)                                                                                            \
-    X(two_files) X(characters) X(unigram) X(borders) X(tiny_stories)
+    X(two_files) X(characters) X(unigram) X(lines) X(borders) X(tiny_stories)
 TEST_SUITE(TESTS)
