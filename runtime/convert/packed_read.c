@@ -44,39 +44,56 @@ static float bnb_scale(const packing *p, uint64_t block) {
     return number(p->scales_map, (uint64_t)s) * number(p->scales_scales, block / p->scales_group) + p->offset;
 }
 
-static float value(const packing *p, uint64_t rows, uint64_t cols, uint64_t row, uint64_t col) {
-    uint64_t g, words, at;
-    float zero = p->zero, code;
+/* What a group's values are made with. */
+typedef struct made_with {
+    uint64_t row, group;
+    float scale, zero;
+} made_with;
+
+static made_with of_group(const packing *p, uint64_t rows, uint64_t row, uint64_t g) {
+    made_with m = {row, g, 0, p->zero};
     switch (p->kind) {
-    case PACKING_GPTQ: {
-        g = group_of(p, col);
-        words = rows * p->bits / 32;
-        if (p->zeros) zero += (float)code_at(p->zeros, g * words, 1, row, p->bits);
-        code = (float)code_at(p->codes, row, rows, col, p->bits);
-        return (code - zero) * number(p->scales, g * rows + row);
-    }
+    case PACKING_GPTQ:
+        if (p->zeros) m.zero += (float)code_at(p->zeros, g * (rows * p->bits / 32), 1, row, p->bits);
+        m.scale = number(p->scales, g * rows + row);
+        break;
     case PACKING_AWQ:
-        g = col / p->group;
-        if (p->zeros) zero += (float)awq_at(p->zeros, g, rows, row);
-        return ((float)awq_at(p->codes, col, rows, row) - zero) * number(p->scales, g * rows + row);
+        if (p->zeros) m.zero += (float)awq_at(p->zeros, g, rows, row);
+        m.scale = number(p->scales, g * rows + row);
+        break;
     case PACKING_ROWS:
-        g = group_of(p, col);
-        words = p->codes->dims[1];
-        if (p->zeros) zero += (float)code_at(p->zeros, g, p->groups, row, p->bits);
-        code = (float)code_at(p->codes, row * words, 1, col, p->bits);
-        return (code - zero) * number(p->scales, row * p->groups + g);
-    case PACKING_FP4:
-        at = row * cols + col;
-        return fp4(p->codes->data[at / 2] >> (at % 2 ? 4 : 0)) *
-               number(p->scales, row * p->groups + col / p->group) * p->factor;
-    case PACKING_BNB:
-        at = row * cols + col;
-        return number(p->map, p->codes->data[at / 2] >> (at % 2 ? 0 : 4) & 15) * bnb_scale(p, at / p->group);
+        if (p->zeros) m.zero += (float)code_at(p->zeros, g, p->groups, row, p->bits);
+        m.scale = number(p->scales, row * p->groups + g);
+        break;
+    case PACKING_FP4: m.scale = number(p->scales, row * p->groups + g) * p->factor; break;
+    case PACKING_BNB: m.scale = bnb_scale(p, g); break;
+    }
+    return m;
+}
+
+static float code_of(const packing *p, uint64_t rows, uint64_t cols, uint64_t row, uint64_t col) {
+    uint64_t at = row * cols + col;
+    switch (p->kind) {
+    case PACKING_GPTQ: return (float)code_at(p->codes, row, rows, col, p->bits);
+    case PACKING_AWQ: return (float)awq_at(p->codes, col, rows, row);
+    case PACKING_ROWS: return (float)code_at(p->codes, row * p->codes->dims[1], 1, col, p->bits);
+    case PACKING_FP4: return fp4(p->codes->data[at / 2] >> (at % 2 ? 4 : 0));
+    case PACKING_BNB: return number(p->map, p->codes->data[at / 2] >> (at % 2 ? 0 : 4) & 15);
     }
     return 0;
 }
 
 void packed_read(const source_tensor *t, uint64_t at, uint64_t stride, size_t n, float *out) {
-    uint64_t rows = t->dims[0], cols = t->dims[1];
-    for (size_t i = 0; i < n; i++, at += stride) out[i] = value(t->packed, rows, cols, at / cols, at % cols);
+    const packing *p = t->packed;
+    uint64_t rows = t->dims[0], cols = t->dims[1], row = at / cols, col = at % cols;
+    made_with m = {UINT64_MAX, 0, 0, 0};
+    for (size_t i = 0; i < n; i++) {
+        uint64_t g = p->kind == PACKING_BNB ? (row * cols + col) / p->group : group_of(p, col);
+        if (m.row != row || m.group != g) m = of_group(p, rows, row, g);
+        out[i] = (code_of(p, rows, cols, row, col) - m.zero) * m.scale;
+        col += stride;
+        if (col < cols) continue;
+        row += col / cols;
+        col %= cols;
+    }
 }
