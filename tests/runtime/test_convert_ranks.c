@@ -116,8 +116,8 @@ static void tekken(test *t) {
         "{\"vocab\":[{\"rank\":1,\"token_bytes\":\"AA==\"}]}",
         "{\"vocab\":[{\"rank\":0,\"token_bytes\":\"?\"}]}",
         "{\"vocab\":[{\"rank\":0}]}",
-        "{\"vocab\":[{\"rank\":0,\"token_bytes\":\"AA==\"},{\"rank\":1,\"token_bytes\":\"AA==\"}],"
-        "\"config\":{\"default_num_special_tokens\":2}}",
+        ("{\"vocab\":[{\"rank\":0,\"token_bytes\":\"AA==\"},{\"rank\":1,\"token_bytes\":\"AA==\"}],"
+         "\"config\":{\"default_num_special_tokens\":2}}"),
         "{\"vocab\":[1],\"config\":{\"default_num_special_tokens\":9000000}}"};
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         put(&s, "tekken.json", broken[i]);
