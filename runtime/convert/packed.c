@@ -68,15 +68,20 @@ static bool good_size(uint64_t rows, uint64_t cols) {
 
 /* ---- GPTQ, AWQ ---- */
 
-static void integers(conversion *c, source_tensor *t, bool awq) {
+/* Which of the two, and how many bits, is plain from shapes, whatever config.json says, or some other file.
+ */
+static void integers(conversion *c, source_tensor *t) {
     static const char own[] = ".qweight";
+    const source_tensor *s = beside(c, t, own, ".scales"), *z = beside(c, t, own, ".qzeros");
+    bool awq = s && s->n_dims == 2 && t->n_dims == 2 && t->dims[1] != s->dims[1];
     packing p = {.kind = awq ? PACKING_AWQ : PACKING_GPTQ,
                  .codes = t,
-                 .scales = beside(c, t, own, ".scales"),
-                 .zeros = beside(c, t, own, ".qzeros"),
+                 .scales = s,
+                 .zeros = z,
                  .order = awq ? NULL : beside(c, t, own, ".g_idx")};
-    const source_tensor *s = p.scales;
     p.bits = cfg_u32(c, "quantization_config.bits|quantization_config.w_bit", 4);
+    if (s && s->n_dims == 2 && s->dims[1] && z && z->n_dims == 2 && z->dims[1] <= s->dims[1])
+        p.bits = (uint32_t)(z->dims[1] * 32 / s->dims[1]);
     bool good = !c->status && s && s->n_dims == 2 && t->type == WEIGHT_I32 && t->n_dims == 2 &&
                 weight_is_float(s->type) && p.bits >= 2 && p.bits <= 8 && (p.bits == 4 || !awq);
     uint64_t rows = good ? s->dims[1] : 0, words = rows * p.bits / 32,
@@ -238,12 +243,6 @@ static void bits_and_bytes(conversion *c, source_tensor *t) {
 
 /* ---- all of them ---- */
 
-static bool is_awq(const conversion *c) {
-    const json_value *format = cfg(c, "quantization_config.packing_format");
-    return cfg_is(c, "quantization_config.quant_method", "awq") ||
-           (format && format->type == JSON_STRING && ends(format->text, "awq"));
-}
-
 static void unknown(conversion *c, const source_tensor *t, const char *kind) {
     conversion_fail(
         c, LEAT_E_UNSUPPORTED,
@@ -273,7 +272,7 @@ void packed_bind(conversion *c) {
         source_tensor *t = &w->t[i];
         bool bytes = t->type == WEIGHT_U8 && ends(t->name, ".weight");
         if (ends(t->name, ".qweight"))
-            integers(c, t, is_awq(c));
+            integers(c, t);
         else if (ends(t->name, ".weight_packed") && t->type == WEIGHT_U8)
             floats_of_four_bits(c, t, ".weight_packed");
         else if (ends(t->name, ".weight_packed"))

@@ -55,11 +55,23 @@ static str unmarked(vocabulary *v, str text) {
     return (str){out, n};
 }
 
+/* Gemma 4's marks of calls and of thinking: control tokens, of which readers of answers want to see the text.
+ */
+static bool stays_visible(const vocabulary *v, str text) {
+    static const char *const marks[] = {"<|channel>",   "<channel|>",       "<|tool_call>",
+                                        "<tool_call|>", "<|tool_response>", "<tool_response|>",
+                                        "<|\"|>"};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks && !strcmp(v->c->arch->arch, "gemma4"); i++)
+        if (str_eq(text, marks[i])) return true;
+    return false;
+}
+
 /* A token that was added beside the vocabulary. */
 static void add(vocabulary *v, uint64_t id, const json_value *text, bool special) {
     if (!text || text->type != JSON_STRING || !text->text.n) return;
     bool unknown = id < v->n && v->tokens[id].kind == KIND_UNKNOWN;
     uint32_t kind = unknown                                ? KIND_UNKNOWN
+                    : stays_visible(v, text->text)         ? KIND_USER_DEFINED
                     : special || looks_special(text->text) ? KIND_CONTROL
                                                            : KIND_USER_DEFINED;
     bool mark = kind == KIND_USER_DEFINED && v->spaces_marked;

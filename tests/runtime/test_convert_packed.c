@@ -66,6 +66,7 @@ static void gptq(subject *s, unsigned bits, bool second, bool ordered) {
     snprintf(s->config, sizeof s->config,
              "\"quant_method\":\"gptq\",\"bits\":%u,\"group_size\":32,\"checkpoint_format\":\"%s\"", bits,
              second ? "gptq_v2" : "gptq");
+    if (bits == 8) *s->config = 0; /* as old folders, which say so in a file of their own */
     for (size_t g = 0; g < GROUPS; g++)
         for (size_t r = 0; r < ROWS; r++) {
             zeros[g][r] = next(s, 1u << bits);
@@ -222,7 +223,7 @@ static const struct {
              {"GPTQ 4, second", 'g', 4, true, true},
              {"GPTQ 2", 'g', 2, false, false},
              {"GPTQ 3", 'g', 3, false, false},
-             {"GPTQ 8", 'g', 8, true, false},
+             {"GPTQ 8", 'g', 8, false, false},
              {"AWQ", 'a', 4, false, false},
              {"compressed 4", 'c', 4, false, false},
              {"compressed 4, zeros", 'c', 4, true, false},
