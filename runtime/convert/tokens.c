@@ -194,7 +194,7 @@ static leat_status find_file(vocabulary *v, vocabulary_file *f) {
 static void read_vocabulary(vocabulary *v, const vocabulary_file *f) {
     if (f->tekken)
         tokens_from_tekken(v, f->tekken);
-    else if (f->text.p && tokens_are_ranks(v, f->text))
+    else if (f->text.p && tokens_are_ranks(f->text))
         tokens_from_ranks(v, f->name, f->text);
     else if (f->text.p)
         tokens_from_spm(v, f->text);

@@ -51,7 +51,7 @@ void tokens_from_spm(vocabulary *v, str model); /* tokenizer.model */
 /* sentencepiece.bpe.model, as XLM-RoBERTa numbers its pieces */
 void tokens_renumber(vocabulary *v);
 void tokens_from_tekken(vocabulary *v, const json_value *document);
-bool tokens_are_ranks(vocabulary *v, str text); /* does its first line look so? */
+bool tokens_are_ranks(str text); /* does its first line look so? */
 void tokens_from_ranks(vocabulary *v, const char *file, str text);
 str base64_bytes(arena *a, str s);
 const char *tokens_pre(const vocabulary *v); /* NULL: not known */

@@ -219,7 +219,10 @@ static void read_charsmap(vocabulary *v) {
     const json_value *text = json_get(node, "precompiled_charsmap");
     if (!text || text->type != JSON_STRING || !text->text.n) return;
     v->charsmap = base64_bytes(&v->a, text->text);
-    if (!v->charsmap.p) bad(v, "the map of characters is no base64");
+    if (!v->charsmap.p)
+        conversion_fail(v->c, LEAT_E_NOMEM, "out of memory for the map of characters");
+    else if (!v->charsmap.n)
+        bad(v, "the map of characters is no base64");
 }
 
 /* Are spaces beyond the first dropped? By words being cut at them, or by an expression. */

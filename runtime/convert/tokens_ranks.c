@@ -35,14 +35,14 @@ static int base64_value(char c) {
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Bytes of base64, of which padding may be missing. {NULL, 0}: it is none, or there is no memory. */
+/* Bytes of base64, of which padding may be missing. Empty if it is none; {NULL, 0} without memory. */
 str base64_bytes(arena *a, str s) {
     char *out = arena_alloc(a, s.n + 1);
     uint32_t bits = 0, held = 0;
     size_t n = 0;
     for (size_t i = 0; out && i < s.n && s.p[i] != '='; i++) {
         int v = base64_value(s.p[i]);
-        if (v < 0) return (str){NULL, 0};
+        if (v < 0) return (str){"", 0};
         bits = bits << 6 | (uint32_t)v;
         held += 6;
         if (held < 8) continue;
@@ -197,7 +197,11 @@ void tokens_from_tekken(vocabulary *v, const json_value *document) {
     for (const json_value *t = vocab->first; t && !v->c->status; t = t->next) {
         const json_value *bytes = json_get(t, "token_bytes");
         uint64_t rank = size_in(t, "rank", UINT64_MAX);
-        str s = bytes && bytes->type == JSON_STRING ? base64_bytes(&v->a, bytes->text) : (str){NULL, 0};
+        str s = bytes && bytes->type == JSON_STRING ? base64_bytes(&v->a, bytes->text) : (str){"", 0};
+        if (!s.p) {
+            conversion_fail(v->c, LEAT_E_NOMEM, "out of memory for tokens");
+            return;
+        }
         if (rank >= UINT32_MAX || !s.n || rank != r.n) {
             conversion_fail(v->c, LEAT_E_VOCAB, "tekken.json: token %zu is not the bytes of that rank", r.n);
             return;
@@ -218,6 +222,7 @@ void tokens_from_tekken(vocabulary *v, const json_value *document) {
 static bool read_line(arena *a, str line, ranked *out) {
     const char *space = memchr(line.p, ' ', line.n);
     uint64_t rank = 0;
+    *out = (ranked){{"", 0}, 0};
     if (!space) return false;
     size_t before = (size_t)(space - line.p), digits = line.n - before - 1;
     if (!digits || digits > 9) return false;
@@ -238,10 +243,12 @@ static str next_line(str text, size_t *at) {
     return line;
 }
 
-bool tokens_are_ranks(vocabulary *v, str text) {
-    size_t at = 0;
-    ranked first;
-    return text.n && read_line(&v->a, next_line(text, &at), &first);
+bool tokens_are_ranks(str text) {
+    size_t at = 0, i = 0;
+    if (!text.n) return false;
+    str line = next_line(text, &at);
+    while (i < line.n && (base64_value(line.p[i]) >= 0 || line.p[i] == '=')) i++;
+    return i && i + 1 < line.n && line.p[i] == ' ' && line.p[i + 1] >= '0' && line.p[i + 1] <= '9';
 }
 
 void tokens_from_ranks(vocabulary *v, const char *file, str text) {
@@ -265,7 +272,10 @@ void tokens_from_ranks(vocabulary *v, const char *file, str text) {
         str line = next_line(text, &at);
         if (!line.n) continue;
         ranked *t = &r.list[r.n];
-        if (!read_line(&v->a, line, t) || (r.n && t->rank <= t[-1].rank))
+        bool good = read_line(&v->a, line, t);
+        if (!good && !t->text.p)
+            conversion_fail(v->c, LEAT_E_NOMEM, "out of memory for tokens");
+        else if (!good || (r.n && t->rank <= t[-1].rank))
             conversion_fail(v->c, LEAT_E_VOCAB, "%s: line %zu is not base64 and the next number", file, n);
         r.n++;
     }

@@ -111,13 +111,13 @@ leat_status weights_open(weights *w, const char *folder, leat_error *e) {
     if (file.n) return open_one(w, folder, file, e);
     leat_status s = folder_json(folder, "model.safetensors.index.json", false, &a, &root, e);
     const json_value *map = json_get(root, "weight_map");
-    if (!s && !root && !is_there(folder, "model.safetensors") &&
-        (is_there(folder, "pytorch_model.bin") || is_there(folder, "pytorch_model.bin.index.json"))) {
-        s = error_set(e, LEAT_E_UNSUPPORTED,
-                      "the folder's weights are pickled Python objects (pytorch_model.bin), which may be "
-                      "programs; only safetensors are read");
-    } else if (!s && !root) {
+    if (!s && !root) {
         s = open_one(w, folder, (str){"model.safetensors", 17}, e);
+        if (s == LEAT_E_IO &&
+            (is_there(folder, "pytorch_model.bin") || is_there(folder, "pytorch_model.bin.index.json")))
+            s = error_set(e, LEAT_E_UNSUPPORTED,
+                          "the folder's weights are pickled Python objects (pytorch_model.bin), which may be "
+                          "programs; only safetensors are read");
     } else if (!s && (!map || map->type != JSON_OBJECT || !map->count)) {
         s = error_set(e, LEAT_E_VALUE, "model.safetensors.index.json has no \"weight_map\"");
     } else if (!s) {
