@@ -895,12 +895,15 @@ LEAT_API void leat_convert_params_default(leat_convert_params *p);
 LEAT_API const char *leat_convert_architecture(size_t i);
 
 /* Makes a GGUF file of a Hugging Face folder: config.json, model.safetensors or the parts that
- * model.safetensors.index.json names, tokenizer.json or tokenizer.model or vocab.json with merges.txt, and
- * what there is of tokenizer_config.json, generation_config.json, chat_template.jinja. `folder` may also be
- * the path of the one .safetensors file in such a folder that counts. Memory stays small whatever the model's
- * size; the output appears whole or not at all. LEAT_E_ARCH for a model of another architecture,
- * LEAT_E_TENSOR for one with a tensor that its architecture has not, LEAT_E_UNSUPPORTED for weights packed by
- * GPTQ, AWQ and such, LEAT_E_NUMERIC, naming tensor and place, for a weight that is not finite. */
+ * model.safetensors.index.json names, a tokenizer (tokenizer.json, SentencePiece's tokenizer.model,
+ * vocab.json with merges.txt, Mistral's tekken.json, tiktoken's files), and what there is of
+ * tokenizer_config.json, generation_config.json, chat_template.jinja, modules.json. Weights of eight bits
+ * with scales, and those that GPTQ, AWQ, compressed-tensors and bitsandbytes pack, are taken for the numbers
+ * they stand for. `folder` may also be the path of the one .safetensors file in such a folder that counts.
+ * Memory stays small whatever the model's size; the output appears whole or not at all. LEAT_E_ARCH for a
+ * model of another architecture, LEAT_E_TENSOR for one with a tensor that its architecture has not,
+ * LEAT_E_UNSUPPORTED, naming the method, for weights packed otherwise, LEAT_E_NUMERIC, naming tensor and
+ * place, for a weight that is not finite. */
 LEAT_API leat_status leat_convert(const char *folder, const char *out_path, const leat_convert_params *params,
                                   leat_error *e);
 

@@ -29,7 +29,7 @@ typedef struct run_options {
     const char *model, *prompt, *file, *cache_k, *cache_v, *activations, *isa, *kept;
     int64_t n_predict, n_ctx, threads, threads_batch, batch;
     int64_t n_keep;
-    bool stats, escape, special, shift;
+    bool stats, escape, special, shift, past_end;
     bool kept_all, kept_ro; /* of the file `kept`: also what is generated; is not written */
     sampling_options sampling;
 } run_options;
@@ -249,7 +249,7 @@ static int generate(generation *g, const run_options *o) {
             break;
         }
         sampling_report(&o->sampling, g->model, g->sampler);
-        if (leat_token_is_end(g->model, token)) {
+        if (leat_token_is_end(g->model, token) && !o->past_end) {
             g->ended = true;
             break;
         }
@@ -395,6 +395,8 @@ int command_run(int argc, char **argv) {
         OPTION_CACHE_K(&o.cache_k),
         OPTION_CACHE_V(&o.cache_v),
         OPTION_ACTIVATIONS(&o.activations),
+        {"--past-end", NULL, "go on where the model ends the text; --ignore-eos forbids it to", OPTION_FLAG,
+         &o.past_end, 0, 0, NULL},
         {"-sp --special", NULL,
          "text of special tokens in the prompt becomes the token, and is shown in the output", OPTION_FLAG,
          &o.special, 0, 0, NULL},

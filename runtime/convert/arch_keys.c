@@ -25,6 +25,14 @@ void hparams_half_rotated(conversion *c) {
     if (!strcmp(c->arch->arch, "phi2")) meta_put_bool(&c->meta, "tokenizer.ggml.add_bos_token", false);
 }
 
+/* The larger model has no rotations; nothing in its folder says so but its size. */
+void hparams_baichuan(conversion *c) {
+    rotated(c, 1);
+    if (c->n_layer == 40)
+        conversion_fail(c, LEAT_E_UNSUPPORTED,
+                        "Baichuan 13B's attention by distance (ALiBi) is not supported");
+}
+
 void hparams_chatglm(conversion *c) {
     meta_out *m = &c->meta;
     uint32_t dim = cfg_u32(c, "kv_channels|attention_dim|head_dim", c->head_dim);
@@ -51,6 +59,19 @@ void hparams_codeshell(conversion *c) {
     meta_put_f32(&c->meta, ".rope.freq_base", (float)cfg_f64(c, "rope_theta", 10000.0));
 }
 
+/* Llama with experts; weights of the chosen are neither scaled nor made shares of 1. */
+void hparams_deepseek(conversion *c) {
+    rotated(c, 1);
+    meta_put_text(&c->meta, ".rope.scaling.type", "none");
+    meta_put_f32(&c->meta, ".expert_weights_scale", 1.0f);
+}
+
+void hparams_ernie_moe(conversion *c) {
+    uint32_t shared = cfg_u32(c, "moe_num_shared_experts", 0), width = cfg_u32(c, "moe_intermediate_size", 0);
+    if (shared && width < UINT32_MAX / shared)
+        meta_put_u32(&c->meta, ".expert_shared_feed_forward_length", shared * width);
+}
+
 void hparams_exaone(conversion *c) {
     meta_put_f32(&c->meta, ".attention.layer_norm_rms_epsilon",
                  (float)cfg_f64(c, "layer_norm_epsilon", 1e-5));
@@ -60,6 +81,8 @@ void hparams_exaone(conversion *c) {
 void hparams_falcon(conversion *c) {
     meta_out *m = &c->meta;
     uint32_t kv = cfg_u32(c, "num_kv_heads|n_head_kv", 1);
+    if (cfg_bool(c, "alibi", false))
+        conversion_fail(c, LEAT_E_UNSUPPORTED, "attention by distance (ALiBi) is not supported");
     if (!cfg_bool(c, "new_decoder_architecture", false))
         kv = cfg_bool(c, "multi_query", true) ? 1 : c->n_head;
     c->n_head_kv = kv;
@@ -133,6 +156,10 @@ void hparams_minicpm(conversion *c) {
     rotated(c, 1);
 }
 
+void hparams_minimax(conversion *c) {
+    if (!cfg_is(c, "scoring_func", "softmax")) meta_put_u32(&c->meta, ".expert_gating_func", 2);
+}
+
 void hparams_mistral3(conversion *c) {
     rotated(c, 1);
     if (cfg(c, "rope_parameters.llama_4_scaling_beta"))
@@ -157,6 +184,13 @@ void hparams_phi3(conversion *c) {
                          "original_max_position_embeddings|rope_parameters.original_max_position_embeddings",
                          length));
     meta_put_u32(m, ".attention.sliding_window", cfg_u32(c, "sliding_window", 0));
+}
+
+/* Layers that images go into beside the first; text does not need them, but readers ask for their number. */
+void hparams_qwen3vl(conversion *c) {
+    const json_value *list = json_path(c->config, "vision_config.deepstack_visual_indexes");
+    meta_put_u32(&c->meta, ".n_deepstack_layers",
+                 list && list->type == JSON_ARRAY && list->count <= 64 ? (uint32_t)list->count : 0);
 }
 
 /* Experts are chosen by sigmoid unless the configuration says otherwise. */

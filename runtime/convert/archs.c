@@ -1,6 +1,7 @@
 /* The tables of conversion: for every architecture its names in config.json, what its tensors are called
  * where that is not what most call them, and what goes into the metadata beside what all have. Architectures
- * are those of models/archs.def; archs_more.c has those whose layers are more than a decoder's. */
+ * are those of models/archs.def; archs_more.c has those whose layers are more than a decoder's, archs_gemma.c
+ * Gemma from 3n on, archs_encoders.c what makes embeddings. */
 #include "archs.h"
 
 #include <string.h>
@@ -47,6 +48,9 @@ const tensor_rule common_tensors[] = {
 
 /* ---- tensors ---- */
 
+static const tensor_rule baichuan[] = {{"layers.#.self_attn.W_pack", "blk.#.attn_qkv", OP_QKV_SPLIT, NULL},
+                                       {"lm_head", "output", OP_UNIT_ROWS, NULL},
+                                       END};
 static const tensor_rule mixtral[] = {
     {"layers.#.block_sparse_moe.gate", "blk.#.ffn_gate_inp", OP_COPY, NULL},
     {"layers.#.block_sparse_moe.experts.@.w1", "blk.#.ffn_gate_exps", OP_EXPERT, NULL},
@@ -115,6 +119,8 @@ static const tensor_rule falcon[] = {
     {"word_embeddings", "token_embd", OP_COPY, NULL},
     {"ln_f", "output_norm", OP_COPY, NULL},
     {"h.#.input_layernorm", "blk.#.attn_norm", OP_COPY, NULL},
+    {"h.#.ln_mlp", "blk.#.attn_norm", OP_COPY, NULL}, /* 40B and larger: a norm for each block */
+    {"h.#.ln_attn", "blk.#.attn_norm_2", OP_COPY, NULL},
     {"h.#.self_attention.query_key_value", "blk.#.attn_qkv", OP_QKV_GROUPS, NULL},
     {"h.#.self_attention.dense", "blk.#.attn_output", OP_COPY, NULL},
     {"h.#.mlp.dense_h_to_4h", "blk.#.ffn_up", OP_COPY, NULL},
@@ -151,6 +157,8 @@ static const tensor_rule ernie[] = {
     {"layers.#.self_attn.qkv_proj", "blk.#.attn_qkv", OP_QKV_SPLIT, NULL},
     {"layers.#.mlp.up_gate_proj", "blk.#.ffn_gate", OP_HALVES, "blk.#.ffn_up"},
     END};
+static const tensor_rule ernie_moe[] = {
+    {"layers.#.mlp.moe_statics.e_score_correction_bias!", "blk.#.exp_probs_b.bias", OP_VECTOR, NULL}, END};
 static const tensor_rule exaone[] = {{"wte", "token_embd", OP_COPY, NULL},
                                      {"ln_f", "output_norm", OP_COPY, NULL},
                                      {"h.#.ln_1", "blk.#.attn_norm", OP_COPY, NULL},
@@ -193,6 +201,20 @@ static const tensor_rule gpt_oss[] = {
     {"layers.#.mlp.experts.down_proj!", "blk.#.ffn_down_exps.weight", OP_TRANSPOSE, NULL},
     END};
 
+static const tensor_rule minimax[] = {
+    {"layers.#.block_sparse_moe.gate", "blk.#.ffn_gate_inp", OP_COPY, NULL},
+    {"layers.#.block_sparse_moe.e_score_correction_bias!", "blk.#.exp_probs_b.bias", OP_COPY, NULL},
+    {"layers.#.block_sparse_moe.experts.@.w1", "blk.#.ffn_gate_exps", OP_EXPERT, NULL},
+    {"layers.#.block_sparse_moe.experts.@.w2", "blk.#.ffn_down_exps", OP_EXPERT, NULL},
+    {"layers.#.block_sparse_moe.experts.@.w3", "blk.#.ffn_up_exps", OP_EXPERT, NULL},
+    END};
+/* Its stacks of experts are transposed. */
+static const tensor_rule qwen3vlmoe[] = {
+    {"layers.#.mlp.experts.gate_up_proj!", "blk.#.ffn_gate_exps.weight", OP_HALVES_TRANSPOSED,
+     "blk.#.ffn_up_exps.weight"},
+    {"layers.#.mlp.experts.down_proj!", "blk.#.ffn_down_exps.weight", OP_TRANSPOSE, NULL},
+    END};
+
 /* ---- keys ---- */
 
 static const key_rule gemma2[] = {{".attention.sliding_window", 'u', "sliding_window"},
@@ -220,6 +242,14 @@ static const key_rule qwen_moe[] = {
     {".expert_feed_forward_length", 'u', "moe_intermediate_size"},
     {".expert_shared_feed_forward_length", 'u', "shared_expert_intermediate_size"},
     END_KEYS};
+static const key_rule ernie_keys[] = {{".leading_dense_block_count", 'u', "moe_layer_start_index"},
+                                      {".interleave_moe_layer_step", 'u', "moe_layer_interval"},
+                                      {".expert_feed_forward_length", 'u', "moe_intermediate_size"},
+                                      {".expert_shared_count", 'u', "moe_num_shared_experts"},
+                                      END_KEYS};
+static const key_rule minimax_keys[] = {{".expert_feed_forward_length", 'u', "intermediate_size"},
+                                        {".rope.dimension_count", 'u', "rotary_dim"},
+                                        END_KEYS};
 static const key_rule olmoe_keys[] = {{".attention.clamp_kqv", 'f', "clip_qkv"}, END_KEYS};
 static const key_rule gpt_oss_keys[] = {{".attention.sliding_window", 'u', "sliding_window"},
                                         {".expert_feed_forward_length", 'u', "intermediate_size"},
@@ -229,8 +259,13 @@ static const key_rule norm_eps[] = {
 
 /* ---- the list ---- */
 
-static const convert_arch archs[] = {
+const convert_arch convert_archs[] = {
     {.arch = "arcee", .names = "ArceeForCausalLM", .hparams = hparams_rotated, .permute = true},
+    {.arch = "baichuan",
+     .names = "BaichuanForCausalLM|BaiChuanForCausalLM",
+     .tensors = baichuan,
+     .hparams = hparams_baichuan,
+     .permute = true},
     {.arch = "chatglm",
      .names = "ChatGLMModel|ChatGLMForConditionalGeneration|GlmForCausalLM",
      .tensors = chatglm,
@@ -241,10 +276,23 @@ static const convert_arch archs[] = {
      .hparams = hparams_codeshell},
     {.arch = "cohere2", .names = "Cohere2ForCausalLM", .keys = cohere, .hparams = hparams_rotated},
     {.arch = "command-r", .names = "CohereForCausalLM", .keys = cohere},
+    {.arch = "deepseek",
+     .names = "DeepseekForCausalLM",
+     .keys = moe,
+     .hparams = hparams_deepseek,
+     .permute = true},
     {.arch = "dots1", .names = "Dots1ForCausalLM", .keys = moe, .hparams = hparams_sigmoid},
     {.arch = "ernie4_5", .names = "Ernie4_5_ForCausalLM|Ernie4_5ForCausalLM", .tensors = ernie},
+    {.arch = "ernie4_5-moe",
+     .names = "Ernie4_5_MoeForCausalLM|Ernie4_5_MoEForCausalLM",
+     .tensors = ernie_moe,
+     .keys = ernie_keys,
+     .hparams = hparams_ernie_moe},
     {.arch = "exaone", .names = "ExaoneForCausalLM", .tensors = exaone, .hparams = hparams_exaone},
-    {.arch = "exaone4", .names = "Exaone4ForCausalLM", .tensors = both_sides, .hparams = hparams_windows},
+    {.arch = "exaone4",
+     .names = "Exaone4ForCausalLM|Exaone4_5_ForConditionalGeneration",
+     .tensors = both_sides,
+     .hparams = hparams_windows},
     {.arch = "falcon",
      .names = "FalconForCausalLM|RWForCausalLM",
      .tensors = falcon,
@@ -300,11 +348,23 @@ static const convert_arch archs[] = {
      .hparams = hparams_rotated,
      .permute = true},
     {.arch = "llama",
-     .names = "LlamaForCausalLM|LLaMAForCausalLM|MistralForCausalLM|MixtralForCausalLM|LlamaModel",
+     .names = "LlamaForCausalLM|LLaMAForCausalLM|MistralForCausalLM|MixtralForCausalLM|LlamaModel|"
+              "InternLM3ForCausalLM|IQuestCoderForCausalLM|VLlama3ForCausalLM|LlavaForConditionalGeneration|"
+              "VoxtralForConditionalGeneration",
      .tensors = mixtral,
      .hparams = hparams_rotated,
      .permute = true},
+    {.arch = "llama-embed",
+     .names = "LlamaBidirectionalModel",
+     .hparams = hparams_rotated,
+     .permute = true,
+     .both_ways = true},
     {.arch = "minicpm", .names = "MiniCPMForCausalLM", .hparams = hparams_minicpm, .permute = true},
+    {.arch = "minimax-m2",
+     .names = "MiniMaxM2ForCausalLM",
+     .tensors = minimax,
+     .keys = minimax_keys,
+     .hparams = hparams_minimax},
     {.arch = "mistral3",
      .names = "Mistral3ForConditionalGeneration|Ministral3ForCausalLM",
      .hparams = hparams_mistral3,
@@ -322,10 +382,19 @@ static const convert_arch archs[] = {
     {.arch = "orion", .names = "OrionForCausalLM", .hparams = hparams_orion},
     {.arch = "phi2", .names = "PhiForCausalLM", .tensors = phi2, .hparams = hparams_half_rotated},
     {.arch = "phi3", .names = "Phi3ForCausalLM", .tensors = phi3, .hparams = hparams_phi3},
-    {.arch = "qwen2", .names = "Qwen2ForCausalLM|Qwen2Model"},
+    {.arch = "qwen2", .names = "Qwen2ForCausalLM|Qwen2Model|Qwen2AudioForConditionalGeneration"},
     {.arch = "qwen2moe", .names = "Qwen2MoeForCausalLM", .keys = qwen_moe},
+    {.arch = "qwen2vl",
+     .names = "Qwen2VLForConditionalGeneration|Qwen2VLModel|Qwen2_5_VLForConditionalGeneration|"
+              "Qwen2_5OmniModel|Qwen2_5OmniForConditionalGeneration"},
     {.arch = "qwen3", .names = "Qwen3ForCausalLM|Qwen3Model"},
     {.arch = "qwen3moe", .names = "Qwen3MoeForCausalLM", .keys = qwen_moe},
+    {.arch = "qwen3vl", .names = "Qwen3VLForConditionalGeneration", .hparams = hparams_qwen3vl},
+    {.arch = "qwen3vlmoe",
+     .names = "Qwen3VLMoeForConditionalGeneration|Qwen3OmniMoeForConditionalGeneration",
+     .tensors = qwen3vlmoe,
+     .keys = qwen_moe,
+     .hparams = hparams_qwen3vl},
     {.arch = "seed_oss", .names = "SeedOssForCausalLM", .tensors = post_attention},
     {.arch = "smollm3", .names = "SmolLM3ForCausalLM", .hparams = hparams_rotated, .permute = true},
     {.arch = "stablelm",
@@ -336,14 +405,16 @@ static const convert_arch archs[] = {
     {.arch = "starcoder", .names = "GPTBigCodeForCausalLM", .tensors = starcoder, .hparams = hparams_gpt2},
     {.arch = "starcoder2", .names = "Starcoder2ForCausalLM", .tensors = starcoder2},
     {.arch = "xverse", .names = "XverseForCausalLM", .hparams = hparams_rotated, .permute = true},
+    {.arch = NULL},
 };
 
-enum { N_ARCHS = sizeof archs / sizeof *archs };
-
 const convert_arch *convert_arch_get(size_t i) {
-    return i < N_ARCHS                          ? &archs[i]
-           : i - N_ARCHS < convert_archs_more_n ? &convert_archs_more[i - N_ARCHS]
-                                                : NULL;
+    static const convert_arch *const lists[] = {convert_archs, convert_archs_more, convert_archs_gemma,
+                                                convert_archs_encoders};
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
+        for (const convert_arch *a = lists[k]; a->arch; a++)
+            if (!i--) return a;
+    return NULL;
 }
 
 static bool listed(const char *names, str name) {
@@ -361,4 +432,11 @@ const convert_arch *convert_arch_find(str name) {
     for (size_t i = 0; (a = convert_arch_get(i)); i++)
         if (listed(a->names, name)) return a;
     return NULL;
+}
+
+const convert_arch *convert_arch_named(const char *arch) {
+    const convert_arch *a;
+    size_t i = 0;
+    while ((a = convert_arch_get(i)) && strcmp(a->arch, arch) != 0) i++;
+    return a;
 }

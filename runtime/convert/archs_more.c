@@ -231,7 +231,8 @@ static void hparams_delta(conversion *c) {
 
 const convert_arch convert_archs_more[] = {
     {.arch = "deepseek2",
-     .names = "DeepseekV2ForCausalLM|DeepseekV3ForCausalLM|Glm4MoeLiteForCausalLM|YoutuForCausalLM",
+     .names = "DeepseekV2ForCausalLM|DeepseekV3ForCausalLM|Glm4MoeLiteForCausalLM|YoutuForCausalLM|"
+              "KimiK2ForCausalLM|KimiK25ForConditionalGeneration|KimiVLForConditionalGeneration",
      .tensors = deepseek2,
      .keys = deepseek_keys,
      .hparams = hparams_deepseek2},
@@ -243,7 +244,7 @@ const convert_arch convert_archs_more[] = {
      .hparams = hparams_granitehybrid,
      .permute = true},
     {.arch = "lfm2",
-     .names = "Lfm2ForCausalLM|LFM2ForCausalLM",
+     .names = "Lfm2ForCausalLM|LFM2ForCausalLM|Lfm2Model|Lfm2VlForConditionalGeneration",
      .tensors = lfm2,
      .keys = lfm2_keys,
      .hparams = hparams_lfm2},
@@ -271,5 +272,5 @@ const convert_arch convert_archs_more[] = {
      .keys = delta_keys,
      .hparams = hparams_delta,
      .add_one = true},
+    {.arch = NULL},
 };
-const size_t convert_archs_more_n = sizeof convert_archs_more / sizeof *convert_archs_more;

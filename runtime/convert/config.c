@@ -115,3 +115,12 @@ bool cfg_is(const conversion *c, const char *names, const char *word) {
     const json_value *v = cfg(c, names);
     return v && v->type == JSON_STRING && str_eq(v->text, word);
 }
+
+bool conversion_classifies(const conversion *c) {
+    static const char end[] = "ForSequenceClassification";
+    const json_value *list = json_get(c->config, "architectures");
+    const json_value *name = list && list->type == JSON_ARRAY ? list->first : NULL;
+    size_t n = sizeof end - 1;
+    return name && name->type == JSON_STRING && name->text.n >= n &&
+           !memcmp(name->text.p + name->text.n - n, end, n);
+}

@@ -1,5 +1,5 @@
 /* One conversion in progress: what its parts in this folder share. convert.c opens the folder and runs the
- * parts in turn: hparams.c and vocab*.c make the metadata, targets.c the list of tensors with the operations
+ * parts in turn: hparams.c and tokens*.c make the metadata, targets.c the list of tensors with the operations
  * of ops.c, by the tables of archs*.c. The first failure is kept in `status`, and then readers return their
  * fallbacks, so that tables can be walked without looking after every step. */
 #ifndef LEAT_RUNTIME_CONVERT_CONVERSION_H
@@ -44,6 +44,7 @@ typedef struct convert_arch {
     bool permute;                     /* rotated pairs: HF has their halves apart, GGUF side by side */
     bool add_one;                     /* gains of norms are kept less one */
     bool no_output;                   /* lm_head is never kept */
+    bool both_ways;                   /* tokens see what follows them */
 } convert_arch;
 
 struct conversion {
@@ -82,6 +83,8 @@ uint32_t cfg_need_u32(conversion *c, const char *names);
 double cfg_f64(conversion *c, const char *names, double fallback);
 bool cfg_bool(conversion *c, const char *names, bool fallback);
 bool cfg_is(const conversion *c, const char *names, const char *word);
+/* Has the model a classifier for its output? */
+bool conversion_classifies(const conversion *c);
 /* Of an object, with the same rules. */
 const json_value *json_path(const json_value *v, const char *names);
 
@@ -89,13 +92,15 @@ const json_value *json_path(const json_value *v, const char *names);
 
 /* By the name in config.json's "architectures"; NULL: we can't convert it. */
 const convert_arch *convert_arch_find(str name);
-const convert_arch *convert_arch_get(size_t i); /* NULL past the last */
+const convert_arch *convert_arch_named(const char *arch); /* by GGUF's */
+const convert_arch *convert_arch_get(size_t i);           /* NULL past the last */
 /* Rules for all architectures, ended by one without `from`. */
 extern const tensor_rule common_tensors[];
 
 /* ---- the parts ---- */
 
 void hparams_make(conversion *c); /* sizes, and all keys that are not of the tokenizer */
+void modules_make(conversion *c); /* pooling, and projections behind it, of sentence-transformers */
 void targets_make(conversion *c);
 void vocab_make(conversion *c);
 

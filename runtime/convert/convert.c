@@ -15,9 +15,17 @@
 
 enum { DOCUMENTS_MAX = 64 << 20 }; /* config.json and what is computed */
 
+/* In alphabetical order, each once: tables have some under more than one name. */
 const char *convert_architecture(size_t i) {
-    const convert_arch *a = convert_arch_get(i);
-    return a ? a->arch : NULL;
+    const char *last = "";
+    for (;; i--) {
+        const char *next = NULL;
+        const convert_arch *a;
+        for (size_t k = 0; (a = convert_arch_get(k)); k++)
+            if (strcmp(a->arch, last) > 0 && (!next || strcmp(a->arch, next) < 0)) next = a->arch;
+        if (!next || !i) return next;
+        last = next;
+    }
 }
 
 /* ---- the architecture ---- */
@@ -25,15 +33,19 @@ const char *convert_architecture(size_t i) {
 static void refuse(conversion *c, str name) {
     char list[200];
     size_t n = 0;
-    const convert_arch *a;
-    for (size_t i = 0; (a = convert_arch_get(i)) && n + 24 < sizeof list; i++)
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", a->arch);
+    const char *a;
+    for (size_t i = 0; (a = convert_architecture(i)) && n + 24 < sizeof list; i++)
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", a);
     conversion_fail(c, LEAT_E_ARCH, "%.60s can't be converted; can be: %s%s", name.p, list, a ? ", ..." : "");
 }
 
-/* Granite 4 has one name for models with and without state spaces. */
-static const convert_arch *really(const conversion *c, const convert_arch *a) {
+/* Names that stand for more than one architecture: Granite 4's with and without state spaces, Nomic's with
+ * and without experts, Jina's under that of what it was made of. */
+static const convert_arch *really(conversion *c, const convert_arch *a) {
     const json_value *kinds = cfg(c, "layer_types|layers_block_type");
+    if (!strcmp(a->arch, "nomic-bert") && cfg_u32(c, "moe_every_n_layers", 0))
+        return convert_arch_named("nomic-bert-moe");
+    if (!strcmp(a->arch, "bert") && cfg(c, "lora_adaptations")) return convert_arch_named("jina-bert-v3");
     if (!kinds || kinds->type != JSON_ARRAY || strcmp(a->arch, "granitehybrid") != 0) return a;
     for (const json_value *v = kinds->first; v; v = v->next)
         if (v->type != JSON_STRING || !str_eq(v->text, "attention")) return a;
@@ -58,6 +70,12 @@ static void find_architecture(conversion *c) {
         return;
     }
     c->arch = convert_arch_find(name->text);
+    /* a frame for models of several kinds says which one it holds */
+    if (!c->arch && c->text != c->config) {
+        const json_value *own = json_get(c->text, "architectures");
+        if (own && own->type == JSON_ARRAY && own->first && own->first->type == JSON_STRING)
+            c->arch = convert_arch_find(own->first->text);
+    }
     /* Mistral Small 3 is a Llama in the frame of a multimodal model */
     if (c->arch && !strcmp(c->arch->arch, "mistral3") && cfg_is(c, "model_type", "mistral"))
         c->arch = convert_arch_find((str){"MistralForCausalLM", 18});
@@ -71,17 +89,41 @@ static void find_architecture(conversion *c) {
                    : c->arch->tensors;
 }
 
+static bool is_one_of(const json_value *v, const char *const *list, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (v->type == JSON_STRING && str_eq(v->text, list[i])) return true;
+    return false;
+}
+
+/* Methods, and variants of methods, that packed.c and scales in targets.c do not know. */
 static void refuse_quantized(conversion *c) {
-    static const char *const fine[] = {"fp8", "mxfp4", "compressed-tensors", "fbgemm_fp8", "finegrained_fp8"};
-    const json_value *method = cfg(c, "quantization_config.quant_method");
+    static const char *const methods[] = {
+        "fp8",          "mxfp4",           "compressed-tensors", "fbgemm_fp8", "gptq",    "awq",
+        "bitsandbytes", "finegrained_fp8", "auto-round",         "quark",      "modelopt"};
+    static const char *const formats[] = {
+        "float-quantized",      "int-quantized",        "naive-quantized", "pack-quantized",
+        "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mixed-precision", "dense"};
+    static const char *const checkpoints[] = {"gptq", "gptq_v2", ""};
+    static const char *const versions[] = {"gemm", "GEMM"};
+    const json_value *method = cfg(c, "quantization_config.quant_method"),
+                     *format = cfg(c, "quantization_config.format"),
+                     *checkpoint = cfg(c, "quantization_config.checkpoint_format"),
+                     *version = cfg(c, "quantization_config.version"), *bad = NULL;
     if (!method || method->type != JSON_STRING) return;
-    for (size_t i = 0; i < sizeof fine / sizeof *fine; i++)
-        if (str_eq(method->text, fine[i])) return;
-    conversion_fail(
-        c, LEAT_E_UNSUPPORTED,
-        "the weights are quantized as \"%.40s\", which can't be converted; convert the model that "
-        "they were made from",
-        method->text.p);
+    if (!is_one_of(method, methods, sizeof methods / sizeof *methods)) bad = method;
+    if (str_eq(method->text, "compressed-tensors") && format &&
+        !is_one_of(format, formats, sizeof formats / sizeof *formats))
+        bad = format;
+    if (str_eq(method->text, "gptq") && checkpoint && !is_one_of(checkpoint, checkpoints, 3))
+        bad = checkpoint;
+    if (str_eq(method->text, "awq") && version && !is_one_of(version, versions, 2)) bad = version;
+    if (bad)
+        conversion_fail(
+            c, LEAT_E_UNSUPPORTED,
+            "the weights are quantized as \"%.40s%s%.40s\", which can't be converted; convert the "
+            "model that they were made from",
+            method->text.p, bad == method ? "" : ", ",
+            bad == method || bad->type != JSON_STRING ? "" : bad->text.p);
 }
 
 /* ---- names of the model ---- */
@@ -204,6 +246,7 @@ static void make(conversion *c) {
     general(c);
     hparams_make(c);
     if (!c->status) c->status = weights_open(&c->w, c->folder, c->e);
+    modules_make(c);
     if (!c->status) targets_make(c);
     if (!c->status) size_label(c);
     if (!c->status) vocab_make(c);

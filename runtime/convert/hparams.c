@@ -226,6 +226,8 @@ void hparams_make(conversion *c) {
     if (c->status) return;
     if (c->arch->hparams) c->arch->hparams(c);
     by_table(c, c->arch->keys);
+    if (c->arch->both_ways || !cfg_bool(c, "is_causal", true))
+        meta_put_bool(&c->meta, ".attention.causal", false);
     meta_put_u32(&c->meta, ".block_count", c->n_layer);
     by_table(c, common);
     if (c->n_head) {

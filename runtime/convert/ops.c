@@ -12,6 +12,7 @@
 #include "ops_impl.h"
 
 enum { EXPERTS_MAX = 4096 };
+enum { BAICHUAN2 = 125696 }; /* its vocabulary: what tells it from the first, whose output is another */
 
 #define SOURCE_NAME(m) (int)((m)->src->name.n < 120 ? (m)->src->name.n : 120), (m)->src->name.p
 
@@ -161,10 +162,16 @@ static target *open_stack(conversion *c, const tensor_match *m, uint64_t n) {
     return t;
 }
 
+uint64_t op_experts(conversion *c) {
+    return cfg_u32(c, "num_local_experts|num_experts|n_routed_experts|moe_num_experts", 0);
+}
+
 static void expert(conversion *c, const tensor_match *m) {
     bool is_head = strstr(m->rule->to, "attn_") != NULL; /* norms of each head */
-    uint64_t n = cfg_u32(c, "num_local_experts|num_experts|n_routed_experts|moe_num_experts", 0);
+    bool is_stream = !strncmp(m->rule->to, "altup", 5);  /* Gemma 3n's, but the first */
+    uint64_t n = op_experts(c);
     if (is_head) n = strstr(m->rule->to, "attn_k") ? c->n_head_kv : c->n_head;
+    if (is_stream) n = cfg_u32(c, "altup_num_inputs", 4) - UINT64_C(1);
     if (c->status) return;
     if (n > EXPERTS_MAX || m->expert >= n || m->src->n_dims < 1 || m->src->n_dims > 2) {
         conversion_fail(c, LEAT_E_TENSOR, "tensor \"%.*s\": the model has %" PRIu64 " of its kind in a layer",
@@ -209,6 +216,51 @@ static void groups(conversion *c, const tensor_match *m) {
         reshaped(c, m, m->src->n / n, n, CHANGE_NONE);
 }
 
+/* A zero that is there as often as it is asked for. */
+static const source_tensor zero = {.name = {"zero", 4},
+                                   .type = WEIGHT_F32,
+                                   .n_dims = 1,
+                                   .dims = {1, 1, 1, 1, 1, 1},
+                                   .n = 1,
+                                   .data = (const uint8_t *)"\0\0\0",
+                                   .bytes = 4};
+
+static void padded(conversion *c, const tensor_match *m) {
+    shape s = shape_of(m->src);
+    uint64_t rows = cfg_u32(c, "vocab_size", 0);
+    if (s.is_row || s.stack != 1 || rows <= s.rows) {
+        copy(c, m, CHANGE_NONE);
+        return;
+    }
+    target *t = op_target(c, m, m->rule->to, s.cols, rows, 0);
+    op_part(c, m, t, view_whole(m->src));
+    op_part(c, m, t, STEPS(&zero, 0, {(rows - s.rows) * s.cols, 0}));
+}
+
+static void positions(conversion *c, const tensor_match *m) {
+    shape s = shape_of(m->src);
+    uint64_t first = cfg(c, "pad_token_id") ? cfg_u32(c, "pad_token_id", 0) + UINT64_C(1) : 0;
+    if (s.is_row || s.stack != 1 || first >= s.rows)
+        op_bad_shape(c, m, "it has no rows behind padding's");
+    else
+        op_part(c, m, op_target(c, m, m->rule->to, s.cols, s.rows - first, 0),
+                view_rows(m->src, s.cols, first, s.rows - first));
+}
+
+static void stacked(conversion *c, const tensor_match *m, bool transposed) {
+    shape s = shape_of(m->src);
+    uint64_t n = op_experts(c), rows = n ? s.rows / n : 0;
+    if (s.is_row || s.stack != 1 || !rows || rows * n != s.rows) {
+        op_bad_shape(c, m, "its rows are not those of all experts");
+        return;
+    }
+    if (transposed)
+        op_part(c, m, op_target(c, m, m->rule->to, rows, s.cols, n),
+                STEPS(m->src, 0, {n, rows * s.cols}, {s.cols, 1}, {rows, s.cols}));
+    else
+        op_part(c, m, op_target(c, m, m->rule->to, s.cols, rows, n), view_whole(m->src));
+}
+
 void op_apply(conversion *c, const tensor_match *m) {
     bool one = c->arch->add_one && !strcmp(m->suffix, ".weight");
     switch (m->rule->op) {
@@ -222,6 +274,9 @@ void op_apply(conversion *c, const tensor_match *m) {
             copy(c, m, CHANGE_NONE);
         break;
     case OP_NORM: copy(c, m, one ? CHANGE_ADD_ONE : CHANGE_NONE); break;
+    case OP_UNIT_ROWS:
+        copy(c, m, cfg_u32(c, "vocab_size", 0) == BAICHUAN2 ? CHANGE_UNIT : CHANGE_NONE);
+        break;
     case OP_ADD_ONE: copy(c, m, CHANGE_ADD_ONE); break;
     case OP_VECTOR: reshaped(c, m, m->src->n, 0, CHANGE_NONE); break;
     case OP_COLUMN: reshaped(c, m, 1, m->src->n, CHANGE_NONE); break;
@@ -231,6 +286,13 @@ void op_apply(conversion *c, const tensor_match *m) {
     case OP_NEG_EXP_COLUMN: reshaped(c, m, 1, m->src->n, CHANGE_NEG_EXP); break;
     case OP_EXPERT: expert(c, m); break;
     case OP_GROUPS: groups(c, m); break;
+    case OP_PADDED: padded(c, m); break;
+    case OP_POSITIONS: positions(c, m); break;
+    case OP_HEAD:
+        if (conversion_classifies(c)) copy(c, m, CHANGE_NONE);
+        break;
+    case OP_STACKED: stacked(c, m, false); break;
+    case OP_STACKED_TRANSPOSED: stacked(c, m, true); break;
     default:
         if (!op_apply_fused(c, m))
             conversion_fail(c, LEAT_E_UNSUPPORTED, "tensor \"%.*s\": nobody knows what to do",

@@ -137,14 +137,17 @@ static void qkv_split(conversion *c, const tensor_match *m) {
     static const char *const names[] = {"blk.#.attn_q", "blk.#.attn_k", "blk.#.attn_v"};
     shape s = shape_of(m->src);
     uint64_t heads[3] = {c->n_head, c->n_head_kv, c->n_head_kv}, first = 0;
-    if (s.stack != 1 || s.rows != (uint64_t)(c->n_head + 2 * (uint64_t)c->n_head_kv) * c->head_dim) {
+    if (s.stack != 1 || s.rows != (uint64_t)(c->n_head + 2 * (uint64_t)c->n_head_kv) * c->head_dim ||
+        (c->arch->permute && c->head_dim % 2)) {
         op_bad_shape(c, m, "its rows are not those of q, k and v");
         return;
     }
     for (size_t i = 0; i < 3; i++) {
-        uint64_t rows = heads[i] * c->head_dim;
-        op_part(c, m, op_target(c, m, names[i], s.is_row ? rows : s.cols, s.is_row ? 0 : rows, 0),
-                view_rows(m->src, s.cols, first, rows));
+        uint64_t rows = heads[i] * c->head_dim, dim = c->head_dim, half = dim / 2, row = s.cols;
+        view v = view_rows(m->src, row, first, rows);
+        if (c->arch->permute && i < 2) /* as permute() of ops.c */
+            v = STEPS(m->src, first * row, {heads[i], dim * row}, {half, row}, {2, half * row}, {row, 1});
+        op_part(c, m, op_target(c, m, names[i], s.is_row ? rows : row, s.is_row ? 0 : rows, 0), v);
         first += rows;
     }
 }

@@ -20,6 +20,9 @@ void op_part(conversion *c, const tensor_match *m, target *t, view v);
 /* A failure that names the tensor. */
 void op_bad_shape(conversion *c, const tensor_match *m, const char *why);
 
+/* How many experts a layer has. */
+uint64_t op_experts(conversion *c);
+
 /* One nested step of a view. */
 typedef struct step {
     uint64_t count, stride;

@@ -141,11 +141,15 @@ static leat_status add_tensors(weights *w, const json_value *root, const uint8_t
         if (str_eq(v->key, "__metadata__")) continue;
         if (!v->key.n || v->key.n > NAME_MAX_BYTES || memchr(v->key.p, 0, v->key.n))
             return error_set(e, LEAT_E_NAME, "a tensor has a bad name: \"%.*s\"", shown(v->key), v->key.p);
-        char *name = arena_copy(&w->names, v->key.p, v->key.n);
+        const size_t before = w->prefix ? strlen(w->prefix) : 0;
+        char *name = arena_alloc(&w->names, before + v->key.n + 1);
         if (!name) return error_set(e, LEAT_E_NOMEM, "out of memory for names of tensors");
+        if (before) memcpy(name, w->prefix, before);
+        memcpy(name + before, v->key.p, v->key.n);
+        name[before + v->key.n] = 0;
         source_tensor *t = &w->t[w->n];
         memset(t, 0, sizeof *t);
-        t->name = (str){name, v->key.n};
+        t->name = (str){name, before + v->key.n};
         leat_status s = read_tensor(t, v, data, n_data, e);
         if (s) return s;
         w->n++;

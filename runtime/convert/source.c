@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "loader/cursor.h"
-#include "weights.h"
+#include "packed.h"
 
 static float f32_of_bits(uint32_t bits) {
     float f;
@@ -71,12 +71,16 @@ static void scale_run(const source_tensor *t, uint64_t at, size_t n, float *x) {
         if (left > cols - col) left = cols - col;
         if (left > n - i) left = n - i;
         uint64_t block = row / t->block_rows * per_row + col / t->block_cols;
-        float scale = value_at(s->type, s->data + block * weight_type_bytes(s->type));
+        float scale = value_at(s->type, s->data + block * weight_type_bytes(s->type)) * t->scale_factor;
         for (uint64_t k = 0; k < left; k++) x[i++] *= scale;
     }
 }
 
 void source_read(const source_tensor *t, uint64_t at, uint64_t stride, size_t n, float *out) {
+    if (t->packed) {
+        packed_read(t, at, stride, n, out);
+        return;
+    }
     size_t bytes = weight_type_bytes(t->type), step = (size_t)stride * bytes;
     const uint8_t *p = t->data + at * bytes;
     /* the usual ones as loops that compilers can widen */

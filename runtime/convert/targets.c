@@ -1,6 +1,6 @@
 /* Which tensors the GGUF file has: every tensor of the folder goes through the rules of its architecture and
  * then through the common ones. One that no rule knows is an error, since a model without it would be
- * another. Scales of FP8 weights are bound to them here; weights of other quantized kinds are refused. */
+ * another. Scales of eight-bit weights are bound to them here; packed.c does so for those of fewer. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include "conversion.h"
 #include "kernels/formats.h"
 #include "loader/alloc.h"
+#include "packed.h"
 
 enum { PLAIN_MAX = 512 };
 
@@ -24,7 +25,8 @@ static bool ends(const char *text, const char *with) {
 /* A name without what different programs put around the same model. */
 static const char *plain_name(const char *name) {
     static const char *const prefixes[] = {"language_model.", "model.", "transformer.", "backbone.",
-                                           "gpt_neox.",       "ernie.", "text_model.",  "decoder."};
+                                           "gpt_neox.",       "ernie.", "text_model.",  "decoder.",
+                                           "thinker.",        "bert.",  "roberta.",     "distilbert."};
     for (bool again = true; again;) {
         again = false;
         for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
@@ -38,14 +40,33 @@ static const char *plain_name(const char *name) {
 
 /* Parts of a model that are not its language model, and buffers that say nothing. */
 static bool is_left_out(const char *name) {
-    static const char *const parts[] = {
-        "visual.",      "vision_",       "vision_model", "audio_",       "multi_modal_projector",
-        "mm_projector", "image_newline", "rotary_emb.",  ".masked_bias", "mtp_"};
-    static const char *const tails[] = {".input_scale",      ".activation_scale", ".qscale_act",
-                                        ".weight_scale_inv", ".weight_scale",     ".qscale_weight",
-                                        "_scales",           ".attn.bias",        ".attention.bias",
-                                        ".k_scale",          ".v_scale"};
-    if (starts(name, "mtp.") || starts(name, "vit.") || starts(name, "vision")) return true;
+    static const char *const parts[] = {"visual.",
+                                        "vision_",
+                                        "vision_model",
+                                        "audio_",
+                                        "embed_audio",
+                                        "embed_vision",
+                                        "mm_projector",
+                                        "image_newline",
+                                        "multi_modal_projector",
+                                        "rotary_emb.",
+                                        ".masked_bias",
+                                        "mtp_",
+                                        "cls.predictions.",
+                                        "vocab_trans",
+                                        "vocab_layer_norm",
+                                        "vocab_projector",
+                                        "cls.seq_relationship",
+                                        ".parametrizations.weight.0.lora_",
+                                        "embeddings.position_ids"};
+    static const char *const tails[] = {
+        ".input_scale",  ".activation_scale", ".qscale_act", ".input_global_scale", ".weight_scale_inv",
+        ".weight_scale", ".qscale_weight",    "_scales",     ".attn.bias",          ".attention.bias",
+        ".k_scale",      ".v_scale",          ".SCB",        ".weight_format"};
+    static const char *const heads[] = {"mtp.",    "vit.",       "vision",    "mlp1.",
+                                        "talker.", "token2wav.", "code2wav.", "connector."};
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        if (starts(name, heads[i])) return true;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (strstr(name, parts[i])) return true;
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
@@ -76,7 +97,8 @@ static bool fits(const char *name, const tensor_rule *rule, tensor_match *m) {
             return false;
         }
     }
-    m->suffix = !strcmp(p, ".weight") ? ".weight" : !strcmp(p, ".bias") ? ".bias" : NULL;
+    bool gain = !strcmp(p, ".weight") || !strcmp(p, ".gamma"); /* old BERTs say gamma and beta */
+    m->suffix = gain ? ".weight" : !strcmp(p, ".bias") || !strcmp(p, ".beta") ? ".bias" : NULL;
     return m->suffix != NULL;
 }
 
@@ -91,7 +113,7 @@ static bool find_rule(const conversion *c, const char *name, tensor_match *m) {
     return false;
 }
 
-/* ---- FP8 ---- */
+/* ---- scales of eight bits ---- */
 
 static source_tensor *find_beside(const conversion *c, const source_tensor *t, const char *tail) {
     static const char weight[] = ".weight";
@@ -115,50 +137,43 @@ static void block_sizes(conversion *c, uint64_t *rows, uint64_t *cols) {
     }
 }
 
+/* FP8, and integers as compressed-tensors and bitsandbytes have them. */
 static void bind_scale(conversion *c, source_tensor *t) {
-    static const char *const tails[] = {".weight_scale_inv", ".weight_scale", ".qscale_weight", "_scale_inv",
-                                        "_scale"};
+    static const char *const tails[] = {".weight_scale_inv", ".weight_scale", ".qscale_weight",
+                                        "_scale_inv",        "_scale",        ".SCB"};
     const source_tensor *s = NULL;
-    if (t->type != WEIGHT_F8_E4M3 && t->type != WEIGHT_F8_E5M2) return;
-    for (size_t i = 0; !s && i < sizeof tails / sizeof *tails; i++) s = find_beside(c, t, tails[i]);
+    bool integers = t->type == WEIGHT_I8;
+    size_t k = 0;
+    if (t->type != WEIGHT_F8_E4M3 && t->type != WEIGHT_F8_E5M2 && !integers) return;
+    for (; !s && k < sizeof tails / sizeof *tails; k++) s = find_beside(c, t, tails[k]);
     if (!s) return; /* plain numbers of eight bits */
     uint64_t cols = t->n_dims ? t->dims[t->n_dims - 1] : 1, rows = cols ? t->n / cols : 0;
     uint64_t block_rows, block_cols;
     block_sizes(c, &block_rows, &block_cols);
-    if (s->n == 1) {
-        block_rows = rows ? rows : 1;
-        block_cols = cols ? cols : 1;
-    } else if (s->n == rows) {
-        block_rows = 1;
-        block_cols = cols ? cols : 1;
-    }
+    bool whole = s->n == 1 || s->n == rows || (t->n_dims == 3 && s->n == t->dims[0]);
+    bool groups = s->n_dims == 2 && s->dims[0] == rows && s->dims[1] && cols % s->dims[1] == 0;
+    if (whole) /* one for all rows, for each, or for each matrix of a stack */
+        block_rows = rows / s->n ? rows / s->n : 1, block_cols = cols ? cols : 1;
+    else if (groups)
+        block_rows = 1, block_cols = cols / s->dims[1];
     bool rounds =
         block_rows <= rows + block_rows && s->n == (rows / block_rows + (rows % block_rows != 0)) *
                                                        (cols / block_cols + (cols % block_cols != 0));
-    if (!weight_type_bytes(s->type) || !rounds || s == t) {
+    bool zeros = integers && find_beside(c, t, ".weight_zero_point");
+    if (zeros) {
+        conversion_fail(c, LEAT_E_UNSUPPORTED, "tensor \"%.150s\" has zero points, which can't be converted",
+                        t->name.p);
+        return;
+    }
+    if (!weight_type_bytes(s->type) || !rounds || s == t || s->packed) {
         conversion_fail(c, LEAT_E_TENSOR, "the scales of tensor \"%.150s\" do not fit it", t->name.p);
         return;
     }
     t->scale = s;
+    t->scale_factor =
+        k == sizeof tails / sizeof *tails && integers ? 1.0f / 127 : 1; /* SCB: of the largest */
     t->block_rows = block_rows;
     t->block_cols = block_cols;
-}
-
-/* Weights that are packed in ways we don't read have names of their own. */
-static void refuse_packed(conversion *c) {
-    static const struct {
-        const char *tail, *kind;
-    } packed[] = {
-        {".qweight", "GPTQ or AWQ"}, {".qzeros", "GPTQ or AWQ"},     {".weight_packed", "compressed-tensors"},
-        {".absmax", "bitsandbytes"}, {".quant_map", "bitsandbytes"}, {".SCB", "bitsandbytes"}};
-    for (size_t i = 0; i < c->w.n && !c->status; i++)
-        for (size_t k = 0; k < sizeof packed / sizeof *packed; k++)
-            if (ends(c->w.t[i].name.p, packed[k].tail))
-                conversion_fail(
-                    c, LEAT_E_UNSUPPORTED,
-                    "tensor \"%.100s\" is packed by %s, which can't be converted; convert the model "
-                    "that it was made from",
-                    c->w.t[i].name.p, packed[k].kind);
 }
 
 /* ---- all of them ---- */
@@ -166,7 +181,7 @@ static void refuse_packed(conversion *c) {
 static void make(conversion *c, source_tensor *t) {
     const char *name = plain_name(t->name.p);
     tensor_match m = {.src = t};
-    if (is_left_out(name)) return;
+    if (t->hidden || is_left_out(name)) return;
     bool found = find_rule(c, name, &m);
     if (found && m.layer >= c->n_layer && strchr(m.rule->from, '#')) return; /* layers that draft tokens */
     if (!found && starts(name, "layers.")) { /* whose tensors have other names, too */
@@ -180,8 +195,13 @@ static void make(conversion *c, source_tensor *t) {
         return;
     }
     bool blocks = m.rule->op == OP_MXFP4 || m.rule->op == OP_MXFP4_TURNS;
-    if (m.rule->op != OP_SKIP && !blocks && !weight_is_float(t->type) && t->type != WEIGHT_F8_E4M3 &&
-        t->type != WEIGHT_F8_E5M2) {
+    bool numbers =
+        weight_is_float(t->type) || t->type == WEIGHT_F8_E4M3 || t->type == WEIGHT_F8_E5M2 || t->scale;
+    if (t->packed && m.rule->op == OP_TRANSPOSE) {
+        conversion_fail(c, LEAT_E_UNSUPPORTED, "tensor \"%.120s\" is packed and transposed", t->name.p);
+        return;
+    }
+    if (m.rule->op != OP_SKIP && !blocks && !numbers) {
         conversion_fail(c, LEAT_E_UNSUPPORTED,
                         "tensor \"%.120s\" is of type %s and not of numbers with fractions", t->name.p,
                         weight_type_name(t->type));
@@ -223,7 +243,7 @@ static void tie(conversion *c) {
 }
 
 void targets_make(conversion *c) {
-    refuse_packed(c);
+    packed_bind(c);
     for (size_t i = 0; i < c->w.n && !c->status; i++) bind_scale(c, &c->w.t[i]);
     for (size_t i = 0; i < c->w.n && !c->status; i++) make(c, &c->w.t[i]);
     if (!c->status) tie(c);

@@ -55,11 +55,23 @@ static str unmarked(vocabulary *v, str text) {
     return (str){out, n};
 }
 
+/* Gemma 4's marks of calls and of thinking: control tokens, of which readers of answers want to see the text.
+ */
+static bool stays_visible(const vocabulary *v, str text) {
+    static const char *const marks[] = {"<|channel>",   "<channel|>",       "<|tool_call>",
+                                        "<tool_call|>", "<|tool_response>", "<tool_response|>",
+                                        "<|\"|>"};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks && !strcmp(v->c->arch->arch, "gemma4"); i++)
+        if (str_eq(text, marks[i])) return true;
+    return false;
+}
+
 /* A token that was added beside the vocabulary. */
 static void add(vocabulary *v, uint64_t id, const json_value *text, bool special) {
     if (!text || text->type != JSON_STRING || !text->text.n) return;
     bool unknown = id < v->n && v->tokens[id].kind == KIND_UNKNOWN;
     uint32_t kind = unknown                                ? KIND_UNKNOWN
+                    : stays_visible(v, text->text)         ? KIND_USER_DEFINED
                     : special || looks_special(text->text) ? KIND_CONTROL
                                                            : KIND_USER_DEFINED;
     bool mark = kind == KIND_USER_DEFINED && v->spaces_marked;
@@ -143,7 +155,14 @@ static bool is_byte_level(const vocabulary *v) {
     return bpe && !is_true(fallback);
 }
 
-static leat_status read_documents(vocabulary *v, str *spm) {
+/* The file that knows the vocabulary, of those that folders have. */
+typedef struct vocabulary_file {
+    const char *name;
+    str text;                 /* of a SentencePiece model, or of tiktoken's lines */
+    const json_value *tekken; /* or this */
+} vocabulary_file;
+
+static leat_status read_documents(vocabulary *v) {
     conversion *c = v->c;
     const char *folder = c->folder;
     leat_status s = folder_json(folder, "tokenizer.json", false, &v->a, &v->tokenizer, c->e);
@@ -151,10 +170,39 @@ static leat_status read_documents(vocabulary *v, str *spm) {
     if (!s) s = folder_json(folder, "special_tokens_map.json", false, &v->a, &v->special_map, c->e);
     if (!s) s = folder_json(folder, "added_tokens.json", false, &v->a, &v->added, c->e);
     if (!s) s = folder_json(folder, "generation_config.json", false, &v->a, &v->generation, c->e);
-    /* tokenizer.model knows the scores that tokenizer.json has lost; with byte-level BPE it is another kind
-     */
-    if (!s && !is_byte_level(v)) s = folder_text(folder, "tokenizer.model", false, &v->a, spm, c->e);
     return s;
+}
+
+static leat_status find_file(vocabulary *v, vocabulary_file *f) {
+    /* the first knows the scores that tokenizer.json has lost; with byte-level BPE it is another kind */
+    static const char *const models[] = {"tokenizer.model", "sentencepiece.bpe.model"}, *const lists[] = {
+                                                                                            "tiktoken.model",
+                                                                                            "hy.tiktoken",
+                                                                                            "qwen.tiktoken"};
+    conversion *c = v->c;
+    leat_status s = LEAT_OK;
+    *f = (vocabulary_file){.name = NULL};
+    for (size_t i = 0; !s && !f->text.p && i < 2 && !is_byte_level(v); i++)
+        s = folder_text(c->folder, f->name = models[i], false, &v->a, &f->text, c->e);
+    if (!s && !f->text.p && !v->tokenizer)
+        s = folder_json(c->folder, "tekken.json", false, &v->a, &f->tekken, c->e);
+    for (size_t i = 0; !s && !f->text.p && !f->tekken && !v->tokenizer && i < 3; i++)
+        s = folder_text(c->folder, f->name = lists[i], false, &v->a, &f->text, c->e);
+    return s;
+}
+
+static void read_vocabulary(vocabulary *v, const vocabulary_file *f) {
+    if (f->tekken)
+        tokens_from_tekken(v, f->tekken);
+    else if (f->text.p && tokens_are_ranks(f->text))
+        tokens_from_ranks(v, f->name, f->text);
+    else if (f->text.p)
+        tokens_from_spm(v, f->text);
+    else if (v->tokenizer)
+        tokens_from_json(v);
+    else
+        tokens_from_files(v);
+    if (f->text.p && !strcmp(f->name, "sentencepiece.bpe.model")) tokens_renumber(v);
 }
 
 /* As many tokens as the embedding has rows. */
@@ -173,7 +221,7 @@ void vocab_make(conversion *c) {
                     .add_space = -1,
                     .merge_spaces = -1,
                     .lowercase = -1};
-    str spm = {NULL, 0};
+    vocabulary_file file;
     if (c->status) return;
     if (!v.n) {
         conversion_fail(c, LEAT_E_TENSOR, "the folder has no token embedding");
@@ -181,18 +229,12 @@ void vocab_make(conversion *c) {
     }
     c->n_vocab = v.n;
     arena_init(&v.a, TREE_MAX);
-    c->status = read_documents(&v, &spm);
+    c->status = read_documents(&v);
+    if (!c->status) c->status = find_file(&v, &file);
     v.tokens = c->status ? NULL : arena_array(&v.a, v.n, sizeof *v.tokens);
     if (!c->status && !v.tokens)
         conversion_fail(c, LEAT_E_NOMEM, "out of memory for %u tokens", (unsigned)v.n);
-    if (!c->status) {
-        if (spm.p)
-            tokens_from_spm(&v, spm);
-        else if (v.tokenizer)
-            tokens_from_json(&v);
-        else
-            tokens_from_files(&v);
-    }
+    if (!c->status) read_vocabulary(&v, &file);
     if (!c->status) added_tokens(&v);
     if (!c->status) pad(&v);
     if (!c->status) put(&v);

@@ -1,7 +1,7 @@
 /* The vocabulary on its way from a folder's tokenizer files into tokenizer.ggml.*. tokens.c reads the files
  * in turn and writes what came out; tokens_json.c knows tokenizer.json, tokens_spm.c SentencePiece's
- * tokenizer.model, tokens_pre.c which pre-tokenizer a tokenizer.json means, tokens_roles.c which token has
- * which role. */
+ * tokenizer.model, tokens_ranks.c Mistral's tekken.json and tiktoken's files, tokens_pre.c which
+ * pre-tokenizer a tokenizer.json means, tokens_roles.c which token has which role. */
 #ifndef LEAT_RUNTIME_CONVERT_TOKENS_H
 #define LEAT_RUNTIME_CONVERT_TOKENS_H
 
@@ -48,7 +48,13 @@ bool looks_special(str text);
 void tokens_from_json(vocabulary *v);           /* tokenizer.json, v->tokenizer */
 void tokens_from_files(vocabulary *v);          /* vocab.json and merges.txt */
 void tokens_from_spm(vocabulary *v, str model); /* tokenizer.model */
-const char *tokens_pre(const vocabulary *v);    /* NULL: not known */
-void tokens_roles(vocabulary *v);               /* ids, flags, templates, sampling */
+/* sentencepiece.bpe.model, as XLM-RoBERTa numbers its pieces */
+void tokens_renumber(vocabulary *v);
+void tokens_from_tekken(vocabulary *v, const json_value *document);
+bool tokens_are_ranks(str text); /* does its first line look so? */
+void tokens_from_ranks(vocabulary *v, const char *file, str text);
+str base64_bytes(arena *a, str s);
+const char *tokens_pre(const vocabulary *v); /* NULL: not known */
+void tokens_roles(vocabulary *v);            /* ids, flags, templates, sampling */
 
 #endif

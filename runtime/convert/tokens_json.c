@@ -177,13 +177,14 @@ static int puts_space(const vocabulary *v) {
 }
 
 static void character_bpe(vocabulary *v, const json_value *model) {
-    v->model = "llama";
-    v->pre = "default";
+    bool merged = !strcmp(v->c->arch->arch, "gemma4"); /* the name for keeping merges as they are */
+    v->model = merged ? "gemma4" : "llama";
+    if (!merged) v->pre = "default";
     v->scores = v->spaces_marked = true;
     v->add_space = puts_space(v);
     kinds_of_pieces(v, model);
     scores_from_merges(v);
-    v->n_merges = 0;
+    if (!merged) v->n_merges = 0;
 }
 
 static void byte_bpe(vocabulary *v) {
@@ -213,34 +214,24 @@ static void bpe(vocabulary *v, const json_value *model) {
 
 /* ---- the others ---- */
 
-static int base64_value(char c) {
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 static void read_charsmap(vocabulary *v) {
     const json_value *node = find_node(json_get(v->tokenizer, "normalizer"), "normalizers", "Precompiled");
     const json_value *text = json_get(node, "precompiled_charsmap");
     if (!text || text->type != JSON_STRING || !text->text.n) return;
-    char *out = arena_alloc(&v->a, text->text.n);
-    size_t n = 0;
-    uint32_t bits = 0, held = 0;
-    if (!out) {
+    v->charsmap = base64_bytes(&v->a, text->text);
+    if (!v->charsmap.p)
         conversion_fail(v->c, LEAT_E_NOMEM, "out of memory for the map of characters");
-        return;
-    }
-    for (size_t i = 0; i < text->text.n; i++) {
-        int value = base64_value(text->text.p[i]);
-        if (value < 0) continue; /* padding */
-        bits = bits << 6 | (uint32_t)value;
-        held += 6;
-        if (held < 8) continue;
-        held -= 8;
-        out[n++] = (char)(bits >> held);
-    }
-    v->charsmap = (str){out, n};
+    else if (!v->charsmap.n)
+        bad(v, "the map of characters is no base64");
+}
+
+/* Are spaces beyond the first dropped? By words being cut at them, or by an expression. */
+static int drops_spaces(const vocabulary *v) {
+    const json_value *normalizer = json_get(v->tokenizer, "normalizer");
+    const json_value *replace = find_node(normalizer, "normalizers", "Replace");
+    const json_value *regex = json_path(replace, "pattern.Regex");
+    if (find_node(json_get(v->tokenizer, "pre_tokenizer"), "pretokenizers", "WhitespaceSplit")) return 1;
+    return regex && regex->type == JSON_STRING && str_eq(regex->text, " {2,}") ? 1 : -1;
 }
 
 static void unigram(vocabulary *v, const json_value *model) {
@@ -254,6 +245,7 @@ static void unigram(vocabulary *v, const json_value *model) {
     v->pre = "default";
     v->scores = v->spaces_marked = true;
     v->add_space = puts_space(v);
+    v->merge_spaces = drops_spaces(v);
     for (const json_value *t = vocab->first; t && !v->c->status; t = t->next, id++) {
         const json_value *score = t->type == JSON_ARRAY && t->count == 2 ? t->last : NULL;
         bool number =
@@ -274,10 +266,7 @@ static void unigram(vocabulary *v, const json_value *model) {
 }
 
 /* GGUF marks the tokens that begin a word, and not those that go on with one. */
-static void wordpiece(vocabulary *v, const json_value *model) {
-    const json_value *node = find_node(json_get(v->tokenizer, "normalizer"), "normalizers", "BertNormalizer");
-    const json_value *lower = json_get(node, "lowercase");
-    read_vocab(v, json_get(model, "vocab"));
+static void wordpiece(vocabulary *v, const json_value *lower) {
     v->model = "bert";
     if (lower && lower->type == JSON_BOOL) v->lowercase = lower->boolean;
     for (uint32_t i = 0; i < v->n && !v->c->status; i++) {
@@ -307,11 +296,37 @@ void tokens_from_json(vocabulary *v) {
         bpe(v, model);
     else if (type_is(model, "Unigram"))
         unigram(v, model);
-    else if (type_is(model, "WordPiece"))
-        wordpiece(v, model);
-    else
+    else if (type_is(model, "WordPiece")) {
+        const json_value *normalizer = json_get(v->tokenizer, "normalizer");
+        read_vocab(v, json_get(model, "vocab"));
+        wordpiece(v, json_get(find_node(normalizer, "normalizers", "BertNormalizer"), "lowercase"));
+    } else
         conversion_fail(v->c, LEAT_E_UNSUPPORTED,
                         "tokenizer.json: the model is none of BPE, Unigram and WordPiece");
+}
+
+/* ---- vocab.txt ---- */
+
+/* WordPiece as BERT's first program keeps it: a token a line. */
+static void lines_of_pieces(vocabulary *v, str text) {
+    uint64_t id = 0;
+    for (size_t at = 0; at < text.n && !v->c->status; id++) {
+        const char *end = memchr(text.p + at, '\n', text.n - at);
+        size_t stop = end ? (size_t)(end - text.p) : text.n, length = stop - at;
+        if (length && text.p[stop - 1] == '\r') length--;
+        str line = {text.p + at, length};
+        bool special =
+            str_eq(line, "[CLS]") || str_eq(line, "[SEP]") || str_eq(line, "[PAD]") || str_eq(line, "[MASK]");
+        vocabulary_set(v, id, line,
+                       special                 ? KIND_CONTROL
+                       : str_eq(line, "[UNK]") ? KIND_UNKNOWN
+                                               : KIND_NORMAL,
+                       0);
+        at = stop + 1;
+    }
+    wordpiece(v, json_get(v->config, "do_lower_case"));
+    if (v->lowercase < 0) v->lowercase = 1;
+    v->add_bos = v->add_eos = 1;
 }
 
 /* ---- vocab.json and merges.txt ---- */
@@ -337,16 +352,19 @@ static void lines_of(vocabulary *v, str text) {
 void tokens_from_files(vocabulary *v) {
     conversion *c = v->c;
     const json_value *vocab = NULL;
-    str merges = {NULL, 0};
+    str merges = {NULL, 0}, pieces = {NULL, 0};
     leat_status s = folder_json(c->folder, "vocab.json", false, &v->a, &vocab, c->e);
     if (!s) s = folder_text(c->folder, "merges.txt", false, &v->a, &merges, c->e);
+    if (!s && !vocab) s = folder_text(c->folder, "vocab.txt", false, &v->a, &pieces, c->e);
     if (s) {
         c->status = s;
+    } else if (pieces.p) {
+        lines_of_pieces(v, pieces);
     } else if (!vocab || !merges.p) {
         conversion_fail(
             c, LEAT_E_MISSING,
-            "the folder has no tokenizer: none of tokenizer.json, tokenizer.model, and vocab.json "
-            "with merges.txt");
+            "the folder has no tokenizer: none of tokenizer.json, tokenizer.model, tekken.json, vocab.json "
+            "with merges.txt, and vocab.txt");
     } else {
         read_vocab(v, vocab);
         if (!c->status) lines_of(v, merges);

@@ -22,6 +22,8 @@ static int64_t id_of(const json_value *v, uint32_t n) {
 }
 
 static int64_t role(const vocabulary *v, const char *name) {
+    static const char *const pieces[][2] = {
+        {"unk", "[UNK]"}, {"sep", "[SEP]"}, {"pad", "[PAD]"}, {"cls", "[CLS]"}, {"mask", "[MASK]"}};
     char key[40];
     const json_value *maps[] = {v->config, v->special_map};
     snprintf(key, sizeof key, "%s_token", name);
@@ -30,6 +32,8 @@ static int64_t role(const vocabulary *v, const char *name) {
         int64_t id = text.n ? vocabulary_find(v, text) : -1;
         if (id >= 0) return id;
     }
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces && !strcmp(v->model, "bert"); i++)
+        if (!strcmp(pieces[i][0], name)) return vocabulary_find(v, (str){pieces[i][1], strlen(pieces[i][1])});
     snprintf(key, sizeof key, "%s_token_id", name);
     const json_value *documents[] = {v->c->text, v->c->config, v->generation};
     for (size_t i = 0; i < 3; i++) {
@@ -62,33 +66,82 @@ static void more_ends(vocabulary *v, int64_t eos) {
 
 /* ---- what is put around a text ---- */
 
-static const json_value *template_of(const json_value *processor) {
-    const json_value *parts = json_get(processor, "processors"), *single = json_get(processor, "single");
-    for (const json_value *p = parts && parts->type == JSON_ARRAY ? parts->first : NULL; p && !single;
+/* The last processor that has a `name` ("single", "pair"), as a list of what stands around texts. */
+static const json_value *template_of(const json_value *processor, const char *name) {
+    const json_value *parts = json_get(processor, "processors"), *found = json_get(processor, name);
+    for (const json_value *p = parts && parts->type == JSON_ARRAY ? parts->first : NULL; p && !found;
          p = p->next)
-        single = json_get(p, "single");
-    return single && single->type == JSON_ARRAY ? single : NULL;
+        found = json_get(p, name);
+    return found && found->type == JSON_ARRAY ? found : NULL;
+}
+
+/* BERT's and RoBERTa's own processors put a token at both ends of every text. */
+static bool at_both_ends(const json_value *processor) {
+    const json_value *parts = json_get(processor, "processors");
+    const json_value *p = parts && parts->type == JSON_ARRAY ? parts->first : processor;
+    for (; p; p = p == processor ? NULL : p->next) {
+        const json_value *type = json_get(p, "type");
+        if (type && type->type == JSON_STRING &&
+            (str_eq(type->text, "RobertaProcessing") || str_eq(type->text, "BertProcessing")))
+            return true;
+    }
+    return false;
+}
+
+/* How many special tokens a template has before, between and after texts; the last of those after. */
+typedef struct borders {
+    size_t before, between, after;
+    str last;
+} borders;
+
+static borders read_borders(const json_value *list) {
+    borders b = {0, 0, 0, {NULL, 0}};
+    bool text_seen = false;
+    for (const json_value *p = list ? list->first : NULL; p; p = p->next) {
+        const json_value *id = json_path(p, "SpecialToken.id");
+        if (json_get(p, "Sequence")) {
+            if (text_seen) b.between += b.after; /* of the text before */
+            b.after = 0;
+            text_seen = true;
+        } else if (id && !text_seen) {
+            b.before++;
+        } else if (id) {
+            b.after++;
+            if (id->type == JSON_STRING) b.last = id->text;
+        }
+    }
+    return b;
+}
+
+static void flag(vocabulary *v, const char *key, const char *name, bool known, bool value) {
+    const json_value *said = json_get(v->config, name);
+    if (said && said->type == JSON_BOOL)
+        meta_put_bool(&v->c->meta, key, said->boolean);
+    else if (known)
+        meta_put_bool(&v->c->meta, key, value);
+}
+
+/* The end that a template puts behind texts; -1: the usual one, or none. */
+static int64_t other_end(const vocabulary *v, int64_t eos) {
+    const json_value *single = template_of(json_get(v->tokenizer, "post_processor"), "single");
+    borders b = read_borders(single);
+    int64_t id = b.after && b.last.p ? vocabulary_find(v, b.last) : -1;
+    return id != eos ? id : -1;
 }
 
 static void around(vocabulary *v) {
-    const json_value *flags[] = {json_get(v->config, "add_bos_token"), json_get(v->config, "add_eos_token")};
-    const json_value *single = template_of(json_get(v->tokenizer, "post_processor"));
-    meta_out *m = &v->c->meta;
-    bool before = false, after = false, text_seen = false;
-    for (const json_value *p = single ? single->first : NULL; p; p = p->next) {
-        if (json_get(p, "Sequence")) text_seen = true;
-        if (!json_get(p, "SpecialToken")) continue;
-        before = before || !text_seen;
-        after = after || text_seen;
-    }
-    if (flags[0] && flags[0]->type == JSON_BOOL)
-        meta_put_bool(m, "tokenizer.ggml.add_bos_token", flags[0]->boolean);
-    else if (single || !strcmp(v->model, "gpt2"))
-        meta_put_bool(m, "tokenizer.ggml.add_bos_token", before);
-    if (flags[1] && flags[1]->type == JSON_BOOL)
-        meta_put_bool(m, "tokenizer.ggml.add_eos_token", flags[1]->boolean);
-    else if (single)
-        meta_put_bool(m, "tokenizer.ggml.add_eos_token", after);
+    const json_value *processor = json_get(v->tokenizer, "post_processor");
+    const json_value *single = template_of(processor, "single"), *pair = template_of(processor, "pair");
+    bool both = at_both_ends(processor), known = single || both;
+    borders one = read_borders(single), two = read_borders(pair);
+    flag(v, "tokenizer.ggml.add_bos_token", "add_bos_token",
+         known || v->add_bos >= 0 || !strcmp(v->model, "gpt2"), both || one.before || v->add_bos > 0);
+    flag(v, "tokenizer.ggml.add_eos_token", "add_eos_token", known || v->add_eos >= 0,
+         both || one.after || v->add_eos > 0);
+    /* between two texts, beside the end of the first */
+    if (both || (pair && two.between))
+        flag(v, "tokenizer.ggml.add_sep_token", "add_sep_token", true,
+             both ? true : two.between > (one.after > 0));
 }
 
 /* ---- templates ---- */
@@ -177,8 +230,15 @@ void tokens_roles(vocabulary *v) {
     int64_t eos = -1;
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         int64_t id = role(v, roles[i][0]);
+        if (id < 0 && i < 2) id = role(v, i ? "sep" : "cls"); /* encoders call them so */
+        if (i == 1) {
+            int64_t other = other_end(v, id);
+            eos = id;
+            /* what is put behind texts is their end, and what ends an answer another one */
+            if (other >= 0 && id >= 0) meta_put_u32(&v->c->meta, "tokenizer.ggml.eot_token_id", (uint32_t)id);
+            if (other >= 0) id = eos = other;
+        }
         if (id >= 0) meta_put_u32(&v->c->meta, roles[i][1], (uint32_t)id);
-        if (i == 1) eos = id;
     }
     more_ends(v, eos);
     around(v);

@@ -122,3 +122,21 @@ void tokens_from_spm(vocabulary *v, str model) {
         v->merge_spaces = -1;
     }
 }
+
+/* XLM-RoBERTa's program puts four tokens of its own before the pieces, of which the first three are others'
+ * numbers for the same, and one behind them. */
+void tokens_renumber(vocabulary *v) {
+    static const struct {
+        const char *text;
+        uint32_t kind;
+    } own[] = {
+        {"<s>", KIND_CONTROL}, {"<pad>", KIND_CONTROL}, {"</s>", KIND_CONTROL}, {"<unk>", KIND_UNKNOWN}};
+    uint32_t last = v->n;
+    if (v->c->status || v->n < 6) return;
+    while (last && !v->tokens[last - 1].kind) last--;
+    if (last == v->n) last--; /* the model has no row for it, then */
+    memmove(v->tokens + 4, v->tokens + 3, (last > 3 ? last - 3 : 0) * sizeof *v->tokens);
+    for (uint32_t i = 0; i < 4; i++)
+        v->tokens[i] = (token){{own[i].text, strlen(own[i].text)}, own[i].kind, 0};
+    if (last + 1 < v->n) v->tokens[last + 1] = (token){{"<mask>", 6}, KIND_CONTROL, 0};
+}

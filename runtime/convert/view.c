@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "loader/alloc.h"
+#include "loader/limits.h"
 
 view view_whole(const source_tensor *t) {
     return (view){.src = t, .n_dims = 1, .count = {t->n}, .stride = {1}, .n = t->n};
@@ -18,8 +19,9 @@ view view_rows(const source_tensor *t, uint64_t cols, uint64_t first, uint64_t r
 bool view_inside(const view *v) {
     uint64_t last = v->base, n = 1;
     for (uint32_t i = 0; i < v->n_dims; i++) {
-        uint64_t steps = v->count[i] - 1, most = v->src->n; /* 2^48 at most */
-        if (!v->count[i] || v->count[i] > most / n || (steps && v->stride[i] > most / steps)) return false;
+        uint64_t steps = v->count[i] - 1, most = v->src->n;     /* 2^48 at most */
+        uint64_t values = v->stride[i] ? most : LIMIT_ELEMENTS; /* one may stand for many */
+        if (!v->count[i] || v->count[i] > values / n || (steps && v->stride[i] > most / steps)) return false;
         n *= v->count[i];
         last += steps * v->stride[i];
         if (last >= most) return false;
@@ -79,9 +81,8 @@ static size_t part_of(const target *t, uint64_t at) {
     return low;
 }
 
-void target_read(const target *t, uint64_t start, size_t n, float *out) {
+static void read_parts(const target *t, uint64_t start, size_t n, float *out) {
     float *x = out;
-    size_t all = n;
     for (size_t k = part_of(t, start); n; k++) {
         uint64_t first = k ? t->ends[k - 1] : 0, left = t->ends[k] - start;
         size_t m = left < n ? (size_t)left : n;
@@ -90,17 +91,39 @@ void target_read(const target *t, uint64_t start, size_t n, float *out) {
         x += m;
         n -= m;
     }
+}
+
+/* Divides each row's values among n from `at` on by the length of the whole row. */
+static void unit_rows(const target *t, uint64_t at, size_t n, float *x) {
+    float part[512];
+    while (n) {
+        uint64_t row = at / t->ne[0], left = t->ne[0] - at % t->ne[0];
+        double sum = 0;
+        for (uint64_t c = 0, m; c < t->ne[0]; c += m) {
+            m = t->ne[0] - c < 512 ? t->ne[0] - c : 512;
+            read_parts(t, row * t->ne[0] + c, (size_t)m, part);
+            for (uint64_t i = 0; i < m; i++) sum += (double)part[i] * (double)part[i];
+        }
+        double length = sqrt(sum) > 1e-12 ? sqrt(sum) : 1e-12;
+        size_t m = left < n ? (size_t)left : n;
+        for (size_t i = 0; i < m; i++) x[i] = (float)((double)x[i] / length);
+        at += m;
+        x += m;
+        n -= m;
+    }
+}
+
+void target_read(const target *t, uint64_t start, size_t n, float *out) {
+    read_parts(t, start, n, out);
     switch (t->change) {
     case CHANGE_NONE: break;
     case CHANGE_ADD_ONE:
-        for (size_t i = 0; i < all; i++) out[i] += 1.0f;
+        for (size_t i = 0; i < n; i++) out[i] += 1.0f;
         break;
     case CHANGE_NEG_EXP:
-        for (size_t i = 0; i < all; i++) out[i] = -expf(out[i]);
+        for (size_t i = 0; i < n; i++) out[i] = -expf(out[i]);
         break;
-    case CHANGE_HALVE:
-        for (size_t i = 0; i < all; i++) out[i] *= 0.5f;
-        break;
+    case CHANGE_UNIT: unit_rows(t, start, n, out); break;
     }
 }
 

@@ -23,7 +23,7 @@ typedef enum view_change { /* what happens to each value */
                            CHANGE_NONE,
                            CHANGE_ADD_ONE, /* gains that are kept as their difference from 1 */
                            CHANGE_NEG_EXP, /* -exp(x): decay rates that are kept as logarithms */
-                           CHANGE_HALVE    /* x / 2 */
+                           CHANGE_UNIT     /* rows divided by their length */
 } view_change;
 
 typedef struct target { /* a tensor of the GGUF file */

@@ -8,9 +8,11 @@
 #include "loader/alloc.h"
 #include "loader/error.h"
 #include "loader/names.h"
+#include "loader/sys.h"
 
 enum {
     FILES_MAX = 4096,            /* public models have some hundred parts */
+    FILES_MORE = 8,              /* that weights_add may add */
     HEADER_AHEAD = 1 << 20,      /* bytes read ahead of a file's header */
     INDEX_BYTES_MAX = 256 << 20, /* of the index and its tree: tensors by their ten thousands fit */
     FILE_NAME_MAX = 255
@@ -72,7 +74,7 @@ static leat_status open_index(weights *w, const char *folder, const json_value *
     if (!files) return error_set(e, LEAT_E_NOMEM, "out of memory for a list of files");
     leat_status s = files_of(map, files, &n, e);
     if (!s) {
-        w->files = mem_alloc(n, sizeof *w->files);
+        w->files = mem_alloc(n + FILES_MORE, sizeof *w->files);
         if (!w->files) s = error_set(e, LEAT_E_NOMEM, "out of memory for %zu files", n);
     }
     for (size_t i = 0; !s && i < n; i++) s = add_file(w, folder, files[i], e);
@@ -83,10 +85,19 @@ static leat_status open_index(weights *w, const char *folder, const json_value *
 }
 
 static leat_status open_one(weights *w, const char *folder, str file, leat_error *e) {
-    w->files = mem_alloc(1, sizeof *w->files);
+    w->files = mem_alloc(1 + FILES_MORE, sizeof *w->files);
     if (!w->files) return error_set(e, LEAT_E_NOMEM, "out of memory for a file");
     leat_status s = add_file(w, folder, file, e);
     return s ? s : weights_index(w, e);
+}
+
+/* Is there a file of this name? */
+static bool is_there(const char *folder, const char *name) {
+    char *path = NULL;
+    struct stat st;
+    bool there = !folder_path(folder, name, &path, NULL) && !sys_stat(path, &st);
+    mem_free(path);
+    return there;
 }
 
 leat_status weights_open(weights *w, const char *folder, leat_error *e) {
@@ -102,6 +113,11 @@ leat_status weights_open(weights *w, const char *folder, leat_error *e) {
     const json_value *map = json_get(root, "weight_map");
     if (!s && !root) {
         s = open_one(w, folder, (str){"model.safetensors", 17}, e);
+        if (s == LEAT_E_IO &&
+            (is_there(folder, "pytorch_model.bin") || is_there(folder, "pytorch_model.bin.index.json")))
+            s = error_set(e, LEAT_E_UNSUPPORTED,
+                          "the folder's weights are pickled Python objects (pytorch_model.bin), which may be "
+                          "programs; only safetensors are read");
     } else if (!s && (!map || map->type != JSON_OBJECT || !map->count)) {
         s = error_set(e, LEAT_E_VALUE, "model.safetensors.index.json has no \"weight_map\"");
     } else if (!s) {
@@ -109,6 +125,29 @@ leat_status weights_open(weights *w, const char *folder, leat_error *e) {
     }
     arena_free(&a);
     return s;
+}
+
+leat_status weights_add(weights *w, const char *folder, const char *file, const char *prefix, leat_error *e) {
+    if (w->n_more == FILES_MORE) return error_set(e, LEAT_E_LIMIT, "more than %d modules", FILES_MORE);
+    w->n_more++;
+    w->prefix = prefix;
+    leat_status s = add_file(w, folder, (str){file, strlen(file)}, e);
+    w->prefix = NULL;
+    if (s) return s;
+    mem_free(w->index);
+    w->index = NULL;
+    return weights_index(w, e);
+}
+
+leat_status weights_reserve(weights *w, size_t more, leat_error *e) {
+    if (w->capacity - w->n >= more) return LEAT_OK;
+    source_tensor *t = mem_resize(w->t, w->capacity, w->n + more, sizeof *t);
+    if (!t) return error_set(e, LEAT_E_NOMEM, "out of memory for %zu tensors", w->n + more);
+    w->t = t;
+    w->capacity = w->n + more;
+    mem_free(w->index); /* it is by where the tensors are */
+    w->index = NULL;
+    return weights_index(w, e);
 }
 
 void weights_close(weights *w) {

@@ -29,16 +29,22 @@ typedef struct source_tensor {
     uint64_t n;                 /* values */
     const uint8_t *data;
     size_t bytes;
-    /* FP8: what values are multiplied with, one for `block_rows` x `block_cols` values; NULL: nothing */
+    /* of eight bits: what values are multiplied with, one for `block_rows` x `block_cols` values; NULL:
+     * nothing */
     const struct source_tensor *scale;
     uint64_t block_rows, block_cols;
+    float scale_factor; /* of all scales */
+    const struct packing
+        *packed; /* values are worked out of other tensors, and there are no bytes; or NULL */
+    bool hidden; /* part of one that is packed, and nothing by itself */
 } source_tensor;
 
 typedef struct weights {
     source_tensor *t;
     size_t n, capacity;
     mapping *files;
-    size_t n_files;
+    size_t n_files, n_more; /* more: of weights_add */
+    const char *prefix;     /* put before names that are added; NULL: nothing */
     atomic_bool lost;
     arena names;     /* what `name`s point into */
     uint32_t *index; /* over names */
@@ -47,6 +53,10 @@ typedef struct weights {
 
 /* An empty one must be zeroed; on failure too, close it. `folder` may be the path of a .safetensors file. */
 leat_status weights_open(weights *w, const char *folder, leat_error *e);
+/* One more file of the folder, whose tensors get `prefix` before their names. */
+leat_status weights_add(weights *w, const char *folder, const char *file, const char *prefix, leat_error *e);
+/* Room for `more` tensors behind those that are there, which move. */
+leat_status weights_reserve(weights *w, size_t more, leat_error *e);
 void weights_close(weights *w);
 
 /* Adds the tensors of one file of n bytes, which stay valid; `file` is for messages. */

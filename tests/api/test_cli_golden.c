@@ -37,6 +37,39 @@ static void greedy_text(test *t) {
     free(expected);
 }
 
+/* A published folder, converted and run: the text it is known to write goes on where the model ends it. */
+static void converted_text(test *t) {
+    static const char end[] = "<|end_story|>";
+    char source[512], golden[512], arguments[700];
+    output o;
+    temp_file file;
+    if (!golden_path("models/TinyStories-656K", source) ||
+        !golden_path("models/TinyStories-656K.greedy.txt", golden))
+        SKIP(t, "no golden data (../shared/models)");
+    char *expected = read_whole(golden, NULL);
+    REQUIRE(t, expected && strstr(expected, end) && temp_make(&file, "m.gguf"));
+    expected[strlen(expected) - 1] = 0;
+    snprintf(arguments, sizeof arguments, "convert %%s %s", file.path);
+    REQUIRE(t, leat_run(&o, source, arguments));
+    CHECK_EQ(t, o.status, 0);
+    program_free(&o);
+    REQUIRE(t, leat_run(&o, file.path, "run %s -p '' --temp 0 -n 300 --special --past-end"));
+    if (o.status || strncmp(o.out, expected, strlen(expected)) != 0)
+        TEST_FAIL(t, "status %d, \"%s\" %s", o.status, o.out, o.err);
+    program_free(&o);
+    REQUIRE(t, leat_run(&o, file.path, "run %s -p '' --temp 0 -n 300"));
+    strstr(expected, end)[strlen(end)] = 0; /* spelled in letters first, and then the token */
+    if (o.status || strcmp(o.out, expected) != 0)
+        TEST_FAIL(t, "status %d, \"%s\" %s", o.status, o.out, o.err);
+    program_free(&o);
+    REQUIRE(t, leat_run(&o, file.path, "run %s -p '' --temp 0 -n 300 --ignore-eos"));
+    if (o.status || strlen(o.out) <= strlen(expected) || strncmp(o.out, expected, strlen(expected)) != 0)
+        TEST_FAIL(t, "status %d, \"%s\" %s", o.status, o.out, o.err);
+    program_free(&o);
+    temp_remove(&file);
+    free(expected);
+}
+
 static float greatest_difference(const float *a, const float *b, size_t n) {
     float greatest = 0;
     for (size_t i = 0; i < n; i++) {
@@ -188,5 +221,5 @@ static void info_of_all(test *t) {
     CHECK(t, seen > 40);
 }
 
-#define TESTS(X) X(greedy_text) X(logits) X(vocabularies) X(warning) X(info_of_all)
+#define TESTS(X) X(greedy_text) X(converted_text) X(logits) X(vocabularies) X(warning) X(info_of_all)
 TEST_SUITE(TESTS)

@@ -9,6 +9,7 @@
 
 #include "kernels/formats.h"
 #include "rigged.h"
+#include "tests/fuzz/packed_folder.h"
 #include "tests/harness/fixture.h"
 #include "tests/harness/hf_folder.h"
 #include "tests/loader/folder.h"
@@ -334,6 +335,32 @@ static void memory_runs_out(test *t) {
     scene_close(&s);
 }
 
+/* Folders of every kind of weights and vocabularies: the corpus of fuzz_convert. */
+static void memory_runs_out_converting(test *t) {
+    static const char corpus[] = LEAT_SOURCE_ROOT "/tests/fuzz/corpus/convert";
+    scene s;
+    size_t n = 0, converted = 0;
+    REQUIRE(t, scene_open(&s, t, FORMAT_F32) && folder_make(&s.hf));
+    DIR *dir = opendir(corpus);
+    for (struct dirent *d; dir && (d = readdir(dir));) {
+        char path[1024];
+        leat_error e = {LEAT_OK, ""};
+        if (d->d_name[0] == '.') continue;
+        snprintf(path, sizeof path, "%s/%s", corpus, d->d_name);
+        unsigned char *bytes = file_get(path, &n);
+        REQUIRE(t, bytes && folder_unpack(s.hf.path, bytes, n));
+        if (!convert(&s, &e)) {
+            fail_each(&s, d->d_name, convert, &rig_alloc, LEAT_E_NOMEM, false);
+            converted++;
+        }
+        folder_clear(s.hf.path);
+        free(bytes);
+    }
+    if (dir) closedir(dir);
+    CHECK(t, converted > 10);
+    scene_close(&s);
+}
+
 static void files_fail(test *t) {
     scene s;
     REQUIRE(t, scene_open(&s, t, FORMAT_F32) && scene_publish(&s));
@@ -389,5 +416,7 @@ static void steady_state_allocates_nothing(test *t) {
     scene_close(&s);
 }
 
-#define TESTS(X) X(memory_runs_out) X(files_fail) X(threads_fail) X(steady_state_allocates_nothing)
+#define TESTS(X)                                                                                             \
+    X(memory_runs_out)                                                                                       \
+    X(memory_runs_out_converting) X(files_fail) X(threads_fail) X(steady_state_allocates_nothing)
 TEST_SUITE(TESTS)

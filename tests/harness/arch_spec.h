@@ -44,7 +44,8 @@ typedef struct arch_spec {
     /* norms */
     bool layer_norm, norm_bias; /* LayerNorm in place of RMS norm */
     bool no_pre_norm, post_norm, no_ffn_norm;
-    const char *ffn_norm; /* NULL: ffn_norm */
+    const char *ffn_norm;  /* NULL: ffn_norm */
+    const char *attn_norm; /* NULL: attn_norm; or attn_norm_2 */
     spec_heads heads;
     bool heads_rotated; /* normed behind the rotation */
     /* projections */

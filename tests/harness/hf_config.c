@@ -10,19 +10,28 @@ static const struct {
     const char *arch, *name;
 } architectures[] = {
     {"arcee", "ArceeForCausalLM"},
+    {"baichuan", "BaichuanForCausalLM"},
+    {"bert", "BertModel"},
     {"chatglm", "ChatGLMModel"},
     {"codeshell", "CodeShellForCausalLM"},
     {"cohere2", "Cohere2ForCausalLM"},
     {"command-r", "CohereForCausalLM"},
+    {"deepseek", "DeepseekForCausalLM"},
     {"deepseek2", "DeepseekV3ForCausalLM"},
     {"dots1", "Dots1ForCausalLM"},
     {"ernie4_5", "Ernie4_5ForCausalLM"},
+    {"ernie4_5-moe", "Ernie4_5_MoeForCausalLM"},
+    {"eurobert", "EuroBertModel"},
     {"exaone", "ExaoneForCausalLM"},
     {"exaone4", "Exaone4ForCausalLM"},
     {"falcon", "FalconForCausalLM"},
+    {"falcon-40B", "FalconForCausalLM"},
     {"gemma", "GemmaForCausalLM"},
+    {"gemma-embedding", "Gemma3TextModel"},
     {"gemma2", "Gemma2ForCausalLM"},
     {"gemma3", "Gemma3ForCausalLM"},
+    {"gemma3n", "Gemma3nForConditionalGeneration"},
+    {"gemma4", "Gemma4ForConditionalGeneration"},
     {"glm4", "Glm4ForCausalLM"},
     {"glm4moe", "Glm4MoeForCausalLM"},
     {"gpt-oss", "GptOssForCausalLM"},
@@ -34,13 +43,19 @@ static const struct {
     {"hunyuan-dense", "HunYuanDenseV1ForCausalLM"},
     {"hunyuan-moe", "HunYuanMoEV1ForCausalLM"},
     {"internlm2", "InternLM2ForCausalLM"},
+    {"jina-bert-v3", "XLMRobertaModel"},
     {"lfm2", "Lfm2ForCausalLM"},
     {"lfm2moe", "Lfm2MoeForCausalLM"},
     {"llama", "LlamaForCausalLM"},
+    {"llama-embed", "LlamaBidirectionalModel"},
     {"mamba2", "Mamba2ForCausalLM"},
     {"minicpm", "MiniCPMForCausalLM"},
+    {"minimax-m2", "MiniMaxM2ForCausalLM"},
     {"mistral3", "Mistral3ForConditionalGeneration"},
+    {"modern-bert", "ModernBertModel"},
     {"nemotron", "NemotronForCausalLM"},
+    {"nomic-bert", "NomicBertModel"},
+    {"nomic-bert-moe", "NomicBertModel"},
     {"olmo2", "Olmo2ForCausalLM"},
     {"olmoe", "OlmoeForCausalLM"},
     {"orion", "OrionForCausalLM"},
@@ -48,11 +63,15 @@ static const struct {
     {"phi3", "Phi3ForCausalLM"},
     {"qwen2", "Qwen2ForCausalLM"},
     {"qwen2moe", "Qwen2MoeForCausalLM"},
+    {"qwen2vl", "Qwen2_5_VLForConditionalGeneration"},
     {"qwen3", "Qwen3ForCausalLM"},
     {"qwen35", "Qwen3_5ForCausalLM"},
     {"qwen35moe", "Qwen3_5MoeForCausalLM"},
     {"qwen3moe", "Qwen3MoeForCausalLM"},
     {"qwen3next", "Qwen3NextForCausalLM"},
+    {"qwen3vl", "Qwen3VLForConditionalGeneration"},
+    {"qwen3vlmoe", "Qwen3VLMoeForConditionalGeneration"},
+    {"roberta", "XLMRobertaForSequenceClassification"},
     {"seed_oss", "SeedOssForCausalLM"},
     {"smollm3", "SmolLM3ForCausalLM"},
     {"stablelm", "StableLmForCausalLM"},
@@ -65,10 +84,35 @@ static const struct {
 static const struct {
     const char *archs, *key, *name;
 } numbers[] = {
-    {"gpt2 starcoder codeshell exaone", "block_count", "n_layer"},
-    {"gpt2 starcoder codeshell", "embedding_length", "n_embd"},
-    {"gpt2 starcoder codeshell", "feed_forward_length", "n_inner"},
-    {"gpt2 starcoder codeshell", "attention.head_count", "n_head"},
+    {"gpt2 starcoder codeshell exaone nomic-bert nomic-bert-moe", "block_count", "n_layer"},
+    {"gpt2 starcoder codeshell nomic-bert nomic-bert-moe", "embedding_length", "n_embd"},
+    {"gpt2 starcoder codeshell nomic-bert nomic-bert-moe", "feed_forward_length", "n_inner"},
+    {"gpt2 starcoder codeshell nomic-bert nomic-bert-moe", "attention.head_count", "n_head"},
+    {"nomic-bert nomic-bert-moe", "context_length", "n_positions"},
+    {"nomic-bert nomic-bert-moe jina-bert-v3", "rope.freq_base", "rotary_emb_base"},
+    {"nomic-bert-moe", "moe_every_n_layers", "moe_every_n_layers"},
+    {"nomic-bert-moe", "expert_used_count", "moe_top_k"},
+    {"bert jina-bert-v3", "context_length", NULL}, /* with positions of padding */
+    {"bert", "rope.freq_base", NULL},
+    {"modern-bert", "rope.freq_base", "global_rope_theta"},
+    {"modern-bert", "rope.freq_base_swa", "local_rope_theta"},
+    {"modern-bert", "attention.sliding_window", "local_attention"},
+    {"modern-bert", "attention.layer_norm_epsilon", "norm_eps"},
+    {"gemma4", "attention.key_length", "global_head_dim"},
+    {"gemma4", "attention.key_length_swa", "head_dim"},
+    {"gemma4", "attention.shared_kv_layers", "num_kv_shared_layers"},
+    {"gemma4", "embedding_length_per_layer_input", "hidden_size_per_layer_input"},
+    {"gemma4", "rope.freq_base", NULL},
+    {"gemma4", "expert_used_count", "top_k_experts"},
+    {"minimax-m2", "rope.dimension_count", "rotary_dim"},
+    {"minimax-m2", "expert_feed_forward_length", "intermediate_size"},
+    {"minimax-m2", "feed_forward_length", NULL},
+    {"minimax-m2", "expert_count", "num_local_experts"},
+    {"ernie4_5-moe", "expert_count", "moe_num_experts"},
+    {"ernie4_5-moe", "expert_used_count", "moe_k"},
+    {"ernie4_5-moe", "expert_shared_count", "moe_num_shared_experts"},
+    {"ernie4_5-moe", "leading_dense_block_count", "moe_layer_start_index"},
+    {"ernie4_5-moe", "interleave_moe_layer_step", "moe_layer_interval"},
     {"gpt2 starcoder codeshell", "context_length", "n_positions"},
     {"gpt2 starcoder codeshell exaone mamba2", "attention.layer_norm_epsilon", "layer_norm_epsilon"},
     {"codeshell", "attention.head_count_kv", "num_query_groups"},
@@ -116,7 +160,7 @@ static const struct {
     {"hunyuan-moe", "expert_shared_feed_forward_length", NULL},
     {"hunyuan-moe", "expert_shared_count", "num_shared_expert"},
     {"hunyuan-moe", "expert_used_count", "moe_topk"},
-    {"glm4moe deepseek2 dots1", "expert_count", "n_routed_experts"},
+    {"glm4moe deepseek deepseek2 dots1", "expert_count", "n_routed_experts"},
     {"llama granitemoe granitehybrid gpt-oss", "expert_count", "num_local_experts"},
     {"lfm2moe", "leading_dense_block_count", "num_dense_layers"},
     {"*", "block_count", "num_hidden_layers"},
@@ -147,6 +191,7 @@ static const struct {
     {"*", "final_logit_softcapping", "final_logit_softcapping"},
     {"*", "use_parallel_residual", "use_parallel_residual"},
     {"*", "shortconv.l_cache", "conv_L_cache"},
+    {"*", "attention.causal", "is_causal"},
 };
 
 static bool is_listed(const char *list, const char *word) {
@@ -161,6 +206,12 @@ static const gguf_kv *find(const gguf *g, const arch_spec *spec, const char *key
     char full[128];
     snprintf(full, sizeof full, "%s.%s", spec->arch, key);
     return gguf_find(g, full);
+}
+
+const char *hf_kind(const arch_spec *s) {
+    if (!strcmp(s->arch, "bert") && s->classes) return "roberta";
+    if (!strcmp(s->arch, "falcon") && s->attn_norm) return "falcon-40B";
+    return s->arch;
 }
 
 uint32_t hf_number(const gguf *g, const arch_spec *spec, const char *key) {
@@ -197,7 +248,8 @@ static void put_more(FILE *f, const gguf *g, const arch_spec *s) {
         fprintf(f, ",\"partial_rotary_factor\":%.9g", (double)dims / dim);
     if (s->rope_factor > 0)
         fprintf(f, ",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":%g}", s->rope_factor);
-    if (s->local_base > 0 && !strcmp(a, "gemma3")) fprintf(f, ",\"rope_local_base_freq\":%g", s->local_base);
+    if (s->local_base > 0 && is_listed("gemma3 gemma3n gemma-embedding", a))
+        fprintf(f, ",\"rope_local_base_freq\":%g", s->local_base);
     if (s->scale_by_width) fprintf(f, ",\"query_pre_attn_scalar\":1");
     if (s->mixer == MIXER_CONV) put_layers(f, s, n, "layer_types", "full_attention", "conv");
     if (!strcmp(a, "granitehybrid")) put_layers(f, s, n, "layer_types", "attention", "mamba");
@@ -214,6 +266,36 @@ static void put_more(FILE *f, const gguf *g, const arch_spec *s) {
         fprintf(f, ",\"qk_nope_head_dim\":%u,\"scoring_func\":\"%s\"",
                 hf_number(g, s, "attention.key_length_mla") - LATENT_ROPE,
                 s->experts.gating == 's' ? "sigmoid" : "softmax");
+    if (!strcmp(a, "bert") || !strcmp(a, "jina-bert-v3"))
+        fprintf(f, ",\"max_position_embeddings\":%u,\"pad_token_id\":%d",
+                hf_number(g, s, "context_length") + (s->kinds == 1 ? 2 : 0), s->kinds == 1);
+    if (!strcmp(a, "gemma3") && !s->window) fprintf(f, ",\"sliding_window_pattern\":1");
+    if (s->kinds) fprintf(f, ",\"type_vocab_size\":%u", s->kinds);
+    if (!strcmp(a, "jina-bert-v3"))
+        fprintf(f, ",\"lora_adaptations\":[\"a\",\"b\"],\"position_embedding_type\":\"rotary\"");
+    if (!strcmp(a, "bert")) fprintf(f, ",\"hidden_act\":\"gelu\",\"position_embedding_type\":\"absolute\"");
+    if (!strcmp(a, "modern-bert")) fprintf(f, ",\"global_attn_every_n_layers\":%u", s->period);
+    if (!strcmp(a, "nomic-bert")) fprintf(f, ",\"activation_function\":\"swiglu\"");
+    if (!strcmp(a, "nomic-bert-moe")) fprintf(f, ",\"activation_function\":\"gelu\"");
+    if (!strcmp(a, "gemma3n"))
+        fprintf(f,
+                ",\"altup_num_inputs\":%d,\"altup_active_idx\":0,\"num_kv_shared_layers\":%u,"
+                "\"hidden_size_per_layer_input\":%d,\"final_logit_softcapping\":%g",
+                ALTUP, n - ALTUP_CACHED, ALTUP_INPUT, s->logit_cap);
+    if (!strcmp(a, "gemma3n") || !strcmp(a, "gemma4")) {
+        fprintf(f, ",\"layer_types\":[");
+        for (uint32_t i = 0; i < n; i++)
+            fprintf(f, "%s\"%s\"", i ? "," : "",
+                    spec_windowed(s, i) ? "sliding_attention" : "full_attention");
+        fprintf(f, "]");
+    }
+    if (!strcmp(a, "gemma4"))
+        fprintf(f,
+                ",\"attention_k_eq_v\":true,\"num_global_key_value_heads\":1,\"rope_parameters\":{"
+                "\"full_attention\":{\"rope_type\":\"proportional\",\"partial_rotary_factor\":1,"
+                "\"rope_theta\":%g},\"sliding_attention\":{\"rope_theta\":%g}}",
+                gguf_kv_f64(find(g, s, "rope.freq_base"), 0), s->local_base);
+    if (!strcmp(a, "minimax-m2")) fprintf(f, ",\"scoring_func\":\"sigmoid\"");
     if (!strcmp(a, "chatglm")) fprintf(f, ",\"multi_query_attention\":true,\"rope_ratio\":1");
     if (!strcmp(a, "falcon")) fprintf(f, ",\"new_decoder_architecture\":true");
     if (!strcmp(a, "starcoder"))
@@ -249,7 +331,7 @@ bool hf_write_config(const gguf *g, const arch_spec *spec, const char *dir) {
     const char *name = NULL;
     snprintf(path, sizeof path, "%s/config.json", dir);
     for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++)
-        if (!strcmp(architectures[i].arch, spec->arch)) name = architectures[i].name;
+        if (!strcmp(architectures[i].arch, hf_kind(spec))) name = architectures[i].name;
     FILE *f = name ? fopen(path, "wb") : NULL;
     if (!f) return false;
     fprintf(f, "{\"architectures\":[\"%s\"],\"torch_dtype\":\"float32\"", name);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "hf_config.h"
 #include "loader/file.h"
@@ -57,6 +58,11 @@ static hf_tensor *add(hf_maker *k, const char *pattern, unsigned layer, int expe
                       uint32_t n_dims, const uint64_t *dims, float **data) {
     hf_tensor *t = &k->t[k->n++];
     size_t n = 0, values = 1;
+    /* in a frame with other kinds of models */
+    if (is_listed("gemma3n gemma4 qwen3vl qwen3vlmoe", k->spec->arch) && !strncmp(pattern, "model.", 6)) {
+        n = (size_t)sprintf(t->name, "model.language_model.");
+        pattern += 6;
+    }
     for (; *pattern; pattern++)
         if (*pattern == '#' || *pattern == '@')
             n += (size_t)snprintf(t->name + n, 12, "%u", *pattern == '#' ? layer : (unsigned)expert);
@@ -159,6 +165,40 @@ static void keep(hf_maker *k, const struct rename *rule, const gguf_tensor *t, u
             add(k, rule->hf, layer, (int)e, suffix, t->n_dims - 1,
                 t->n_dims == 3 ? (uint64_t[]){rows, cols} : (uint64_t[]){cols}, &y);
             memcpy(y, x + e * rows * cols, rows * cols * 4);
+        }
+        break;
+    case 'o': /* two rows of padding before */
+        add(k, rule->hf, layer, 0, suffix, 2, (uint64_t[]){rows + 2, cols}, &y);
+        memcpy(y + 2 * cols, x, rows * cols * 4);
+        break;
+    case 'u': /* a stack as rows of one matrix */
+        add(k, rule->hf, layer, 0, suffix, 2, (uint64_t[]){stack * rows, cols}, &y);
+        memcpy(y, x, stack * rows * cols * 4);
+        break;
+    case 'U': /* and each transposed */
+        add(k, rule->hf, layer, 0, suffix, 2, (uint64_t[]){stack * cols, rows}, &y);
+        for (uint64_t i = 0; i < stack * rows * cols; i++)
+            y[i / (rows * cols) * rows * cols + i % cols * rows + i / cols % rows] = x[i];
+        break;
+    case 'P': /* q and k with halves of heads apart, v */
+        up = (const float *)(const void *)partner(k, t, "attn_q", "attn_k")->data;
+        v = (const float *)(const void *)partner(k, t, "attn_q", "attn_v")->data;
+        g = k->heads_kv * k->dim;
+        add(k, rule->hf, layer, 0, suffix, 2, (uint64_t[]){rows + 2 * g, cols}, &y);
+        for (uint64_t r = 0; r < rows + 2 * g; r++) {
+            const float *from = r < rows       ? x + row_from(k, 'q', rows, r) * cols
+                                : r < rows + g ? up + row_from(k, 'k', g, r - rows) * cols
+                                               : v + (r - rows - g) * cols;
+            memcpy(y + r * cols, from, cols * 4);
+        }
+        break;
+    case 'G': /* gate beside up, transposed */
+        up = (const float *)(const void *)partner(k, t, "ffn_gate", "ffn_up")->data;
+        add(k, rule->hf, layer, 0, suffix, 3, (uint64_t[]){stack, cols, 2 * rows}, &y);
+        for (uint64_t i = 0; i < stack * rows * cols; i++) {
+            uint64_t e = i / (rows * cols), r = i / cols % rows, c = i % cols;
+            y[(e * cols + c) * 2 * rows + r] = x[i];
+            y[(e * cols + c) * 2 * rows + rows + r] = up[i];
         }
         break;
     case 'g': /* gate above up */
@@ -280,6 +320,47 @@ static bool write_parts(const hf_maker *k, const char *dir, unsigned parts) {
     return fclose(f) == 0 && good;
 }
 
+/* What sentence-transformers keep: how tokens are pooled, and projections, each in a folder of its own. */
+static bool write_modules(const hf_maker *k, const char *dir) {
+    static const char *const modes[] = {NULL, "mean_tokens", "cls_token", NULL};
+    char path[300];
+    uint32_t mode = hf_number(k->g, k->spec, "pooling_type");
+    if (!mode || mode > 3) return true;
+    snprintf(path, sizeof path, "%s/modules.json", dir);
+    FILE *f = fopen(path, "wb");
+    if (!f) return false;
+    fprintf(f, "[{\"path\":\"\",\"type\":\"sentence_transformers.models.Transformer\"},"
+               "{\"path\":\"1_Pooling\",\"type\":\"sentence_transformers.models.Pooling\"}");
+    for (int i = 2; i < 4 && k->spec->dense_head; i++)
+        fprintf(f, ",{\"path\":\"%d_Dense\",\"type\":\"sentence_transformers.models.Dense\"}", i);
+    fprintf(f, "]\n");
+    if (fclose(f)) return false;
+    snprintf(path, sizeof path, "%s/1_Pooling", dir);
+    mkdir(path, 0777);
+    snprintf(path, sizeof path, "%s/1_Pooling/config.json", dir);
+    if (!(f = fopen(path, "wb"))) return false;
+    fprintf(f, "{\"pooling_mode_%s\":true}\n", mode == 3 ? "lasttoken" : modes[mode]);
+    if (fclose(f)) return false;
+    for (int i = 2; i < 4 && k->spec->dense_head; i++) {
+        char name[32];
+        hf_tensor one = {.name = "linear.weight", .type = "F32", .n_dims = 2};
+        snprintf(name, sizeof name, "dense_%d.weight", i);
+        const gguf_tensor *t = gguf_find_tensor(k->g, name);
+        one.dims[0] = t->ne[1], one.dims[1] = t->ne[0];
+        one.data = t->data;
+        one.bytes = t->bytes;
+        snprintf(path, sizeof path, "%s/%d_Dense", dir, i);
+        mkdir(path, 0777);
+        snprintf(path, sizeof path, "%s/%d_Dense/model.safetensors", dir, i);
+        if (!hf_write_safetensors(path, &one, 1)) return false;
+        snprintf(path, sizeof path, "%s/%d_Dense/config.json", dir, i);
+        if (!(f = fopen(path, "wb"))) return false;
+        fprintf(f, "{\"bias\":false,\"activation_function\":\"torch.nn.modules.linear.Identity\"}\n");
+        if (fclose(f)) return false;
+    }
+    return true;
+}
+
 bool hf_write(const char *gguf_path, const arch_spec *spec, const char *dir, unsigned parts) {
     model_file *file = NULL;
     leat_error e;
@@ -298,7 +379,7 @@ bool hf_write(const char *gguf_path, const arch_spec *spec, const char *dir, uns
         unsigned layer;
         char suffix[16];
         size_t r = 0, n = sizeof renames / sizeof *renames;
-        while (r < n && !(is_listed(renames[r].archs, spec->arch) &&
+        while (r < n && !(is_listed(renames[r].archs, hf_kind(spec)) &&
                           name_fits(t->name, renames[r].gguf, &layer, suffix)))
             r++;
         if (r == n) {
@@ -308,7 +389,7 @@ bool hf_write(const char *gguf_path, const arch_spec *spec, const char *dir, uns
             keep(&k, &renames[r], t, layer, suffix);
     }
     good = good && k.t && write_parts(&k, dir, parts) && hf_write_config(k.g, spec, dir) &&
-           hf_write_vocabulary(k.g, dir);
+           hf_write_vocabulary(k.g, dir) && write_modules(&k, dir);
     for (size_t i = 0; i < k.n; i++) free((void *)(uintptr_t)k.t[i].data);
     free(k.t);
     file_close(file);

@@ -221,7 +221,8 @@ static void attention(maker *k, uint32_t i) {
     const random_model *m = k->m;
     const arch_spec *s = spec_of(m);
     uint64_t d = m->head_dim, q = m->n_head * d, kv = m->n_head_kv * d, n = m->n_embd;
-    if (!s->no_pre_norm && !(s->no_first && i == 0)) maker_norm(k, "blk.%u.attn_norm", i, n);
+    if (!s->no_pre_norm && !(s->no_first && i == 0))
+        maker_norm(k, s->attn_norm ? "blk.%u.attn_norm_2" : "blk.%u.attn_norm", i, n);
     if (s->fused_qkv) {
         maker_tensor(k, "blk.%u.attn_qkv.weight", i, m->format, q + 2 * kv, n, 0.0f);
         if (s->bias_qkv) maker_vector(k, "blk.%u.attn_qkv.bias", i, q + 2 * kv, 0.0f);

@@ -30,7 +30,11 @@ static int each(const folder *f, bool remove_them) {
     for (struct dirent *entry; (entry = readdir(d));) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
         n++;
-        if (remove_them) remove(folder_file(f, entry->d_name));
+        if (!remove_them || !remove(folder_file(f, entry->d_name))) continue;
+        folder inner; /* one that is not empty */
+        if ((size_t)snprintf(inner.path, sizeof inner.path, "%.60s/%.60s", f->path, entry->d_name) <
+            sizeof inner.path)
+            folder_remove(&inner);
     }
     closedir(d);
     return n;

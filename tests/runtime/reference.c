@@ -232,7 +232,10 @@ static void load_attention(const shape *s, const leat_file *f, unsigned layer, m
     size_t rows[3] = {s->heads * s->dim, s->kv_heads * s->dim, s->kv_heads * s->dim}, at = 0;
     for (size_t i = 0; i < N_ATTENTION; i++) {
         char name[64];
-        snprintf(name, sizeof name, "blk.%%u.%s", names[i]);
+        if (i <= NORM_BIAS && s->spec->attn_norm)
+            snprintf(name, sizeof name, "blk.%%u.%s%s", s->spec->attn_norm, names[i] + strlen("attn_norm"));
+        else
+            snprintf(name, sizeof name, "blk.%%u.%s", names[i]);
         w[i] = ref_load(f, name, layer);
     }
     if (!s->spec->post_norm) free(w[POST].v), w[POST].v = NULL; /* seed_oss has another norm of that name */

@@ -50,14 +50,23 @@ static void configurations(test *t) {
         {"{", LEAT_E_VALUE, "config.json"},
         {"{}", LEAT_E_ARCH, "architectures"},
         {"{\"architectures\":[]}", LEAT_E_ARCH, "architectures"},
-        {"{\"architectures\":[\"BertModel\"]}", LEAT_E_ARCH, "BertModel can't be converted; can be: arcee, "},
+        {"{\"architectures\":[\"T5Model\"]}", LEAT_E_ARCH, "T5Model can't be converted; can be: arcee, "},
         {"{\"architectures\":[\"LlamaForCausalLM\"]}", LEAT_E_HPARAM, "num_hidden_layers"},
         {"{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":-1}", LEAT_E_HPARAM,
          "num_hidden_layers"},
         {"{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":2,\"hidden_size\":\"x\"}",
          LEAT_E_HPARAM, "hidden_size"},
-        {"{\"architectures\":[\"LlamaForCausalLM\"],\"quantization_config\":{\"quant_method\":\"gptq\"}}",
-         LEAT_E_UNSUPPORTED, "gptq"},
+        {"{\"architectures\":[\"LlamaForCausalLM\"],\"quantization_config\":{\"quant_method\":\"hqq\"}}",
+         LEAT_E_UNSUPPORTED, "\"hqq\""},
+        {"{\"architectures\":[\"LlamaForCausalLM\"],\"quantization_config\":{\"quant_method\":\"gptq\","
+         "\"checkpoint_format\":\"marlin\"}}",
+         LEAT_E_UNSUPPORTED, "\"gptq, marlin\""},
+        {"{\"architectures\":[\"LlamaForCausalLM\"],\"quantization_config\":{\"quant_method\":\"awq\","
+         "\"version\":\"gemv\"}}",
+         LEAT_E_UNSUPPORTED, "\"awq, gemv\""},
+        {"{\"architectures\":[\"LlamaForCausalLM\"],\"quantization_config\":{\"quant_method\":"
+         "\"compressed-tensors\",\"format\":\"marlin-24\"}}",
+         LEAT_E_UNSUPPORTED, "marlin-24"},
         {"{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":2,\"hidden_size\":64,"
          "\"num_attention_heads\":7,\"head_dim\":16}",
          LEAT_E_TENSOR, "self_attn"},
@@ -98,6 +107,8 @@ static void files(test *t) {
     refused(t, &f, LEAT_E_VALUE, "weight_map");
     unlink(folder_file(&f, "model.safetensors.index.json"));
     refused(t, &f, LEAT_E_IO, "model.safetensors");
+    put(&f, "pytorch_model.bin", "PK");
+    refused(t, &f, LEAT_E_UNSUPPORTED, "pickled");
     folder_remove(&f);
 }
 
@@ -165,7 +176,7 @@ static void strange_tensors(test *t) {
     refused(t, &f, LEAT_E_TENSOR, "mystery");
     one = tensor("model.layers.0.mlp.up_proj.qweight", "I32", 4, 4, zeros, 64);
     REQUIRE(t, hf_write_safetensors(folder_file(&f, "model.safetensors"), &one, 1));
-    refused(t, &f, LEAT_E_UNSUPPORTED, "GPTQ");
+    refused(t, &f, LEAT_E_TENSOR, "qweight");
     one = tensor("model.layers.0.mlp.up_proj.weight", "I8", 8, 8, zeros, 64);
     REQUIRE(t, hf_write_safetensors(folder_file(&f, "model.safetensors"), &one, 1));
     refused(t, &f, LEAT_E_UNSUPPORTED, "I8");

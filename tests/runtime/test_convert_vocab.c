@@ -1,96 +1,12 @@
 /* Vocabularies of Hugging Face folders: tokenizer.json of each kind, vocab.json with merges.txt, added
  * tokens, roles, templates, sampling, and which pre-tokenizer is meant. The weights around them are a random
  * model's. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "kernels/formats.h"
-#include "loader/file.h"
-#include "tests/harness/fixture.h"
-#include "tests/harness/hf_folder.h"
-#include "tests/loader/folder.h"
-
-enum { N_VOCAB = 300 };
-
-typedef struct subject {
-    folder f;
-    model_file *file;
-    leat_error e;
-    char warned[512];
-} subject;
-
-/* A folder of a small llama without a vocabulary. */
-static bool subject_open(test *t, subject *s) {
-    random_model m = random_model_of(&(arch_spec){.arch = "llama"}, FORMAT_F32);
-    memset(s, 0, sizeof *s);
-    if (!folder_make(&s->f)) return false;
-    const char *from = folder_file(&s->f, "a.gguf");
-    bool good =
-        !random_model_write(&m, from, &s->e) && hf_write(from, &(arch_spec){.arch = "llama"}, s->f.path, 1);
-    unlink(folder_file(&s->f, "tokenizer.model"));
-    if (!good) TEST_FAIL(t, "no folder: %s", s->e.message);
-    return good;
-}
-
-static void subject_close(subject *s) {
-    file_close(s->file);
-    folder_remove(&s->f);
-}
-
-static void put(subject *s, const char *name, const char *text) {
-    file_put(folder_file(&s->f, name), text, strlen(text));
-}
-
-static void keep_warning(void *user, const char *sentence) {
-    subject *s = user;
-    snprintf(s->warned, sizeof s->warned, "%s", sentence);
-}
-
-static const gguf *convert(test *t, subject *s) {
-    leat_convert_params p;
-    const char *out = folder_file(&s->f, "b.gguf");
-    leat_convert_params_default(&p);
-    p.warning = keep_warning;
-    p.user = s;
-    file_close(s->file);
-    s->file = NULL;
-    *s->warned = 0;
-    if (leat_convert(s->f.path, out, &p, &s->e) || file_open(out, &s->file, &s->e)) {
-        TEST_FAIL(t, "%s", s->e.message);
-        return NULL;
-    }
-    return file_gguf(s->file);
-}
-
-static str text_at(const gguf *g, const char *key, uint64_t i) {
-    const gguf_kv *kv = gguf_find(g, key);
-    size_t cursor = 0;
-    str s = {"", 0};
-    if (!kv || kv->elem_type != GGUF_STRING || i >= kv->count) return s;
-    for (uint64_t k = 0; k <= i; k++) s = gguf_kv_next_str(kv, &cursor);
-    return s;
-}
-
-static long long number_at(const gguf *g, const char *key, uint64_t i) {
-    const gguf_kv *kv = gguf_find(g, key);
-    return kv && i < kv->count
-               ? kv->elem_type == GGUF_I32 ? gguf_kv_i64(kv, i) : (long long)gguf_kv_u64(kv, i)
-               : -1;
-}
+#include "convert_subject.h"
 
 static double real_at(const gguf *g, const char *key, uint64_t i) {
     const gguf_kv *kv = gguf_find(g, key);
     return kv && i < kv->count ? gguf_kv_f64(kv, i) : -1e9;
 }
-
-#define CHECK_TEXT(t, g, key, i, expected)                                                                   \
-    do {                                                                                                     \
-        str got_ = text_at(g, key, i);                                                                       \
-        if (!str_eq(got_, expected))                                                                         \
-            TEST_FAIL(t, "%s[%d] is \"%.*s\", not \"%s\"", key, (int)(i), (int)got_.n, got_.p, expected);    \
-    } while (0)
 
 /* ---- pre-tokenizers ---- */
 
@@ -290,6 +206,76 @@ static void unigram(test *t) {
     subject_close(&s);
 }
 
+/* BERT's own form: a token a line, and nothing else in the folder. */
+static void lines(test *t) {
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    put(&s, "vocab.txt", "[PAD]\n[UNK]\n[CLS]\r\n[SEP]\nthe\n##s\n");
+    const gguf *g = convert(t, &s);
+    REQUIRE(t, g);
+    CHECK_TEXT(t, g, "tokenizer.ggml.model", 0, "bert");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 2, "[CLS]");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 4, "\u2581the");
+    CHECK_TEXT(t, g, "tokenizer.ggml.tokens", 5, "s");
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 1), 2);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 2), 3);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.bos_token_id", 0), 2);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.eos_token_id", 0), 3);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.padding_token_id", 0), 0);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_bos_token", 0), 1);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.normalizer.lowercase", 0), 1);
+    subject_close(&s);
+}
+
+/* ---- what is put around texts ---- */
+
+#define ENDS_MODEL                                                                                           \
+    "\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[PAD]\":0,\"[CLS]\":1,\"[SEP]\":2,\"[END]\":3,\"a\":4}}"
+#define SPECIAL(text) "{\"SpecialToken\":{\"id\":\"" text "\",\"type_id\":0}}"
+#define TEXT(id)      "{\"Sequence\":{\"id\":\"" id "\",\"type_id\":0}}"
+
+static void borders(test *t) {
+    static const struct {
+        const char *processor, *config;
+        int bos, eos, eot, before, after, between; /* ids, and flags; -1: not said */
+    } cases[] = {
+        {"{\"type\":\"TemplateProcessing\",\"single\":[" SPECIAL("[CLS]") "," TEXT("A") "," SPECIAL("[SEP]") "],\"pair\":[" SPECIAL(
+             "[CLS]") "," TEXT("A") "," SPECIAL("[SEP]") "," TEXT("B") "," SPECIAL("[SEP]") "]}",
+         "{\"cls_token\":\"[CLS]\",\"sep_token\":\"[SEP]\"}", 1, 2, -1, 1, 1, 0},
+        {"{\"type\":\"RobertaProcessing\",\"sep\":[\"[SEP]\",2],\"cls\":[\"[CLS]\",1]}",
+         "{\"bos_token\":\"[CLS]\",\"eos_token\":\"[SEP]\"}", 1, 2, -1, 1, 1, 1},
+        {"{\"type\":\"TemplateProcessing\",\"single\":[" SPECIAL("[CLS]") "," TEXT("A") "," SPECIAL("[SEP]") "],\"pair\":[" SPECIAL(
+             "[CLS]") "," TEXT("A") "," SPECIAL("[SEP]") "," SPECIAL("[SEP]") "," TEXT("B") "," SPECIAL("[SEP"
+                                                                                                        "]") "]}",
+         "{\"bos_token\":\"[CLS]\",\"eos_token\":\"[SEP]\"}", 1, 2, -1, 1, 1, 1},
+        /* texts end otherwise than answers */
+        {"{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":\"TemplateProcessing\","
+         "\"single\":[" TEXT("A") "," SPECIAL("[END]") "]}]}",
+         "{\"eos_token\":\"[SEP]\"}", 1, 3, 2, 0, 1, -1},
+        {"{\"type\":\"TemplateProcessing\",\"single\":[" SPECIAL("[CLS]") "," SPECIAL("[END]") "," TEXT(
+             "A") "]}",
+         "{\"bos_token\":\"[CLS]\",\"eos_token\":\"[SEP]\"}", 1, 2, -1, 1, 0, -1},
+        {"null", "{\"eos_token\":\"[SEP]\",\"add_eos_token\":true}", 1, 2, -1, -1, 1, -1},
+    };
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[2048];
+        snprintf(text, sizeof text, "{" ENDS_MODEL ",\"post_processor\":%s}", cases[i].processor);
+        put(&s, "tokenizer.json", text);
+        put(&s, "tokenizer_config.json", cases[i].config);
+        const gguf *g = convert(t, &s);
+        if (!g) continue;
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.bos_token_id", 0), cases[i].bos);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.eos_token_id", 0), cases[i].eos);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.eot_token_id", 0), cases[i].eot);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_bos_token", 0), cases[i].before);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_eos_token", 0), cases[i].after);
+        CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_sep_token", 0), cases[i].between);
+    }
+    subject_close(&s);
+}
+
 /* ---- golden data ---- */
 
 /* The whole way: a published folder, and the text it is known to write. */
@@ -336,5 +322,8 @@ static void tiny_stories(test *t) {
     folder_remove(&f);
 }
 
-#define TESTS(X) X(pre_tokenizers) X(byte_level) X(two_files) X(characters) X(unigram) X(tiny_stories)
+#define TESTS(X)                                                                                             \
+    X(pre_tokenizers)                                                                                        \
+    X(byte_level)                                                                                            \
+    X(two_files) X(characters) X(unigram) X(lines) X(borders) X(tiny_stories)
 TEST_SUITE(TESTS)
