@@ -70,18 +70,17 @@ INLINE __m256i codes_q1_0(const uint8_t *b, size_t j, const int zero) {
     return _mm256_add_epi8(_mm256_add_epi8(clear, clear), _mm256_set1_epi8((char)(zero + 1)));
 }
 
-/* Four codes of two bits to a byte: the byte where its lower two are wanted, shifted by four for the upper
- * two; of these four bits, those of the other code are cleared and a table undoes what shift is left. */
+/* Four codes of two bits to a byte: the byte four times, shifted by four for the upper two of them; of these
+ * four bits, those of the other code are cleared and a table undoes what shift is left. */
 INLINE __m256i codes_q2_0(const uint8_t *b, size_t j, const int zero) {
-    const __m256i spread = _mm256_setr_epi8(0, 0, 8, 8, 1, 1, 9, 9, 2, 2, 10, 10, 3, 3, 11, 11, 4, 4, 12, 12,
-                                            5, 5, 13, 13, 6, 6, 14, 14, 7, 7, 15, 15);
+    const __m256i four_times =
+        _mm256_setr_epi64x(0x0101010100000000, 0x0303030302020202, 0x0505050504040404, 0x0707070706060606);
     const __m128i table = _mm_setr_epi8(-1, 0, 1, 2, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0);
-    b += j / 2 * sizeof(block_q2_0) + offsetof(block_q2_0, qs) + j % 2 * 8;
-    __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)b);
-    x = _mm_unpacklo_epi64(x, _mm_srli_epi16(x, 4));
-    return look_up(
-        table, _mm256_and_si256(_mm256_shuffle_epi8(both_halves(x), spread), _mm256_set1_epi32(0x0c030c03)),
-        zero);
+    long long raw;
+    memcpy(&raw, b + j / 2 * sizeof(block_q2_0) + offsetof(block_q2_0, qs) + j % 2 * 8, sizeof raw);
+    __m256i x = _mm256_shuffle_epi8(_mm256_set1_epi64x(raw), four_times);
+    x = _mm256_blend_epi16(x, _mm256_srli_epi16(x, 4), 0xaa);
+    return look_up(table, _mm256_and_si256(x, _mm256_set1_epi32(0x0c030c03)), zero);
 }
 
 /* Values 32 * j .. of a superblock: two bits of the 32 bytes of its half. */

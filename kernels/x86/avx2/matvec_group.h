@@ -1,6 +1,6 @@
 /* matvec for types of three bits and less: the templates that matvec_group.c of this folder and of avxvnni
- * compile. One row at a time, front to back, straight from where the file is mapped; no byte beyond the last
- * block of a row is read. Two shapes: Q1_0 and Q2_0, whose scales are floats and meet those of ACT_Q8_32, and
+ * compile. Straight from where the file is mapped, four rows side by side; no byte beyond the last block of a
+ * row is read. Two shapes: Q1_0 and Q2_0, whose scales are floats and meet those of ACT_Q8_32, and
  * superblocks of 256, which have integer sums and one float each, with ACT_Q8_256. The scales of all types of
  * codes.h are here too, for matvec_fp4.h and unpack_group.h. */
 #ifndef LEAT_KERNELS_X86_AVX2_MATVEC_GROUP_H
@@ -77,7 +77,7 @@ INLINE __m256 eight_scales_nvfp4(const uint8_t *b) {
 /* ---- Q1_0, Q2_0 ---- */
 
 typedef struct group_sums {
-    __m256 dot0, dot1;
+    __m256 dot;
     __m128 offset; /* scale times the sum of activations, for the zero point */
 } group_sums;
 
@@ -96,45 +96,89 @@ INLINE __m256i dot_small(__m256i w, __m256i q) {
 #endif
 }
 
-/* 128 columns, their codes one too large. */
-INLINE void step_groups(group_sums *s, const uint8_t *b, const int8_t *q, __m128 d, __m128 ds,
-                        codes_fn *codes, scales_fn *scales) {
-    const __m128 w = scales(b, 0), scale = _mm_mul_ps(w, d);
-#define ADD(sum, j)                                                                                          \
-    s->sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot_small(codes(b, j, 1), load256(q + 32 * (j)))),           \
-                             lane_of(scale, j), s->sum)
-    ADD(dot0, 0);
-    ADD(dot1, 1);
-    ADD(dot0, 2);
-    ADD(dot1, 3);
-#undef ADD
+/* Values over two, plus a half. */
+INLINE __m256i bits_q1_0(const uint8_t *b, size_t j, const int zero) {
+    const __m256i byte_of = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i bit_of = _mm256_set1_epi64x((long long)0x8040201008040201);
+    const __m256i x = broadcast32(b + offsetof(block_q1_0, qs) + 4 * j);
+    return _mm256_min_epu8(_mm256_and_si256(_mm256_shuffle_epi8(x, byte_of), bit_of),
+                           _mm256_set1_epi8(zero != 0));
+}
+
+/* Columns 32 * j .. 32 * j + 63 with the scales of their activations from memory, from where a broadcast
+ * takes no arithmetic port. */
+INLINE __m256 add_64_columns(__m256 sum, const uint8_t *b, const size_t j, const int8_t *q, const float *d,
+                             codes_fn *codes) {
+    const __m256i even = dot_small(codes(b, j, 1), load256(q + 32 * j));
+    const __m256i odd = dot_small(codes(b, j + 1, 1), load256(q + 32 * (j + 1)));
+    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(even), broadcast_float(d + j), sum);
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(odd), broadcast_float(d + j + 1), sum);
+}
+
+/* 128 columns, their codes one (Q2_0) or a half too large. */
+INLINE void step_groups(group_sums *s, const uint8_t *b, const int8_t *q, const float *d, __m128 ds,
+                        codes_fn *codes, scales_fn *scales, const bool one_scale) {
+    const __m128 w = scales(b, 0);
+    __m256 x = add_64_columns(_mm256_setzero_ps(), b, 0, q, d, codes);
+    if (!one_scale) {
+        s->dot = _mm256_fmadd_ps(x, _mm256_broadcastss_ps(w), s->dot);
+        x = _mm256_setzero_ps();
+    }
+    x = add_64_columns(x, b, 2, q, d, codes);
+    s->dot = _mm256_fmadd_ps(x, one_scale ? _mm256_broadcastss_ps(w) : lane_of(w, 2), s->dot);
     s->offset = _mm_fmadd_ps(w, ds, s->offset);
 }
 
-/* bytes: of 128 columns. Half of that may be left over at the end of a row: it is copied before zeros. */
-INLINE void matvec_groups(const uint8_t *w, size_t row_bytes, size_t n_rows, size_t k, const void *act,
-                          float *y, const size_t bytes, codes_fn *codes, scales_fn *scales) {
+/* n (STREAMS or 1) times `per` rows. bytes: of 128 columns. Half of that may be left over at the end of a
+ * row: it is copied before zeros. */
+INLINE void group_rows(const char *w, size_t row_bytes, size_t per, const int n, size_t k, const void *act,
+                       float *y, const size_t bytes, const float unit, codes_fn *codes, scales_fn *scales) {
+    const bool one_scale = bytes == sizeof(block_q1_0);
     const float *d = act_d(act, k), *ds = act_ds(act, k);
     const int8_t *q = act_q(act);
-    const size_t n = k / 32, n_whole = n / 4 * 4;
-    const char *ahead = (const char *)w;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *b = w + r * row_bytes;
-        if (ahead < (const char *)b) ahead = (const char *)b;
-        group_sums s = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm_setzero_ps()};
-        for (size_t i = 0; i < n_whole; i += 4, b += bytes) {
-            ahead = prefetch_step(ahead, (const char *)b + bytes, bytes);
-            step_groups(&s, b, q + 32 * i, _mm_loadu_ps(d + i), _mm_loadu_ps(ds + i), codes, scales);
+    const size_t whole = k / 128 * 4;
+    streams ahead = streams_open(w, row_bytes, per, n);
+    for (size_t r = 0; r < per; r++) {
+        const char *b = streams_row(&ahead, w, r);
+#define START(t) group_sums s##t = {_mm256_setzero_ps(), _mm_setzero_ps()};
+        EACH_STREAM(START)
+        for (size_t i = 0; i < whole; i += 4, b += bytes) {
+            streams_ask(&ahead, b + bytes, bytes, n);
+#define ADD(t)                                                                                               \
+    if (t < n)                                                                                               \
+        step_groups(&s##t, (const uint8_t *)b + t * ahead.apart, q + 32 * i, d + i, _mm_loadu_ps(ds + i),    \
+                    codes, scales, one_scale);
+            EACH_STREAM(ADD)
         }
-        if (n_whole < n) {
-            uint8_t copy[2 * sizeof(block_q2_0)] = {0};
+        if (whole < k / 32) {
             const __m128i valid = _mm256_castsi256_si128(lanes_below(2));
-            memcpy(copy, b, sizeof(block_q2_0));
-            step_groups(&s, copy, q + 32 * n_whole, _mm_maskload_ps(d + n_whole, valid),
-                        _mm_maskload_ps(ds + n_whole, valid), codes, scales);
-        }
-        y[r] = sum8(_mm256_add_ps(s.dot0, s.dot1)) - sum4(s.offset);
+            const float left[4] = {d[whole], d[whole + 1]};
+            uint8_t copy[2 * sizeof(block_q2_0)] = {0};
+#define LEFT(t)                                                                                              \
+    if (t < n) {                                                                                             \
+        memcpy(copy, b + t * ahead.apart, sizeof(block_q2_0));                                               \
+        step_groups(&s##t, copy, q + 32 * whole, left, _mm_maskload_ps(ds + whole, valid), codes, scales,    \
+                    one_scale);                                                                              \
     }
+            EACH_STREAM(LEFT)
+        }
+#define FINISH(t)                                                                                            \
+    if (t < n) y[r + t * per] = unit * sum8(s##t.dot) - sum4(s##t.offset);
+        EACH_STREAM(FINISH)
+    }
+#undef START
+#undef ADD
+#undef LEFT
+#undef FINISH
+}
+
+/* unit: the values' step. */
+INLINE void matvec_groups(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y,
+                          const size_t bytes, const float unit, codes_fn *codes, scales_fn *scales) {
+    const size_t per = n_rows / STREAMS, done = STREAMS * per;
+    group_rows(w, row_bytes, per, STREAMS, k, act, y, bytes, unit, codes, scales);
+    group_rows((const char *)w + done * row_bytes, row_bytes, n_rows - done, 1, k, act, y + done, bytes, unit,
+               codes, scales);
 }
 
 /* ---- superblocks ---- */
@@ -254,11 +298,11 @@ INLINE void superblock_tq2_0(sums_k *s, const uint8_t *b, const act_256 *a) {
                                float *y) {                                                                   \
         call;                                                                                                \
     }
-#define MATVEC_32S(name, isa, bytes)                                                                         \
-    MATVEC_OF(name, isa, matvec_groups(w, row_bytes, n_rows, k, act, y, bytes, codes_##name, scales_##name))
+#define MATVEC_32S(name, isa, bytes, unit, codes)                                                            \
+    MATVEC_OF(name, isa, matvec_groups(w, row_bytes, n_rows, k, act, y, bytes, unit, codes, scales_##name))
 #define MATVEC_GROUP(isa)                                                                                    \
-    MATVEC_32S(q1_0, isa, sizeof(block_q1_0))                                                                \
-    MATVEC_32S(q2_0, isa, 2 * sizeof(block_q2_0))                                                            \
+    MATVEC_32S(q1_0, isa, sizeof(block_q1_0), 2, bits_q1_0)                                                  \
+    MATVEC_32S(q2_0, isa, 2 * sizeof(block_q2_0), 1, codes_q2_0)                                             \
     MATVEC_256(q2_k, isa, true)                                                                              \
     MATVEC_256(q3_k, isa, false)                                                                             \
     MATVEC_256(tq1_0, isa, false)                                                                            \
