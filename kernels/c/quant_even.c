@@ -31,12 +31,19 @@ void QUANT_ROW(bf16)(const float *x, const float *importance, size_t n, void *w)
 
 /* d for codes low .. -low - 1. Whether the extreme value should have the code low or the smaller one at the
  * other end is tried, and so is cutting it off a little: `tries` scales for each, then least squares. */
-INLINE vf search_even(const vf *x, const vf *w, float low, const float *ends, int tries, int rounds) {
+INLINE fit search_even(const vf *x, const vf *w, float low, const float *ends, int tries, int rounds) {
     fit best = fit_none();
     vf at_one = inverse(largest(x, 32));
     for (int i = 0; i < tries; i++) fit_even(&best, x, w, 32, at_one * splat(ends[i]), low, -low - 1);
     for (int i = 0; i < rounds; i++) fit_even(&best, x, w, 32, inverse(best.d), low, -low - 1);
-    return best.d;
+    return best;
+}
+
+/* The scale that codes are rounded with; *bits gets the lifted one that is written. */
+INLINE vf finish_even(const vf *x, const vf *w, fit f, vi *bits) {
+    vf d = half(f.d, bits);
+    (void)half(f.d * lifted_blocks(x, w, 32, f.score), bits);
+    return d;
 }
 
 INLINE void round_even(const vf *x, vf d, float low, float high, float zero, vi *q) {
@@ -53,10 +60,10 @@ void QUANT_ROW(q4_0)(const float *x, const float *importance, size_t n, void *ou
     block_q4_0 *b = out;
     vf v[32], w[32], d;
     vi q[32], packed[4], bits;
-    for (walk k = walk_steep(x, importance, n, 32, 0.5f); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
-        d = importance ? search_even(v, w, -8, ends4, 14, 2) : search_even(v, NULL, -8, ends4, 4, 1);
-        d = half(d, &bits);
+        d = importance ? finish_even(v, w, search_even(v, w, -8, ends4, 14, 2), &bits)
+                       : finish_even(v, NULL, search_even(v, NULL, -8, ends4, 4, 1), &bits);
         round_even(v, d, -8, 7, 8, q);
         pack_nibble_lanes(q, packed);
         put_halves(b, sizeof *b, 0, lanes, bits);
@@ -78,8 +85,8 @@ void QUANT_ROW(q5_0)(const float *x, const float *importance, size_t n, void *ou
     vi q[32], packed[5], bits;
     for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
-        d = importance ? search_even(v, w, -16, ends5, 14, 2) : search_even(v, NULL, -16, ends5, 4, 1);
-        d = half(d, &bits);
+        d = importance ? finish_even(v, w, search_even(v, w, -16, ends5, 14, 2), &bits)
+                       : finish_even(v, NULL, search_even(v, NULL, -16, ends5, 4, 1), &bits);
         round_even(v, d, -16, 15, 16, q);
         packed[0] = pack_fifths(q);
         pack_nibble_lanes(q, packed + 1);
@@ -158,10 +165,14 @@ INLINE affine search_affine(const vf *x, const vf *w, float high, int tries, int
     return best;
 }
 
-/* d and m to half precision, and the codes for those. */
-INLINE void round_affine(const vf *x, affine *a, float high, vi *q, vi *bits_d, vi *bits_m) {
+/* d and m to half precision, and the codes for those; the bits are of the lifted ones. */
+INLINE void round_affine(const vf *x, const vf *w, const affine *a, float high, vi *q, vi *bits_d,
+                         vi *bits_m) {
     vf d = half(a->d, bits_d), m = half(a->m, bits_m), inv = inverse(d);
+    vf lift = lifted_blocks(x, w, 32, a->score);
     for (int i = 0; i < 32; i++) q[i] = to_int(clamp(vround((x[i] - m) * inv), 0, high));
+    (void)half(a->d * lift, bits_d);
+    (void)half(a->m * lift, bits_m);
 }
 
 void QUANT_ROW(q4_1)(const float *x, const float *importance, size_t n, void *out) {
@@ -171,7 +182,7 @@ void QUANT_ROW(q4_1)(const float *x, const float *importance, size_t n, void *ou
     for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
         affine a = importance ? search_affine(v, w, 15, 12, 3) : search_affine(v, NULL, 15, 1, 1);
-        round_affine(v, &a, 15, q, &bits_d, &bits_m);
+        round_affine(v, importance ? w : NULL, &a, 15, q, &bits_d, &bits_m);
         pack_nibble_lanes(q, packed);
         put_halves(b, sizeof *b, 0, lanes, bits_d);
         put_halves(b, sizeof *b, 2, lanes, bits_m);
@@ -187,7 +198,7 @@ void QUANT_ROW(q5_1)(const float *x, const float *importance, size_t n, void *ou
     for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
         affine a = importance ? search_affine(v, w, 31, 12, 3) : search_affine(v, NULL, 31, 1, 1);
-        round_affine(v, &a, 31, q, &bits_d, &bits_m);
+        round_affine(v, importance ? w : NULL, &a, 31, q, &bits_d, &bits_m);
         packed[0] = pack_fifths(q);
         pack_nibble_lanes(q, packed + 1);
         put_halves(b, sizeof *b, 0, lanes, bits_d);
