@@ -311,6 +311,13 @@ INLINE void fit_even(fit *best, const vf *x, const vf *w, int n, vf inv, float l
     fit_better(best, d, xq * d);
 }
 
+/* Once there is a good scale, what is tried near it: steps that are a little smaller or larger, and, where
+ * codes may begin anywhere, that begin a little lower or higher (in steps). */
+enum { STEPS_NEAR_EVEN = 5, STEPS_NEAR = 7 };
+static const struct {
+    float inverse, down;
+} steps_near[STEPS_NEAR] = {{1, 0}, {1.02f, 0}, {0.98f, 0}, {1.04f, 0}, {0.96f, 0}, {1, 0.2f}, {1, -0.2f}};
+
 INLINE vf largest(const vf *x, int n) {
     vf m = splat(0);
     for (int i = 0; i < n; i++) m = vmax(m, vabs(x[i]));

@@ -35,7 +35,9 @@ INLINE fit search_even(const vf *x, const vf *w, float low, const float *ends, i
     fit best = fit_none();
     vf at_one = inverse(largest(x, 32));
     for (int i = 0; i < tries; i++) fit_even(&best, x, w, 32, at_one * splat(ends[i]), low, -low - 1);
-    for (int i = 0; i < rounds; i++) fit_even(&best, x, w, 32, inverse(best.d), low, -low - 1);
+    for (int i = 0; i < rounds; i++)
+        for (int j = 0; j < (rounds > 1 ? STEPS_NEAR_EVEN : 1); j++)
+            fit_even(&best, x, w, 32, inverse(best.d) * splat(steps_near[j].inverse), low, -low - 1);
     return best;
 }
 
@@ -153,15 +155,16 @@ INLINE affine search_affine(const vf *x, const vf *w, float high, int tries, int
     }
     vf mean = ratio(sx, sw), step = inverse(top - low);
     affine best = {splat(0), mean, mean * sx};
-    for (int i = 0; i < tries; i++) {
-        /* the ends are cut off, or not, on either side */
-        static const float cut[][2] = {{0, 0},       {0.4f, 0.4f}, {-0.4f, -0.4f}, {0.8f, 0},
-                                       {0, 0.8f},    {0.8f, 0.8f}, {1.4f, 0.2f},   {0.2f, 1.4f},
-                                       {1.4f, 1.4f}, {2, 0},       {0, 2},         {2.2f, 2.2f}};
-        vf inv = step * splat(high - 0 + cut[i][0] + cut[i][1]);
-        fit_affine(&best, x, w, sw, sx, low + splat(cut[i][0]) * inverse(inv), inv, high);
-    }
-    for (int i = 0; i < rounds; i++) fit_affine(&best, x, w, sw, sx, best.m, inverse(best.d), high);
+    static const float cut[] = {0, 0.7f, 1.4f, -0.4f};
+    for (int i = 0; i < tries; i++)
+        for (int j = 0; j < tries; j++) { /* either end is cut off, or not, so many steps */
+            vf inv = step * splat(high + cut[i] + cut[j]);
+            fit_affine(&best, x, w, sw, sx, low + splat(cut[i]) * inverse(inv), inv, high);
+        }
+    for (int i = 0; i < rounds; i++)
+        for (int j = 0; j < (rounds > 1 ? STEPS_NEAR : 1); j++)
+            fit_affine(&best, x, w, sw, sx, best.m - splat(steps_near[j].down) * best.d,
+                       inverse(best.d) * splat(steps_near[j].inverse), high);
     return best;
 }
 
@@ -181,7 +184,7 @@ void QUANT_ROW(q4_1)(const float *x, const float *importance, size_t n, void *ou
     vi q[32], packed[4], bits_d, bits_m;
     for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
-        affine a = importance ? search_affine(v, w, 15, 12, 3) : search_affine(v, NULL, 15, 1, 1);
+        affine a = importance ? search_affine(v, w, 15, 4, 3) : search_affine(v, NULL, 15, 1, 1);
         round_affine(v, importance ? w : NULL, &a, 15, q, &bits_d, &bits_m);
         pack_nibble_lanes(q, packed);
         put_halves(b, sizeof *b, 0, lanes, bits_d);
@@ -197,7 +200,7 @@ void QUANT_ROW(q5_1)(const float *x, const float *importance, size_t n, void *ou
     vi q[32], packed[5], bits_d, bits_m;
     for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
-        affine a = importance ? search_affine(v, w, 31, 12, 3) : search_affine(v, NULL, 31, 1, 1);
+        affine a = importance ? search_affine(v, w, 31, 4, 3) : search_affine(v, NULL, 31, 1, 1);
         round_affine(v, importance ? w : NULL, &a, 31, q, &bits_d, &bits_m);
         packed[0] = pack_fifths(q);
         pack_nibble_lanes(q, packed + 1);

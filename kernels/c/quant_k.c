@@ -55,7 +55,9 @@ INLINE fit search_signed(const vf *x, const vf *w, signed_type t, int tries, int
         fit_signed(&best, x, w, at_one * splat(t.low * share), t);
         fit_signed(&best, x, w, at_one * splat(-t.low * share), t);
     }
-    for (int i = 0; i < rounds; i++) fit_signed(&best, x, w, inverse(best.d), t);
+    for (int i = 0; i < rounds; i++)
+        for (int j = 0; j < (rounds > 2 && t.low > IQ4_LOW ? STEPS_NEAR_EVEN : 1); j++)
+            fit_signed(&best, x, w, inverse(best.d) * splat(steps_near[j].inverse), t);
     return best;
 }
 
@@ -184,7 +186,7 @@ INLINE void codes_signed(const signed_state *s, const subs *v, signed_type t, in
 static const signed_effort effort_q3 = {3, 1, 1, 1, {1}};
 static const signed_effort effort_q6 = {3, 1, 1, 1, {1, -127.0f / 128}};
 static const signed_effort effort_iq4 = {6, 2, 1, 2, {1, -31.0f / 32, 0.95f, -0.92f}};
-static const signed_effort effort_weighted = {9, 2, 1, 2, {1, -0.97f, 0.94f, -0.91f}};
+static const signed_effort effort_weighted = {12, 3, 1, 2, {1, -0.97f, 0.94f, -0.91f}};
 
 void QUANT_ROW(q3_k)(const float *x, const float *importance, size_t n, void *out) {
     const signed_type t = {16, 16, -4, 3, -32, 31};

@@ -54,7 +54,11 @@ INLINE min_fit search_min(const vf *x, const vf *w, min_type t, int tries, int r
         vf m = less(low, splat(0), splat(below / (t.high + below + above)) * range - low, splat(0));
         fit_min(&best, x, w, sw, sx, vmax(m, splat(0)), step * splat(t.high + below + above), t);
     }
-    for (int i = 0; i < rounds; i++) fit_min(&best, x, w, sw, sx, best.m, inverse(best.d), t);
+    for (int i = 0; i < rounds; i++)
+        for (int j = 0; j < (rounds > 2 ? STEPS_NEAR : 1); j++) {
+            vf m = vmax(best.m + splat(steps_near[j].down) * best.d, splat(0));
+            fit_min(&best, x, w, sw, sx, m, inverse(best.d) * splat(steps_near[j].inverse), t);
+        }
     return best;
 }
 
