@@ -31,12 +31,21 @@ void QUANT_ROW(bf16)(const float *x, const float *importance, size_t n, void *w)
 
 /* d for codes low .. -low - 1. Whether the extreme value should have the code low or the smaller one at the
  * other end is tried, and so is cutting it off a little: `tries` scales for each, then least squares. */
-INLINE vf search_even(const vf *x, const vf *w, float low, const float *ends, int tries, int rounds) {
+INLINE fit search_even(const vf *x, const vf *w, float low, const float *ends, int tries, int rounds) {
     fit best = fit_none();
     vf at_one = inverse(largest(x, 32));
     for (int i = 0; i < tries; i++) fit_even(&best, x, w, 32, at_one * splat(ends[i]), low, -low - 1);
-    for (int i = 0; i < rounds; i++) fit_even(&best, x, w, 32, inverse(best.d), low, -low - 1);
-    return best.d;
+    for (int i = 0; i < rounds; i++)
+        for (int j = 0; j < (rounds > 1 ? STEPS_NEAR_EVEN : 1); j++)
+            fit_even(&best, x, w, 32, inverse(best.d) * splat(steps_near[j].inverse), low, -low - 1);
+    return best;
+}
+
+/* The scale that codes are rounded with; *bits gets the lifted one that is written. */
+INLINE vf finish_even(const vf *x, const vf *w, fit f, vi *bits) {
+    vf d = half(f.d, bits);
+    (void)half(f.d * lifted_blocks(x, w, 32, f.score), bits);
+    return d;
 }
 
 INLINE void round_even(const vf *x, vf d, float low, float high, float zero, vi *q) {
@@ -53,10 +62,10 @@ void QUANT_ROW(q4_0)(const float *x, const float *importance, size_t n, void *ou
     block_q4_0 *b = out;
     vf v[32], w[32], d;
     vi q[32], packed[4], bits;
-    for (walk k = walk_steep(x, importance, n, 32, 0.5f); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
-        d = importance ? search_even(v, w, -8, ends4, 14, 2) : search_even(v, NULL, -8, ends4, 4, 1);
-        d = half(d, &bits);
+        d = importance ? finish_even(v, w, search_even(v, w, -8, ends4, 14, 2), &bits)
+                       : finish_even(v, NULL, search_even(v, NULL, -8, ends4, 4, 1), &bits);
         round_even(v, d, -8, 7, 8, q);
         pack_nibble_lanes(q, packed);
         put_halves(b, sizeof *b, 0, lanes, bits);
@@ -78,8 +87,8 @@ void QUANT_ROW(q5_0)(const float *x, const float *importance, size_t n, void *ou
     vi q[32], packed[5], bits;
     for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
-        d = importance ? search_even(v, w, -16, ends5, 14, 2) : search_even(v, NULL, -16, ends5, 4, 1);
-        d = half(d, &bits);
+        d = importance ? finish_even(v, w, search_even(v, w, -16, ends5, 14, 2), &bits)
+                       : finish_even(v, NULL, search_even(v, NULL, -16, ends5, 4, 1), &bits);
         round_even(v, d, -16, 15, 16, q);
         packed[0] = pack_fifths(q);
         pack_nibble_lanes(q, packed + 1);
@@ -146,22 +155,27 @@ INLINE affine search_affine(const vf *x, const vf *w, float high, int tries, int
     }
     vf mean = ratio(sx, sw), step = inverse(top - low);
     affine best = {splat(0), mean, mean * sx};
-    for (int i = 0; i < tries; i++) {
-        /* the ends are cut off, or not, on either side */
-        static const float cut[][2] = {{0, 0},       {0.4f, 0.4f}, {-0.4f, -0.4f}, {0.8f, 0},
-                                       {0, 0.8f},    {0.8f, 0.8f}, {1.4f, 0.2f},   {0.2f, 1.4f},
-                                       {1.4f, 1.4f}, {2, 0},       {0, 2},         {2.2f, 2.2f}};
-        vf inv = step * splat(high - 0 + cut[i][0] + cut[i][1]);
-        fit_affine(&best, x, w, sw, sx, low + splat(cut[i][0]) * inverse(inv), inv, high);
-    }
-    for (int i = 0; i < rounds; i++) fit_affine(&best, x, w, sw, sx, best.m, inverse(best.d), high);
+    static const float cut[] = {0, 0.7f, 1.4f, -0.4f};
+    for (int i = 0; i < tries; i++)
+        for (int j = 0; j < tries; j++) { /* either end is cut off, or not, so many steps */
+            vf inv = step * splat(high + cut[i] + cut[j]);
+            fit_affine(&best, x, w, sw, sx, low + splat(cut[i]) * inverse(inv), inv, high);
+        }
+    for (int i = 0; i < rounds; i++)
+        for (int j = 0; j < (rounds > 1 ? STEPS_NEAR : 1); j++)
+            fit_affine(&best, x, w, sw, sx, best.m - splat(steps_near[j].down) * best.d,
+                       inverse(best.d) * splat(steps_near[j].inverse), high);
     return best;
 }
 
-/* d and m to half precision, and the codes for those. */
-INLINE void round_affine(const vf *x, affine *a, float high, vi *q, vi *bits_d, vi *bits_m) {
+/* d and m to half precision, and the codes for those; the bits are of the lifted ones. */
+INLINE void round_affine(const vf *x, const vf *w, const affine *a, float high, vi *q, vi *bits_d,
+                         vi *bits_m) {
     vf d = half(a->d, bits_d), m = half(a->m, bits_m), inv = inverse(d);
+    vf lift = lifted_blocks(x, w, 32, a->score);
     for (int i = 0; i < 32; i++) q[i] = to_int(clamp(vround((x[i] - m) * inv), 0, high));
+    (void)half(a->d * lift, bits_d);
+    (void)half(a->m * lift, bits_m);
 }
 
 void QUANT_ROW(q4_1)(const float *x, const float *importance, size_t n, void *out) {
@@ -170,8 +184,8 @@ void QUANT_ROW(q4_1)(const float *x, const float *importance, size_t n, void *ou
     vi q[32], packed[4], bits_d, bits_m;
     for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
-        affine a = importance ? search_affine(v, w, 15, 12, 3) : search_affine(v, NULL, 15, 1, 1);
-        round_affine(v, &a, 15, q, &bits_d, &bits_m);
+        affine a = importance ? search_affine(v, w, 15, 4, 3) : search_affine(v, NULL, 15, 1, 1);
+        round_affine(v, importance ? w : NULL, &a, 15, q, &bits_d, &bits_m);
         pack_nibble_lanes(q, packed);
         put_halves(b, sizeof *b, 0, lanes, bits_d);
         put_halves(b, sizeof *b, 2, lanes, bits_m);
@@ -186,8 +200,8 @@ void QUANT_ROW(q5_1)(const float *x, const float *importance, size_t n, void *ou
     vi q[32], packed[5], bits_d, bits_m;
     for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
-        affine a = importance ? search_affine(v, w, 31, 12, 3) : search_affine(v, NULL, 31, 1, 1);
-        round_affine(v, &a, 31, q, &bits_d, &bits_m);
+        affine a = importance ? search_affine(v, w, 31, 4, 3) : search_affine(v, NULL, 31, 1, 1);
+        round_affine(v, importance ? w : NULL, &a, 31, q, &bits_d, &bits_m);
         packed[0] = pack_fifths(q);
         pack_nibble_lanes(q, packed + 1);
         put_halves(b, sizeof *b, 0, lanes, bits_d);

@@ -13,8 +13,7 @@ typedef struct grid_type {
     int block, per_super; /* values of a sub-block, sub-blocks of a superblock */
     int dims, levels;     /* of an entry */
     float largest;
-    float lift; /* of the scale, see lifted() */
-    bool even;  /* signs */
+    bool even; /* signs */
 } grid_type;
 
 /* A codebook, ordered by the first halves of its entries. */
@@ -130,16 +129,16 @@ INLINE void grid_entries_as(const grid *g, grid_type y, const vf *wa, const vf *
 
 /* Both for entries of either size. */
 ONCE vf grid_error(const grid *g, grid_type y, const vf *wa, const vf *w, vf s) {
-    if (y.dims == 8) return grid_error_as(g, (grid_type){y.block, y.per_super, 8, 3, 0, 0, 0}, wa, w, s);
-    return grid_error_as(g, (grid_type){y.block, y.per_super, 4, 8, 0, 0, 0}, wa, w, s);
+    if (y.dims == 8) return grid_error_as(g, (grid_type){y.block, y.per_super, 8, 3, 0, 0}, wa, w, s);
+    return grid_error_as(g, (grid_type){y.block, y.per_super, 4, 8, 0, 0}, wa, w, s);
 }
 
 ONCE void grid_entries(const grid *g, grid_type y, const vf *wa, const vf *w, vf s, vi *index, vf *xq,
                        vf *qq) {
     if (y.dims == 8)
-        grid_entries_as(g, (grid_type){y.block, y.per_super, 8, 3, 0, 0, 0}, wa, w, s, index, xq, qq);
+        grid_entries_as(g, (grid_type){y.block, y.per_super, 8, 3, 0, 0}, wa, w, s, index, xq, qq);
     else
-        grid_entries_as(g, (grid_type){y.block, y.per_super, 4, 8, 0, 0, 0}, wa, w, s, index, xq, qq);
+        grid_entries_as(g, (grid_type){y.block, y.per_super, 4, 8, 0, 0}, wa, w, s, index, xq, qq);
 }
 
 typedef struct grid_state {
@@ -192,7 +191,7 @@ INLINE void tune_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32], 
 }
 
 /* Entries for the units and scales there are; and the units that would be best for those. */
-INLINE void enter_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32], const subs *v, float share,
+INLINE void enter_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32], const subs *v, bool last,
                        float *better) {
     per_sub xq, qq, xx;
     for (int k = 0; k < GROUPS; k++) {
@@ -215,7 +214,7 @@ INLINE void enter_grid(grid_state *st, const grid *g, grid_type y, vf (*wa)[32],
         }
         better[super] = st->unit[super];
         if (below > 0 && above > 0)
-            better[super] = (float)(above / below) * lifted(squares, above * above / below, share);
+            better[super] = (float)(above / below) * (last ? lifted(squares, above * above / below) : 1);
     }
 }
 
@@ -249,13 +248,13 @@ ONCE void quantize_grid(grid_state *st, const grid *g, grid_type y, const subs *
     for (int turn = 0; turn < 2; turn++) {
         float better[SUBS];
         tune_grid(st, g, y, wa, v, 1);
-        enter_grid(st, g, y, wa, v, 0, better);
+        enter_grid(st, g, y, wa, v, false, better);
         for (int super = 0; super < SUBS / y.per_super; super++)
             st->unit[super] = factor * half1(better[super] / factor, &d16[super]);
     }
     float better[SUBS];
     tune_grid(st, g, y, wa, v, 1);
-    enter_grid(st, g, y, wa, v, y.lift, better);
+    enter_grid(st, g, y, wa, v, true, better);
     for (int super = 0; super < SUBS / y.per_super; super++) half1(better[super] / factor, &d16[super]);
 }
 
@@ -271,14 +270,14 @@ static void put_signs_and_scale(uint8_t *p, const grid_state *s, size_t sub) {
 }
 
 void QUANT_ROW(iq2_xxs)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {32, 8, 8, 3, 43, 0.5f, true};
+    const grid_type y = {32, 8, 8, 3, 43, true};
     uint8_t *b = out;
     subs v;
     grid g;
     grid_state s;
     uint16_t d[2];
     grid_make(&g, iq2_xxs_grid, NULL, 256, 4);
-    for (walk k = walk_steep(x, importance, n, 32, 0.5f); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         quantize_grid(&s, &g, y, &v, 0.125f, d);
         for (size_t super = 0; super < v.n / 8; super++, b += sizeof(block_iq2_xxs)) {
@@ -293,14 +292,14 @@ void QUANT_ROW(iq2_xxs)(const float *x, const float *importance, size_t n, void 
 }
 
 void QUANT_ROW(iq2_xs)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {16, 16, 8, 3, 43, 0.5f, true};
+    const grid_type y = {16, 16, 8, 3, 43, true};
     block_iq2_xs *b = out;
     subs v;
     grid g;
     grid_state s;
     uint16_t d[1];
     grid_make(&g, iq2_xs_grid, NULL, 512, 4);
-    for (walk k = walk_steep(x, importance, n, 16, 0.5f); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         quantize_grid(&s, &g, y, &v, 0.125f, d);
         b->d = d[0];
@@ -311,14 +310,14 @@ void QUANT_ROW(iq2_xs)(const float *x, const float *importance, size_t n, void *
 }
 
 void QUANT_ROW(iq2_s)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {16, 16, 8, 3, 43, 0.5f, false};
+    const grid_type y = {16, 16, 8, 3, 43, false};
     block_iq2_s *b = out;
     subs v;
     grid g;
     grid_state s;
     uint16_t d[1];
     grid_make(&g, iq2_s_grid, NULL, 1024, 4);
-    for (walk k = walk_steep(x, importance, n, 16, 0.5f); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         quantize_grid(&s, &g, y, &v, 0.125f, d);
         b->d = d[0];
@@ -334,14 +333,14 @@ void QUANT_ROW(iq2_s)(const float *x, const float *importance, size_t n, void *o
 }
 
 void QUANT_ROW(iq3_xxs)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {32, 8, 4, 8, 31, 0.5f, true};
+    const grid_type y = {32, 8, 4, 8, 31, true};
     block_iq3_xxs *b = out;
     subs v;
     grid g;
     grid_state s;
     uint16_t d[2];
     grid_make(&g, NULL, iq3_xxs_grid, 256, 2);
-    for (walk k = walk_steep(x, importance, n, 32, 0.5f); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         quantize_grid(&s, &g, y, &v, 0.5f, d);
         for (size_t super = 0; super < v.n / 8; super++, b++) {
@@ -355,7 +354,7 @@ void QUANT_ROW(iq3_xxs)(const float *x, const float *importance, size_t n, void 
 }
 
 void QUANT_ROW(iq3_s)(const float *x, const float *importance, size_t n, void *out) {
-    const grid_type y = {32, 8, 4, 8, 15, 0.5f, false};
+    const grid_type y = {32, 8, 4, 8, 15, false};
     block_iq3_s *b = out;
     subs v;
     grid g;

@@ -164,7 +164,7 @@ INLINE void iq1_tune(iq1_state *st, const iq1_book *b, iq1_type y, vf (*wx)[32],
 }
 
 /* Entries for s and the deltas, and the units that would be best for those. */
-INLINE void iq1_enter(iq1_state *st, const iq1_book *b, iq1_type y, vf (*wx)[32], const subs *v, float share,
+INLINE void iq1_enter(iq1_state *st, const iq1_book *b, iq1_type y, vf (*wx)[32], const subs *v, bool last,
                       float *better) {
     per_sub xq, qq, xx;
     for (int k = 0; k < GROUPS; k++) {
@@ -185,7 +185,7 @@ INLINE void iq1_enter(iq1_state *st, const iq1_book *b, iq1_type y, vf (*wx)[32]
         }
         better[super] = st->unit[super];
         if (below > 0 && above > 0)
-            better[super] = (float)(above / below) * lifted(squares, above * above / below, share);
+            better[super] = (float)(above / below) * (last ? lifted(squares, above * above / below) : 1);
     }
 }
 
@@ -212,12 +212,12 @@ ONCE void iq1_quantize(iq1_state *st, const iq1_book *b, iq1_type y, const subs 
         st->unit[super] = most / 15;
     }
     iq1_choose(st, y, wx, v);
-    iq1_enter(st, b, y, wx, v, 0, better);
+    iq1_enter(st, b, y, wx, v, false, better);
     for (int super = 0; super < SUBS / y.per_super; super++)
         st->unit[super] = 0.125f * half1(better[super] * 8, &d16[super]);
     iq1_choose(st, y, wx, v);
     iq1_tune(st, b, y, wx, v, 0, 0);
-    iq1_enter(st, b, y, wx, v, 1, better);
+    iq1_enter(st, b, y, wx, v, true, better);
     for (int super = 0; super < SUBS / y.per_super; super++) half1(better[super] * 8, &d16[super]);
 }
 
@@ -229,7 +229,7 @@ void QUANT_ROW(iq1_s)(const float *x, const float *importance, size_t n, void *o
     iq1_state s;
     uint16_t d[2];
     iq1_make(&book);
-    for (walk k = walk_steep(x, importance, n, 32, 1); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         iq1_quantize(&s, &book, y, &v, d);
         for (size_t super = 0; super < v.n / 8; super++, b++) {
@@ -256,7 +256,7 @@ void QUANT_ROW(iq1_m)(const float *x, const float *importance, size_t n, void *o
     iq1_state s;
     uint16_t d[1];
     iq1_make(&book);
-    for (walk k = walk_steep(x, importance, n, 16, 1); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         iq1_quantize(&s, &book, y, &v, d);
         for (int i = 0; i < 16; i++) {

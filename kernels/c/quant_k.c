@@ -45,7 +45,7 @@ INLINE void fit_signed(fit *best, const vf *x, const vf *w, vf inv, signed_type 
 
 /* The largest magnitude is given the code at either end, or one beyond it by some part of a step, or within.
  */
-INLINE vf search_signed(const vf *x, const vf *w, signed_type t, int tries, int rounds) {
+INLINE fit search_signed(const vf *x, const vf *w, signed_type t, int tries, int rounds) {
     static const float shares[] = {1,      0.93f, 1.07f,  0.86f, 1.15f, 0.965f,
                                    1.035f, 0.8f,  0.895f, 1.11f, 0.75f, 1.2f};
     fit best = fit_none();
@@ -55,12 +55,14 @@ INLINE vf search_signed(const vf *x, const vf *w, signed_type t, int tries, int 
         fit_signed(&best, x, w, at_one * splat(t.low * share), t);
         fit_signed(&best, x, w, at_one * splat(-t.low * share), t);
     }
-    for (int i = 0; i < rounds; i++) fit_signed(&best, x, w, inverse(best.d), t);
-    return best.d;
+    for (int i = 0; i < rounds; i++)
+        for (int j = 0; j < (rounds > 2 && t.low > IQ4_LOW ? STEPS_NEAR_EVEN : 1); j++)
+            fit_signed(&best, x, w, inverse(best.d) * splat(steps_near[j].inverse), t);
+    return best;
 }
 
 typedef struct signed_state {
-    float d[SUBS];
+    float d[SUBS]; /* what codes are for; what is written is lifted() */
     per_sub sc, error, xq, qq;
 } signed_state;
 
@@ -114,7 +116,7 @@ INLINE signed_state quantize_signed_as(const subs *v, signed_type t, const signe
     per_sub d;
     signed_state best = {{0}, {{0}}, {{0}}, {{0}}, {{0}}};
     for (int g = 0; g < GROUPS; g++)
-        d.v[g] = search_signed(v->x[g], v->w[g], t, effort->tries, effort->rounds);
+        d.v[g] = search_signed(v->x[g], v->w[g], t, effort->tries, effort->rounds).d;
     for (int k = 0; effort->tops[k] != 0; k++) {
         signed_state s = best;
         for (int super = 0; super < SUBS / t.per_super; super++) {
@@ -149,7 +151,15 @@ INLINE signed_state quantize_signed_as(const subs *v, signed_type t, const signe
             }
         }
     }
-    for (int super = 0; super < SUBS / t.per_super; super++) half1(best.d[super], &d16[super]);
+    per_sub xx = subs_squares(v, t.block);
+    for (int super = 0; super < SUBS / t.per_super; super++) {
+        double squares = 0, kept = 0;
+        for (int i = super * t.per_super; i < (super + 1) * t.per_super; i++) {
+            squares += (double)xx.f[i];
+            kept -= (double)best.error.f[i];
+        }
+        half1(best.d[super] * lifted(squares, kept), &d16[super]);
+    }
     return best;
 }
 
@@ -176,7 +186,7 @@ INLINE void codes_signed(const signed_state *s, const subs *v, signed_type t, in
 static const signed_effort effort_q3 = {3, 1, 1, 1, {1}};
 static const signed_effort effort_q6 = {3, 1, 1, 1, {1, -127.0f / 128}};
 static const signed_effort effort_iq4 = {6, 2, 1, 2, {1, -31.0f / 32, 0.95f, -0.92f}};
-static const signed_effort effort_weighted = {9, 2, 1, 2, {1, -0.97f, 0.94f, -0.91f}};
+static const signed_effort effort_weighted = {12, 3, 1, 2, {1, -0.97f, 0.94f, -0.91f}};
 
 void QUANT_ROW(q3_k)(const float *x, const float *importance, size_t n, void *out) {
     const signed_type t = {16, 16, -4, 3, -32, 31};
@@ -184,7 +194,7 @@ void QUANT_ROW(q3_k)(const float *x, const float *importance, size_t n, void *ou
     subs v;
     int32_t q[16][SUBS];
     uint16_t d[1];
-    for (walk k = walk_steep(x, importance, n, 16, 0.5f); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         signed_state s = quantize_signed(&v, t, importance ? &effort_weighted : &effort_q3, d);
         codes_signed(&s, &v, t, q);
@@ -268,7 +278,9 @@ void QUANT_ROW(iq4_nl)(const float *x, const float *importance, size_t n, void *
     vi q[32], packed[4], bits;
     for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, w);
-        vf inv = inverse(half(search_signed(v, w, t, 12, 3), &bits));
+        fit f = search_signed(v, w, t, 12, 3);
+        vf inv = inverse(half(f.d, &bits));
+        (void)half(f.d * lifted_blocks(v, w, 32, f.score), &bits);
         for (int i = 0; i < 32; i++) q[i] = nearest_code(v[i] * inv, t);
         pack_nibble_lanes(q, packed);
         put_halves(b, sizeof *b, 0, lanes, bits);

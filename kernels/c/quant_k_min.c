@@ -54,13 +54,18 @@ INLINE min_fit search_min(const vf *x, const vf *w, min_type t, int tries, int r
         vf m = less(low, splat(0), splat(below / (t.high + below + above)) * range - low, splat(0));
         fit_min(&best, x, w, sw, sx, vmax(m, splat(0)), step * splat(t.high + below + above), t);
     }
-    for (int i = 0; i < rounds; i++) fit_min(&best, x, w, sw, sx, best.m, inverse(best.d), t);
+    for (int i = 0; i < rounds; i++)
+        for (int j = 0; j < (rounds > 2 ? STEPS_NEAR : 1); j++) {
+            vf m = vmax(best.m + splat(steps_near[j].down) * best.d, splat(0));
+            fit_min(&best, x, w, sw, sx, m, inverse(best.d) * splat(steps_near[j].inverse), t);
+        }
     return best;
 }
 
 /* What becomes of 16 sub-blocks: per superblock d and dmin, per sub-block their multiples. */
 typedef struct min_state {
-    float d[SUBS], dmin[SUBS]; /* of superblock i, the first SUBS / per_super are used */
+    float d[SUBS], dmin[SUBS]; /* of superblock i, the first SUBS / per_super are used; codes are for these,
+                                * what is written is lifted() */
     per_sub sc, mn, error;
 } min_state;
 
@@ -203,9 +208,16 @@ ONCE min_state quantize_min(const subs *v, min_type t, const min_effort *effort,
             }
         }
     }
+    per_sub xx = subs_squares(v, t.block);
     for (int super = 0; super < SUBS / t.per_super; super++) {
-        half1(best.d[super], &d16[super]);
-        half1(best.dmin[super], &m16[super]);
+        double squares = 0, error = 0;
+        for (int i = super * t.per_super; i < (super + 1) * t.per_super; i++) {
+            squares += (double)xx.f[i];
+            error += (double)best.error.f[i];
+        }
+        float lift = lifted(squares, squares - error);
+        half1(best.d[super] * lift, &d16[super]);
+        half1(best.dmin[super] * lift, &m16[super]);
     }
     return best;
 }
@@ -294,7 +306,7 @@ void QUANT_ROW(q2_k)(const float *x, const float *importance, size_t n, void *ou
     subs v;
     int32_t q[16][SUBS];
     uint16_t d[1], m[1];
-    for (walk k = walk_steep(x, importance, n, 16, 1); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         min_state s = quantize_min(&v, t, importance ? &effort_q2_weighted : &effort_q2, d, m);
         codes_min(&s, &v, t, q);

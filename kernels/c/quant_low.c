@@ -59,79 +59,78 @@ void QUANT_ROW(q2_0)(const float *x, const float *importance, size_t n, void *ou
 
 /* v is 0 where |x| is below some threshold, else -d or d, and d the mean of the others. The best threshold is
  * d / 2; each try is followed to where that holds. */
-INLINE vf search_ternary(const vf *a, const vf *w, const vf *wa, const float *shares, int tries, int rounds) {
+INLINE fit search_ternary(const vf *x, const vf *w, const float *shares, int tries, int rounds) {
     fit best = fit_none();
-    vf most = largest(a, 256);
+    vf most = largest(x, 256);
     for (int i = 0; i < tries + rounds; i++) {
         vf threshold = i < tries ? most * splat(shares[i]) : best.d * splat(0.5f), above = splat(0),
            n = splat(0);
         for (int j = 0; j < 256; j++) {
-            above += less(threshold, a[j], wa[j], splat(0));
-            n += less(threshold, a[j], w ? w[j] : splat(1), splat(0));
+            vf a = vabs(x[j]);
+            above += less(threshold, a, w ? w[j] * a : a, splat(0));
+            n += less(threshold, a, w ? w[j] : splat(1), splat(0));
         }
         vf d = ratio(above, n);
         fit_better(&best, d, above * d);
     }
-    return best.d;
+    return best;
 }
 
 /* Scale and ternary digits + 1 of up to LANES blocks of 256. */
-INLINE size_t ternary_lanes(walk *k, bool weighted, vi *bits, uint8_t (*digits)[LANES]) {
+INLINE size_t ternary_lanes(walk *k, bool weighted, vi *bits, vi *digits) {
     static const float shares[] = {0.24f, 0.36f, 0.16f, 0.3f, 0.1f, 0.46f};
-    vf v[256], w[256], a[256], wa[256];
+    vf v[256], w[256];
     size_t lanes = walk_next(k, 256, v, weighted ? w : NULL);
-    for (int i = 0; i < 256; i++) {
-        a[i] = vabs(v[i]);
-        if (weighted) wa[i] = w[i] * a[i];
-    }
-    vf d = weighted ? search_ternary(a, w, wa, shares, 4, 1) : search_ternary(a, NULL, a, shares, 3, 2);
-    vf inv = inverse(half(d, bits));
-    for (int i = 0; i < 256; i++) {
-        vi code = to_int(clamp(vround(v[i] * inv), -1, 1) + splat(1));
-        for (int l = 0; l < LANES; l++) digits[i][l] = (uint8_t)code[l];
-    }
+    fit f = weighted ? search_ternary(v, w, shares, 4, 1) : search_ternary(v, NULL, shares, 3, 2);
+    vf inv = inverse(half(f.d, bits));
+    for (int i = 0; i < 256; i++) digits[i] = to_int(clamp(vround(v[i] * inv), -1, 1) + splat(1));
     return lanes;
 }
 
-static size_t ternary_next(walk *k, vi *bits, uint8_t (*digits)[LANES]) {
+static size_t ternary_next(walk *k, vi *bits, vi *digits) {
     return k->importance ? ternary_lanes(k, true, bits, digits) : ternary_lanes(k, false, bits, digits);
 }
 
-/* Five digits to a byte, first highest, as a fraction of 256 rounded up: multiplying by 3 brings one digit
- * after the other out at the top. */
-static uint8_t ternary_byte(const uint8_t *digit, size_t stride, int n) {
-    int value = 0;
-    for (int i = 0; i < 5; i++) value = 3 * value + (i < n ? digit[(size_t)i * stride] : 0);
-    return (uint8_t)((value * 256 + 242) / 243);
+/* Five digits to a byte, first highest, as a fraction of 256 rounded up (value * 256 / 243): multiplying by 3
+ * brings one digit after the other out at the top. With four the last is 0. */
+INLINE vi ternary_byte(const vi *digit, int stride, int n) {
+    vi value = splat_i(0);
+    for (int i = 0; i < 5; i++) value = 3 * value + (i < n ? digit[i * stride] : splat_i(0));
+    /* 13 * value / 243, rounded up: exact for value <= 242 */
+    return value + (((13 * value + splat_i(242)) * splat_i(270)) >> 16);
 }
 
 void QUANT_ROW(tq1_0)(const float *x, const float *importance, size_t n, void *out) {
     block_tq1_0 *b = out;
-    vi bits;
-    uint8_t digits[256][LANES];
+    vi bits, digits[256], packed[13];
     for (walk k = walk_start(x, importance, n, 256); k.blocks;) {
         size_t lanes = ternary_next(&k, &bits, digits);
-        put_halves(b, sizeof *b, offsetof(block_tq1_0, d), lanes, bits);
-        for (size_t l = 0; l < lanes; l++, b++) {
-            for (int i = 0; i < 32; i++) b->qs[i] = ternary_byte(&digits[i][l], 32 * LANES, 5);
-            for (int i = 0; i < 16; i++) b->qs[32 + i] = ternary_byte(&digits[160 + i][l], 16 * LANES, 5);
-            for (int i = 0; i < 4; i++) b->qh[i] = ternary_byte(&digits[240 + i][l], 4 * LANES, 4);
+        for (int i = 0; i < 13; i++) {
+            vi byte[4];
+            for (int j = 0; j < 4; j++)
+                byte[j] = i < 8    ? ternary_byte(digits + 4 * i + j, 32, 5)
+                          : i < 12 ? ternary_byte(digits + 160 + 4 * (i - 8) + j, 16, 5)
+                                   : ternary_byte(digits + 240 + j, 4, 4);
+            packed[i] = pack4(byte[0], byte[1], byte[2], byte[3]);
         }
+        put_dwords(b, sizeof *b, offsetof(block_tq1_0, qs), lanes, packed, 13); /* qs, and qh behind it */
+        put_halves(b, sizeof *b, offsetof(block_tq1_0, d), lanes, bits);
+        b += lanes;
     }
 }
 
 void QUANT_ROW(tq2_0)(const float *x, const float *importance, size_t n, void *out) {
     block_tq2_0 *b = out;
-    vi bits;
-    uint8_t digits[256][LANES];
+    vi bits, digits[256], packed[16];
     for (walk k = walk_start(x, importance, n, 256); k.blocks;) {
         size_t lanes = ternary_next(&k, &bits, digits);
+        for (int i = 0; i < 16; i++) {
+            packed[i] = splat_i(0);
+            for (int j = 0; j < 16; j++)
+                packed[i] |= digits[i / 8 * 128 + i % 8 * 4 + j % 4 + j / 4 * 32] << (j % 4 * 8 + j / 4 * 2);
+        }
+        put_dwords(b, sizeof *b, offsetof(block_tq2_0, qs), lanes, packed, 16);
         put_halves(b, sizeof *b, offsetof(block_tq2_0, d), lanes, bits);
-        for (size_t l = 0; l < lanes; l++, b++)
-            for (int byte = 0; byte < 64; byte++) {
-                int at = byte / 32 * 128 + byte % 32;
-                b->qs[byte] = (uint8_t)(digits[at][l] | digits[at + 32][l] << 2 | digits[at + 64][l] << 4 |
-                                        digits[at + 96][l] << 6);
-            }
+        b += lanes;
     }
 }

@@ -40,14 +40,14 @@ static inline void sort_halves(const uint8_t *first, const uint8_t *second, int 
     start[81] = (uint16_t)n;
 }
 
-/* What least squares makes of few bits is too small: the error is uncorrelated with what is written, so that
- * what is written has less energy than the weights, and a layer's output shrinks. Scales are raised by this,
- * between nothing (0) and what gives a superblock its energy back (1); the error grows by much less than the
- * output's is mended. squares is sum(w * x^2), kept what of it least squares keep. */
-INLINE float lifted(double squares, double kept, float share) {
-    double gain = kept > 0 ? squares / kept : 1;
-    gain = gain < 2 ? gain : 2;
-    return 1 + share * (sqrtf((float)gain) - 1);
+/* sum(w * x^2) of each sub-block. */
+INLINE per_sub subs_squares(const subs *v, int block) {
+    per_sub sum;
+    for (int g = 0; g < GROUPS; g++) {
+        sum.v[g] = splat(0);
+        for (int i = 0; i < block; i++) sum.v[g] += v->w[g][i] * v->x[g][i] * v->x[g][i];
+    }
+    return sum;
 }
 
 INLINE void subs_next(walk *k, size_t block, subs *s) {

@@ -55,6 +55,64 @@ static void types_by_search(test *t) {
     program_free(&o);
 }
 
+/* Whatever goes wrong: status 1 and a sentence; the file that was there before is as it was, and beside it
+ * nothing new. */
+#define AS_BEFORE "test \"$(cat out.gguf)\" = old && test $(ls | wc -l) = 3 && echo as before"
+
+static void failures_leave_nothing(test *t) {
+    static const struct {
+        const char *commands, *word;
+    } rows[] = {{"ulimit -f 300; \"$LEAT\" quantize $M out.gguf q4_0 --allow-requantize", "can't be written"},
+                {"ulimit -f 300; \"$LEAT\" quantize $M out.gguf --target-bpw 4 --allow-requantize",
+                 "can't be written"},
+                {"head -c 200000 $M >in; \"$LEAT\" quantize in out.gguf q4_0 --allow-requantize", "in"},
+                {"head -c 20 $M >in; \"$LEAT\" quantize in out.gguf q4_0", "in"},
+                {": >in; \"$LEAT\" quantize in out.gguf q4_0", "in"},
+                {"cp text in; \"$LEAT\" quantize in out.gguf q4_0", "in"},
+                {"\"$LEAT\" quantize . out.gguf q4_0", "."},
+                {"\"$LEAT\" quantize absent out.gguf q4_0", "absent"},
+                {"\"$LEAT\" imatrix $M text -o i.gguf --chunks 1 -c 64 -t 1; head -c 9000 i.gguf >in; "
+                 "\"$LEAT\" quantize $M out.gguf q4_0 --imatrix in --allow-requantize",
+                 "in"},
+                {"\"$LEAT\" quantize $M out.gguf q4_0", "quantizing twice"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char line[1000];
+        output o;
+        snprintf(line, sizeof line,
+                 "printf old >out.gguf; : >i.gguf; (%s); test $? = 1 && rm -f in && " AS_BEFORE,
+                 rows[i].commands);
+        run(t, &o, line);
+        if (!has(o.out, "as before") || !has(o.err, "leat: ") || !has(o.err, rows[i].word))
+            TEST_FAIL(t, "%s: %s%s", rows[i].commands, o.out, o.err);
+        program_free(&o);
+    }
+}
+
+/* Stopped, in the search or while writing, at once or just before the end: nothing, or all of it. Killed: the
+ * old file is there, and the next run does what was to be done. */
+static void interruptions_leave_nothing(test *t) {
+    output o;
+    run(t, &o,
+        "printf old >out.gguf; : >c.gguf; for S in INT TERM; do timeout -s $S --preserve-status 0.4 "
+        "\"$LEAT\" "
+        "quantize $M out.gguf --target-bpw 4 --calibration text --search-trials 100000 --search-measured 9 "
+        "--allow-requantize -t 1; echo status $?; " AS_BEFORE "; done");
+    CHECK(t, has(o.out, "status 130\nas before\nstatus 143\nas before"));
+    program_free(&o);
+    run(t, &o,
+        "\"$LEAT\" quantize $M c.gguf iq3_s -t 1 --allow-requantize; for W in 0.01 0.03 0.06 0.1 0.2; do "
+        "printf old >out.gguf; timeout -s INT --preserve-status $W \"$LEAT\" quantize $M out.gguf iq3_s -t 1 "
+        "--allow-requantize; S=$?; if test $S = 0; then cmp c.gguf out.gguf && echo right; "
+        "elif test $S = 130 || test $W = 0.01; then " AS_BEFORE "; fi; done");
+    CHECK(t, strlen(o.out) >= 5 * strlen("right\n"));
+    program_free(&o);
+    run(t, &o,
+        "printf old >out.gguf; : >c.gguf; timeout -s KILL 0.1 \"$LEAT\" quantize $M out.gguf iq2_s -t 1 "
+        "--allow-requantize; rm -f out.gguf.tmp-*; test $(wc -c <out.gguf) -gt 3 || " AS_BEFORE
+        "; \"$LEAT\" quantize $M out.gguf q4_0 --allow-requantize && \"$LEAT\" run out.gguf -p Once -n 2");
+    program_free(&o);
+}
+
 static void wrong_usage(test *t) {
     static const struct {
         const char *arguments, *word;
@@ -82,6 +140,5 @@ static void wrong_usage(test *t) {
 
 #define TESTS(X)                                                                                             \
     X(imatrix_files)                                                                                         \
-    X(types_by_search)                                                                                       \
-    X(wrong_usage)
+    X(types_by_search) X(failures_leave_nothing) X(interruptions_leave_nothing) X(wrong_usage)
 TEST_SUITE(TESTS)

@@ -275,9 +275,42 @@ static void what_fits_is_kept(test *t) {
     }
 }
 
+/* Scales are raised by what least squares take away: what is written has the energy of the weights, or a
+ * little more, but not so much that it would be better to write nothing. */
+static void energy_is_kept(test *t) {
+    static const uint32_t lifted[] = {
+        FORMAT_Q4_0,   FORMAT_Q4_1,   FORMAT_Q5_0,   FORMAT_Q5_1,  FORMAT_Q2_K,   FORMAT_Q3_K,
+        FORMAT_Q4_K,   FORMAT_IQ4_NL, FORMAT_IQ4_XS, FORMAT_IQ1_S, FORMAT_IQ1_M,  FORMAT_IQ2_XXS,
+        FORMAT_IQ2_XS, FORMAT_IQ2_S,  FORMAT_Q5_K,   FORMAT_IQ3_S, FORMAT_IQ3_XXS};
+    enum { N = 4096 };
+    kernels tables[ISA_MAX];
+    const kernels *k = &tables[tables_of_this_machine(tables) - 1];
+    static float x[N], y[N], w[N];
+    static uint8_t blocks[N * 4];
+    rng r = rng_seed(8);
+    for (size_t i = 0; i < N; i++) {
+        x[i] = rng_float(&r) + rng_float(&r) + rng_float(&r);
+        w[i] = 0.1f + fabsf(rng_float(&r));
+    }
+    for (size_t s = 0; s < sizeof lifted / sizeof *lifted; s++)
+        for (int with = 0; with < 2; with++) {
+            double before = 0, after = 0;
+            k->quantize_row[lifted[s]](x, with ? w : NULL, N, blocks);
+            k->decode[lifted[s]](blocks, y, N);
+            for (size_t i = 0; i < N; i++) {
+                double v = with ? (double)w[i] : 1;
+                before += v * (double)x[i] * (double)x[i];
+                after += v * (double)y[i] * (double)y[i];
+            }
+            if (!(after > 0.998 * before && after < 1.25 * before))
+                TEST_FAIL(t, "%s%s: energy %g becomes %g", format_get(lifted[s])->name,
+                          with ? " with importance" : "", before, after);
+        }
+}
+
 /* clang-format off */
 #define TESTS(X) \
     X(every_set_has_the_bits_of_c) X(errors_are_at_most_ggmls) X(rows_of_all_kinds_survive) X(importance_is_minded) \
-    X(what_fits_is_kept)
+    X(what_fits_is_kept) X(energy_is_kept)
 /* clang-format on */
 TEST_SUITE(TESTS)

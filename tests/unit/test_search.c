@@ -292,6 +292,58 @@ static void search_beats_a_mix(test *t) {
     folder_remove(&f);
 }
 
+typedef struct steps {
+    size_t last, total, went_back;
+} steps;
+
+static bool count_steps(void *user, size_t done, size_t total) {
+    steps *s = user;
+    s->went_back += done < s->last || done > total;
+    s->last = done;
+    s->total = total;
+    return true;
+}
+
+/* More than 64 tensors: those of a kind are measured together, in four bands of layers, so that a model of
+ * many layers takes as many measurements as one of few. */
+static void many_tensors_are_measured_in_groups(test *t) {
+    enum { LAYERS = 9, KINDS = 7, TENSORS = LAYERS * KINDS + 2, GROUPS = 4 * KINDS + 2 };
+    folder f;
+    leat_error e = {LEAT_OK, ""};
+    steps done = {0};
+    random_model m = random_model_small(FORMAT_F32);
+    m.n_layer = LAYERS;
+    m.n_embd = 64, m.n_ff = 96, m.head_dim = 16;
+    fill_tokens(tokens, N_TOKENS, m.n_vocab, 11);
+    REQUIRE(t, folder_make(&f) && !random_model_write(&m, folder_file(&f, "in.gguf"), &e));
+    leat_quantize_params mix, p = params_for(0);
+    leat_quantize_params_default(&mix);
+    mix.type = "q5_0";
+    CHECK_EQ(t, run(&f, "mix.gguf", &mix, &e), LEAT_OK);
+    seen s = {0};
+    leat_quantize_summary made;
+    p.target_bytes = size_of(&f, "mix.gguf");
+    p.search_types = "q4_0,q4_1,q5_0,q5_1,q8_0,iq4_nl,mxfp4";
+    p.summary = &made;
+    p.chosen = see;
+    p.user = &s;
+    if (run(&f, "a.gguf", &p, &e)) TEST_FAIL(t, "%s", e.message);
+    CHECK(t, size_of(&f, "a.gguf") <= p.target_bytes && size_of(&f, "a.gguf") > p.target_bytes * 0.97);
+    CHECK_EQ(t, s.n, TENSORS);
+    CHECK(t, s.nats > 0 && made.divergence > 0);
+    double of_mix = divergence_from(t, &f, "mix.gguf"), found = divergence_from(t, &f, "a.gguf");
+    if (!(found < of_mix)) TEST_FAIL(t, "divergence %g, that of the mix is %g", found, of_mix);
+    p.n_threads = 3;
+    p.chosen = NULL;
+    p.search_progress = count_steps;
+    p.user = &done;
+    CHECK_EQ(t, run(&f, "b.gguf", &p, &e), LEAT_OK);
+    CHECK(t, same_files(&f, "a.gguf", "b.gguf"));
+    CHECK_EQ(t, done.total, TENSORS + GROUPS * p.search_measured + p.search_trials);
+    CHECK(t, !done.went_back && done.last <= done.total);
+    folder_remove(&f);
+}
+
 static bool stop(void *user, size_t done, size_t total) {
     (void)user;
     return done < total / 2;
@@ -330,5 +382,6 @@ static void what_cannot_be_is_refused(test *t) {
     X(a_choice_can_be_repeated)                                                                              \
     X(types_are_listed)                                                                                      \
     X(search_beats_a_mix)                                                                                    \
+    X(many_tensors_are_measured_in_groups)                                                                   \
     X(what_cannot_be_is_refused)
 TEST_SUITE(TESTS)
