@@ -8,12 +8,15 @@
  * activations, "llama" for llama.cpp as it is by default and "llama-plain" without flash attention; with
  * ":1" behind it, tokens are evaluated one by one. Divergences are compared with the first that begins with
  * "llama". Windows are those of `leat perplexity`: 512 tokens, the second half counted. The original's logits
- * are those of the first engine. One thread, so that it disturbs nobody.
+ * are those of the first engine. One thread, so that it disturbs nobody;
+ * Ctrl-C ends it with the windows done so far.
  *
  * Prints a line for each model and engine, columns separated by tabs. Standard errors are over the means of
  * windows, since errors of tokens in one window go together. "to first" is the perplexity over that of the
  * first engine, in percent; "to llama.cpp" is the mean of the differences of divergences, token by token. */
 #include <math.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +26,13 @@
 #include "peer_library.h"
 
 enum { WINDOW = 512, SCORED = WINDOW / 2 - 1, MAX_ENGINES = 8 };
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number) {
+    (void)number;
+    interrupted = 1;
+}
 
 static int fail(const char *what, const char *why) {
     fprintf(stderr, "peer_accuracy: %s: %s\n", what, why);
@@ -129,9 +139,32 @@ static subject *open_subject(const bench *b, const char *path, const char *engin
     return status ? NULL : s;
 }
 
+typedef struct call {
+    leat_session *session;
+    const leat_token *tokens;
+    size_t n;
+    leat_status status;
+    leat_error e;
+} call;
+
+static void *eval_in_thread(void *user) {
+    call *c = user;
+    c->status = leat_session_eval(c->session, c->tokens, c->n, &c->e);
+    return NULL;
+}
+
+/* In a thread that llama.cpp does not use: it configures the AMX tiles of a thread once and takes it that
+ * nobody else's code gives them back. */
+static int eval_leat(leat_session *session, const leat_token *tokens, size_t n) {
+    call c = {.session = session, .tokens = tokens, .n = n};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, eval_in_thread, &c) || pthread_join(thread, NULL))
+        return fail("eval", "no thread");
+    return c.status ? fail("eval", c.e.message) : 0;
+}
+
 /* The logits behind tokens WINDOW / 2 .. WINDOW - 2 of a window. */
 static int evaluate(const bench *b, subject *s, leat_token *tokens) {
-    leat_error e;
     if (s->session)
         leat_session_rewind(s->session, 0);
     else if (!llama.memory_remove(llama.memory(s->context), -1, 0, -1))
@@ -140,8 +173,7 @@ static int evaluate(const bench *b, subject *s, leat_token *tokens) {
         int8_t wanted[WINDOW];
         for (size_t i = 0; i < s->step; i++) wanted[i] = is_scored(done + i);
         peer_batch batch = {.n = (int32_t)s->step, .tokens = tokens + done, .logits = wanted};
-        if (s->session && leat_session_eval(s->session, tokens + done, s->step, &e))
-            return fail("eval", e.message);
+        if (s->session && eval_leat(s->session, tokens + done, s->step)) return 1;
         if (s->context && llama.decode(s->context, batch)) return fail("llama.cpp", "can't evaluate");
         for (size_t i = 0; i < s->step; i++) {
             if (!wanted[i]) continue;
@@ -180,7 +212,7 @@ static void add_difference(subject *s, const subject *other) {
     s->more2 += more * more;
 }
 
-static int measure(const bench *b, subject *base, subject **subjects, size_t n_models) {
+static int measure(bench *b, subject *base, subject **subjects, size_t n_models) {
     for (size_t w = 0; w < b->n_windows; w++) {
         leat_token *tokens = b->tokens + w * WINDOW;
         if (evaluate(b, base, tokens)) return 1;
@@ -191,6 +223,7 @@ static int measure(const bench *b, subject *base, subject **subjects, size_t n_m
             for (size_t i = 0; i < b->n_engines && b->llama < b->n_engines; i++)
                 add_difference(s[i], s[b->llama]);
         }
+        if (interrupted && w) b->n_windows = w + 1;
     }
     return 0;
 }
@@ -228,6 +261,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < n_models * b.n_engines; i++)
         if (!(subjects[i] = open_subject(&b, argv[7 + i / b.n_engines], b.engines[i % b.n_engines])))
             return 1;
+    signal(SIGINT, interrupt);
     if (measure(&b, base, subjects, n_models)) return 1;
     peer_backend(backend, sizeof backend);
     printf("# %zu windows of %d tokens, %d of each counted; llama.cpp's library: %s\n", b.n_windows, WINDOW,
