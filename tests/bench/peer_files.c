@@ -268,12 +268,8 @@ int main(int argc, char **argv) {
                         "       peer_files LIBRARIES BACKENDS quantize IN OUT TYPE [IMATRIX]\n");
         return 2;
     }
-    int status = load_library(argv[1]);
-    if (!status) status = check_layout();
+    int status = open_libraries(argv[1], argv[2]);
     if (status) return status;
-    llama.log_set(log_errors, NULL);
-    llama.backend_init();
-    llama.load_backends(argv[2]);
     if (makes) return quantize(argv[4], argv[5], argv[6], argc == 8 ? argv[7] : NULL);
     for (int i = 5; i < argc; i++) status |= (embeds ? vectors : agree)(argv[4], argv[i]);
     return status;

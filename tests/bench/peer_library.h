@@ -1,4 +1,5 @@
-/* llama.cpp v0.5.0 as shared libraries, as far as programs here call it: peer_llama.c, peer_files.c.
+/* llama.cpp v0.5.0 as shared libraries, as far as programs here call it: peer_llama.c,
+ * peer_files.c, peer_accuracy.c.
  * Everything is static: a program includes this once.
  *
  * The libraries come without headers. What is declared here is the little that is called, in our words, for
@@ -223,6 +224,28 @@ static int check_layout(void) {
 static void log_errors(int level, const char *text, void *user) {
     (void)user;
     if (level == 4) fputs(text, stderr);
+}
+
+/* Opens the libraries in a folder, then the best backend for this machine in another. 0, or a sentence on
+ * stderr and 1. */
+static int open_libraries(const char *folder, const char *backends) {
+    if (load_library(folder) || check_layout()) return 1;
+    llama.log_set(log_errors, NULL);
+    llama.backend_init();
+    llama.load_backends(backends);
+    return 0;
+}
+
+/* Which backend that was: the name between "libggml-cpu-" and ".so" of what is mapped into this process. */
+static inline void find_backend(char *out, size_t n) {
+    char line[4096];
+    FILE *f = fopen("/proc/self/maps", "r");
+    snprintf(out, n, "none");
+    while (f && fgets(line, sizeof line, f)) {
+        const char *name = strrchr(line, '/') ? strstr(strrchr(line, '/'), "libggml-cpu-") : NULL;
+        if (name) snprintf(out, n, "%.*s", (int)strcspn(name + 12, ".\n"), name + 12);
+    }
+    if (f) fclose(f);
 }
 
 #endif

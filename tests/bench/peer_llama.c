@@ -10,18 +10,6 @@
 
 #include "peer_library.h"
 
-/* Which backend it chose: the name between "libggml-cpu-" and ".so" of what is mapped into this process. */
-static void find_backend(char *out, size_t n) {
-    char line[4096];
-    FILE *f = fopen("/proc/self/maps", "r");
-    snprintf(out, n, "none");
-    while (f && fgets(line, sizeof line, f)) {
-        const char *name = strrchr(line, '/') ? strstr(strrchr(line, '/'), "libggml-cpu-") : NULL;
-        if (name) snprintf(out, n, "%.*s", (int)strcspn(name + 12, ".\n"), name + 12);
-    }
-    if (f) fclose(f);
-}
-
 /* ---- measuring ---- */
 
 enum { MAX_REPETITIONS = 1000 };
@@ -78,9 +66,7 @@ static int run(const options *o) {
     context_params cp = context_defaults;
     int most = o->prompt > o->generate ? o->prompt : o->generate;
     int32_t status = 0, n_tokens = o->depth + (most > 8 ? most : 8);
-    llama.log_set(log_errors, NULL);
-    llama.backend_init();
-    llama.load_backends(o->backends);
+    if (open_libraries(o->libraries, o->backends)) return 1;
     find_backend(backend, sizeof backend);
     void *model = llama.load_model(o->model, mp);
     if (!model) return fail("llama.cpp can't load the model", o->model);
@@ -151,8 +137,5 @@ int main(int argc, char **argv) {
     o.libraries = argv[1];
     o.backends = argv[2];
     o.model = argv[3];
-    int status = load_library(o.libraries);
-    if (!status) status = check_layout();
-    if (!status) status = run(&o);
-    return status;
+    return run(&o);
 }
