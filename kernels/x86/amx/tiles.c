@@ -64,89 +64,53 @@ void panel_tiles_amx(panel *p, panel_kind kind, size_t kc) {
 
 /* ---- products ---- */
 
-/* Accumulators: tiles 0 and 1 are sums of the first tokens with both halves of the rows, 2 and 3 of the
- * second tokens. Tiles 4 and 5 are tokens, 6 and 7 weights. */
-enum { TOKENS = 2 * TILE, SUMS = TOKENS * ROWS, SUMS_STRIDE = ROWS * sizeof(float) };
-#define SUMS_AT(i, c) ((c) + (i) / 2 * TILE * ROWS + (i) % 2 * HALF)
-#define OPEN(i, c)                                                                                           \
-    if (add)                                                                                                 \
-        _tile_loadd(i, SUMS_AT(i, c), SUMS_STRIDE);                                                          \
-    else                                                                                                     \
-        _tile_zero(i);
-
-VEC_INLINE void open_sums(const float *c, const bool add, const bool two) {
-    OPEN(0, c)
-    OPEN(1, c)
-    if (!two) return;
-    OPEN(2, c)
-    OPEN(3, c)
-}
-
-VEC_INLINE void step(const uint16_t *w, const char *x, size_t stride, const bool two) {
-    _tile_loadd(4, x, stride);
-    _tile_loadd(6, w, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, w + HALF_PANEL, 64);
-    _tile_dpbf16ps(1, 4, 7);
-    if (!two) return;
-    _tile_loadd(5, x + TILE * stride, stride);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
-}
-
-/* 32 tokens, whose accumulators are open; then those of the next 32 are, if there are any. Each is opened as
- * soon as it is stored, so that the next products need not wait for all of these: 5 % in all. */
-VEC_INLINE void multiply_open(const uint16_t *w, size_t kc, const char *x, size_t stride, const bool add,
-                              float *c, const float *next) {
-    for (size_t k = 0; k < kc; k += COLUMNS, w += COLUMNS * HALF, x += 2 * COLUMNS) step(w, x, stride, true);
-#define NEXT(i)                                                                                              \
-    _tile_stored(i, SUMS_AT(i, c), SUMS_STRIDE);                                                             \
-    if (next) {                                                                                              \
-        OPEN(i, next)                                                                                        \
+/* Tiles 0 and 1: sums of the first tokens with both halves of the rows, 2 and 3 of the second; 4 and 5
+ * tokens, 6 and 7 weights. */
+VEC_INLINE void multiply(const uint16_t *w, size_t kc, const char *x, size_t stride, const bool add, float *c,
+                         const bool two) {
+    enum { C = ROWS * sizeof(float) };
+    const char *y = x + TILE * stride;
+    float *c2 = c + TILE * ROWS;
+    if (add) {
+        _tile_loadd(0, c, C);
+        _tile_loadd(1, c + HALF, C);
+        if (two) _tile_loadd(2, c2, C);
+        if (two) _tile_loadd(3, c2 + HALF, C);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        if (two) _tile_zero(2);
+        if (two) _tile_zero(3);
     }
-    NEXT(0)
-    NEXT(1)
-    NEXT(2)
-    NEXT(3)
-#undef NEXT
-}
-
-/* Less than 32 tokens. */
-VEC_INLINE void multiply_rest(const uint16_t *w, size_t kc, const char *x, size_t stride, const bool add,
-                              float *c, const bool two) {
-    open_sums(c, add, two);
-    for (size_t k = 0; k < kc; k += COLUMNS, w += COLUMNS * HALF) step(w, x + 2 * k, stride, two);
-    _tile_stored(0, SUMS_AT(0, c), SUMS_STRIDE);
-    _tile_stored(1, SUMS_AT(1, c), SUMS_STRIDE);
-    if (!two) return;
-    _tile_stored(2, SUMS_AT(2, c), SUMS_STRIDE);
-    _tile_stored(3, SUMS_AT(3, c), SUMS_STRIDE);
-}
-
-VEC_INLINE void multiply(const uint16_t *w, size_t kc, const char *x, size_t stride, size_t n_tokens,
-                         const bool add, float *c) {
-    if (n_tokens >= TOKENS) {
-        amx_configure(TILE, TILE);
-        open_sums(c, add, true);
-        for (; n_tokens >= 2 * TOKENS; n_tokens -= TOKENS, x += TOKENS * stride, c += SUMS)
-            multiply_open(w, kc, x, stride, add, c, c + SUMS);
-        multiply_open(w, kc, x, stride, add, c, NULL);
-        n_tokens -= TOKENS, x += TOKENS * stride, c += SUMS;
+    for (size_t k = 0; k < kc; k += COLUMNS, w += COLUMNS * HALF) {
+        _tile_loadd(4, x + 2 * k, stride);
+        _tile_loadd(6, w, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, w + HALF_PANEL, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        if (!two) continue;
+        _tile_loadd(5, y + 2 * k, stride);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
     }
-    if (!n_tokens) return;
-    amx_configure(n_tokens < TILE ? n_tokens : TILE, n_tokens < TILE ? 0 : n_tokens - TILE);
-    if (n_tokens > TILE)
-        multiply_rest(w, kc, x, stride, add, c, true);
-    else
-        multiply_rest(w, kc, x, stride, add, c, false);
+    _tile_stored(0, c, C);
+    _tile_stored(1, c + HALF, C);
+    if (two) _tile_stored(2, c2, C);
+    if (two) _tile_stored(3, c2 + HALF, C);
 }
 
 void tiles_mul_amx(const panel *p, size_t kc, const void *act, size_t act_stride, size_t k0, size_t n_tokens,
                    float *c) {
     const char *x = (const char *)act + 2 * k0;
-    if (k0)
-        multiply(p->tiles, kc, x, act_stride, n_tokens, true, c);
-    else
-        multiply(p->tiles, kc, x, act_stride, n_tokens, false, c);
+    size_t configured = 0;
+    for (size_t n; n_tokens; n_tokens -= n, x += n * act_stride, c += n * ROWS) {
+        n = n_tokens < 2 * TILE ? n_tokens : 2 * TILE;
+        if (configured != n) amx_configure(n < TILE ? n : TILE, n < TILE ? 0 : n - TILE);
+        configured = n;
+        if (n > TILE)
+            multiply(p->tiles, kc, x, act_stride, k0 > 0, c, true);
+        else
+            multiply(p->tiles, kc, x, act_stride, k0 > 0, c, false);
+    }
     _tile_release();
 }
