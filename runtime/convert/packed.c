@@ -57,9 +57,10 @@ static void replace(conversion *c, source_tensor *t, const char *own, const char
                                        .packed = kept};
     const source_tensor *parts[] = {p->codes, p->scales,     p->zeros,        p->order,
                                     p->map,   p->scales_map, p->scales_scales};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        for (source_tensor *x = parts[i] ? weights_find(&c->w, parts[i]->name) : NULL; x; x = NULL)
-            x->hidden = true;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        source_tensor *x = parts[i] ? weights_find(&c->w, parts[i]->name) : NULL;
+        if (x) x->hidden = true;
+    }
 }
 
 static bool good_size(uint64_t rows, uint64_t cols) {

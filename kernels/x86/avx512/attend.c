@@ -75,7 +75,7 @@ attend_rows attend_rows_decoded(const void *p, size_t stride, size_t key0, size_
         for (size_t i = 0; i < stride; i += 64) _mm_prefetch((const char *)(ahead + i), _MM_HINT_T0);
         decoders[format](row, to + key * ld, dim);
     }
-    return (attend_rows){(const char *)to, ld * sizeof(float), false};
+    return (attend_rows){(const char *)to, ld * sizeof(float)};
 }
 
 /* K of up to 64 keys, transposed: k[head_dim_k][64]; keys that are missing are zero. */

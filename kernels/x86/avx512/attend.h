@@ -18,10 +18,11 @@ typedef struct attend_state {
     float *sum;      /* (n_rows, 16), 16 partial sums of the weights */
     float *max;      /* (n_rows), largest score so far, -Inf before the first key */
     float *shrink;   /* (n_rows), what o has to be multiplied with before the current block is added */
-    float *k, *v;    /* one block of keys each: (head_dim_k, 64) and (64, ldo), which K is decoded to before;
-                        partial    products when streaming */
-    float
-        *p; /* (rows of a group, 64), scores and then weights of the current block; all rows when streaming */
+    /* one block of keys each: (head_dim_k, 64) and (64, ldo), which K is decoded to before; when streaming v
+     * only, for what is decoded */
+    float *k, *v;
+    /* (rows of a group, 64), scores and then weights of the current block; all rows when streaming */
+    float *p;
 } attend_state;
 
 /* Rows of K or V from the first key of a block on: where the caller has them, with the rows of other keys
@@ -29,11 +30,10 @@ typedef struct attend_state {
 typedef struct attend_rows {
     const char *p;
     size_t stride;
-    bool cached;
 } attend_rows;
 
 VEC_INLINE attend_rows attend_rows_cached(const void *p, size_t stride, size_t key0) {
-    return (attend_rows){(const char *)p + key0 * stride, stride, true};
+    return (attend_rows){(const char *)p + key0 * stride, stride};
 }
 /* n rows of dim values to floats, ld floats apart. Not for F32 and F16. */
 attend_rows attend_rows_decoded(const void *p, size_t stride, size_t key0, size_t n, uint32_t format,

@@ -16,8 +16,9 @@
 enum {
     FAR_KEYS = 256, /* from this many on they are read at four places */
     FAR_STEPS = 16, /* of four keys in a block */
+    /* bytes ahead that are asked for, into the first cache and the second */
     NEAR_AHEAD = 640,
-    FAR_AHEAD = 1280 /* bytes ahead that are asked for, into the first cache and the second */
+    FAR_AHEAD = 1280
 };
 
 /* Key c of a block is at p + c / 4 * step + c % 4 * apart. */
