@@ -12,6 +12,8 @@
 
 #include "options.h"
 
+#define SECOND_SIGNAL_AFTER 1.0 /* s */
+
 static volatile sig_atomic_t interrupted, interrupts, resized, continued;
 static void (*signal_action)(void);
 
@@ -172,18 +174,30 @@ void progress_end(progress *p) {
     p->shown = false;
 }
 
+/* One wish to stop can come as two signals: timeout(1) sends its signal to the program and then to the whole
+ * group, and fingers press twice. The second would end the process before it has cleared up. */
 static void on_signal_caught(int number) {
-    interrupted = number;
-    if (signal_action) signal_action();
+    static double first; /* both signals are blocked in here */
+    int number_before = errno;
+    if (!interrupted) {
+        interrupted = number;
+        first = term_seconds();
+        if (signal_action) signal_action();
+    } else if (term_seconds() - first > SECOND_SIGNAL_AFTER) {
+        signal(number, SIG_DFL);
+        raise(number); /* takes effect on return */
+    }
+    errno = number_before;
 }
 
 void term_catch_signals(void (*on_signal)(void)) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     signal_action = on_signal;
-    action.sa_handler = on_signal_caught;
-    action.sa_flags = (int)SA_RESETHAND; /* no SA_RESTART: a blocked write must return */
+    action.sa_handler = on_signal_caught; /* no SA_RESTART: a blocked write must return */
     sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaddset(&action.sa_mask, SIGTERM);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }

@@ -58,7 +58,7 @@ bool progress_update(void *p, size_t done, size_t total); /* a leat_progress_fn;
 void progress_end(progress *p);
 
 /* SIGINT and SIGTERM: the first is noted and calls on_signal (async-signal-safe functions only), a second one
- * ends the process the usual way. */
+ * that comes more than a second later ends the process the usual way. */
 void term_catch_signals(void (*on_signal)(void));
 /* The signal noted, or 0. */
 int term_interrupted(void);

@@ -88,8 +88,9 @@ static void failures_leave_nothing(test *t) {
     }
 }
 
-/* Stopped, in the search or while writing, at once or just before the end: nothing, or all of it. Killed: the
- * old file is there, and the next run does what was to be done. */
+/* Stopped, in the search or while writing, at once or just before the end: nothing, or all of it, also when
+ * the signal comes twice (timeout sends it to the program and to its group). Killed: the old file is there,
+ * and the next run does what was to be done. */
 static void interruptions_leave_nothing(test *t) {
     output o;
     run(t, &o,
@@ -103,7 +104,7 @@ static void interruptions_leave_nothing(test *t) {
         "\"$LEAT\" quantize $M c.gguf iq3_s -t 1 --allow-requantize; for W in 0.01 0.03 0.06 0.1 0.2; do "
         "printf old >out.gguf; timeout -s INT --preserve-status $W \"$LEAT\" quantize $M out.gguf iq3_s -t 1 "
         "--allow-requantize; S=$?; if test $S = 0; then cmp c.gguf out.gguf && echo right; "
-        "elif test $S = 130 || test $W = 0.01; then " AS_BEFORE "; fi; done");
+        "elif test $S = 130; then " AS_BEFORE "; fi; done");
     CHECK(t, strlen(o.out) >= 5 * strlen("right\n"));
     program_free(&o);
     run(t, &o,
