@@ -23,11 +23,13 @@ typedef void decode_fn(const void *w, float *y, size_t n);
  * precision, d is NaN or Inf, so that no wrong number comes out of it. */
 typedef void encode_fn(const float *x, void *w, size_t n);
 
-/* quantize_row: n values (a multiple of the block) to blocks of a type, with as little of sum(w * error^2) as
- * is found: w is importance (n values, none negative), or 1 everywhere when that is NULL. For weights, which
- * are written once: it searches, where encode rounds. x and importance are finite, |x| <=
- * quantize_largest(format). The bits are those of c/quant_*.c on every instruction set. */
-typedef void quantize_row_fn(const float *x, const float *importance, size_t n, void *w);
+/* quantize_rows: n_rows rows, one after the other, of n values (a multiple of the block) to blocks of a type,
+ * with as little of sum(w * error^2) as is found: w is importance (n values for the columns of every row,
+ * none negative), or 1 everywhere when that is NULL. Several rows at once are faster, and what is written is
+ * the same as row by row. For weights, which are written once: it searches, where encode rounds. x and
+ * importance are finite, |x| <= quantize_largest(format). The bits are those of c/quant_*.c on every
+ * instruction set. */
+typedef void quantize_rows_fn(const float *x, const float *importance, size_t n, size_t n_rows, void *w);
 
 /* matvec: y[r] = row r of w . act, for n_rows rows of k values, row_bytes apart. The path of one token. */
 typedef void matvec_fn(const void *w, size_t row_bytes, size_t n_rows, size_t k, const void *act, float *y);
@@ -118,7 +120,7 @@ typedef struct kernels {
     /* by type id; NULL where we can't compute with that type */
     decode_fn *decode[FORMAT_COUNT];
     encode_fn *encode[FORMAT_COUNT];
-    quantize_row_fn *quantize_row[FORMAT_COUNT];
+    quantize_rows_fn *quantize_rows[FORMAT_COUNT];
     matvec_fn *matvec[FORMAT_COUNT];
     unpack_fn *unpack[FORMAT_COUNT];
     /* by panel kind */

@@ -15,7 +15,7 @@ peak_fn peak_f32_c, peak_q8_c;
     unpack_fn unpack_##name##_c;
 #define D(name, NAME)          decode_fn decode_##name##_c;
 #define E(name, NAME)          encode_fn encode_##name##_c;
-#define Z(name, NAME, largest) quantize_row_fn quantize_row_##name##_c;
+#define Z(name, NAME, largest) quantize_rows_fn quantize_rows_##name##_c;
 #define P(name, KIND)          panel_mul_fn panel_mul_##name##_c;
 #define O(name)                name##_fn name##_c;
 #include "kernels/kernels.def"

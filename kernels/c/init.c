@@ -10,7 +10,7 @@ void kernels_init_c(kernels *k) {
     k->unpack[FORMAT_##NAME] = unpack_##name##_c;
 #define D(name, NAME)          k->decode[FORMAT_##NAME] = decode_##name##_c;
 #define E(name, NAME)          k->encode[FORMAT_##NAME] = encode_##name##_c;
-#define Z(name, NAME, largest) k->quantize_row[FORMAT_##NAME] = quantize_row_##name##_c;
+#define Z(name, NAME, largest) k->quantize_rows[FORMAT_##NAME] = quantize_rows_##name##_c;
 #define P(name, KIND)                                                                                        \
     k->panel_mul[KIND] = panel_mul_##name##_c;                                                               \
     k->peak[KIND] = KIND == PANEL_F32 ? peak_f32_c : peak_q8_c;                                              \

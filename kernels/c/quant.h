@@ -22,10 +22,10 @@
 #ifndef QUANT_SET
 #    define QUANT_SET c
 #endif
-#define QUANT_NAME2(name, set) quantize_row_##name##_##set
+#define QUANT_NAME2(name, set) quantize_rows_##name##_##set
 #define QUANT_NAME(name, set)  QUANT_NAME2(name, set)
-#define QUANT_ROW(name)        QUANT_NAME(name, QUANT_SET)
-#define Z(name, NAME, largest) quantize_row_fn QUANT_ROW(name);
+#define QUANT_ROWS(name)       QUANT_NAME(name, QUANT_SET)
+#define Z(name, NAME, largest) quantize_rows_fn QUANT_ROWS(name);
 #include "kernels/kernels.def"
 #undef Z
 
@@ -153,18 +153,19 @@ INLINE float half1(float a, uint16_t *bits) {
 
 /* ---- blocks in lanes ---- */
 
-/* What a row quantizer walks along: LANES blocks at a time. */
+/* What a quantizer walks along: LANES blocks at a time, of as many rows as that takes. */
 typedef struct walk {
     const float *x, *importance;
     size_t blocks;      /* left */
+    size_t n, column;   /* values of a row, the next block's place in it */
     float scale, floor; /* of importance: w = importance * scale + floor */
 } walk;
 
 /* Importance counts in proportion only; its mean becomes 1, so that nothing of it overflows. A little is
  * added so that a column nobody looked at is still written as well as it can be. A row without any is as one
  * where all are equal. */
-INLINE walk walk_start(const float *x, const float *importance, size_t n, size_t block) {
-    walk k = {x, importance, n / block, 1, 0};
+INLINE walk walk_start(const float *x, const float *importance, size_t n, size_t n_rows, size_t block) {
+    walk k = {x, importance, n / block * n_rows, n, 0, 1, 0};
     if (importance) {
         double part[8] = {0}, sum = 0; /* rows are multiples of 8 */
         for (size_t i = 0; i + 8 <= n; i += 8)
@@ -214,10 +215,13 @@ INLINE size_t walk_next(walk *k, size_t block, vf *x, vf *w) {
     for (size_t l = 0; l < LANES; l++) p[l] = l < lanes ? k->x + l * block : quant_nothing;
     transpose(p, block, x);
     if (w && k->importance) {
-        for (size_t l = 0; l < lanes; l++) p[l] = k->importance + l * block;
+        for (size_t l = 0; l < lanes; l++) {
+            p[l] = k->importance + k->column;
+            k->column += block;
+            if (k->column == k->n) k->column = 0;
+        }
         transpose(p, block, w);
         for (size_t i = 0; i < block; i++) w[i] = w[i] * splat(k->scale) + splat(k->floor);
-        k->importance += lanes * block;
     } else if (w) {
         for (size_t i = 0; i < block; i++) w[i] = splat(1);
     }

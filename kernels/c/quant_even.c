@@ -4,24 +4,24 @@
 
 /* ---- plain floats: there is one best number ---- */
 
-void QUANT_ROW(f32)(const float *x, const float *importance, size_t n, void *w) {
+void QUANT_ROWS(f32)(const float *x, const float *importance, size_t n, size_t n_rows, void *w) {
     (void)importance;
-    memcpy(w, x, n * sizeof *x);
+    memcpy(w, x, n * n_rows * sizeof *x);
 }
 
-void QUANT_ROW(f16)(const float *x, const float *importance, size_t n, void *w) {
+void QUANT_ROWS(f16)(const float *x, const float *importance, size_t n, size_t n_rows, void *w) {
     uint8_t *out = w;
     (void)importance;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n * n_rows; i++) {
         uint16_t h = f16_from_f32(x[i]);
         memcpy(out + 2 * i, &h, 2);
     }
 }
 
-void QUANT_ROW(bf16)(const float *x, const float *importance, size_t n, void *w) {
+void QUANT_ROWS(bf16)(const float *x, const float *importance, size_t n, size_t n_rows, void *w) {
     uint8_t *out = w;
     (void)importance;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n * n_rows; i++) {
         uint16_t h = bf16_from_f32(x[i]);
         memcpy(out + 2 * i, &h, 2);
     }
@@ -58,11 +58,11 @@ static const float ends4[] = {-8,   8,     -7.3f, 7.3f,  -8.6f, 8.6f,  -7.7f,
 static const float ends5[] = {-16,   16,     -15.3f, 15.3f,  -16.6f, 16.6f,  -15.7f,
                               15.7f, -14.8f, 14.8f,  -17.2f, 17.2f,  -14.2f, 14.2f};
 
-void QUANT_ROW(q4_0)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q4_0)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     block_q4_0 *b = out;
     vf v[32], w[32], d;
     vi q[32], packed[4], bits;
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
         d = importance ? finish_even(v, w, search_even(v, w, -8, ends4, 14, 2), &bits)
                        : finish_even(v, NULL, search_even(v, NULL, -8, ends4, 4, 1), &bits);
@@ -81,11 +81,11 @@ INLINE vi pack_fifths(const vi *q) {
     return bits;
 }
 
-void QUANT_ROW(q5_0)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q5_0)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     block_q5_0 *b = out;
     vf v[32], w[32], d;
     vi q[32], packed[5], bits;
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
         d = importance ? finish_even(v, w, search_even(v, w, -16, ends5, 14, 2), &bits)
                        : finish_even(v, NULL, search_even(v, NULL, -16, ends5, 4, 1), &bits);
@@ -99,11 +99,11 @@ void QUANT_ROW(q5_0)(const float *x, const float *importance, size_t n, void *ou
 }
 
 /* Codes stay within +-127, as everyone's do: kernels may rely on it. */
-void QUANT_ROW(q8_0)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q8_0)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     block_q8_0 *b = out;
     vf v[32], w[32];
     vi q[32], packed[8], bits;
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
         fit best = fit_none();
         vf at_one = inverse(largest(v, 32));
@@ -178,11 +178,11 @@ INLINE void round_affine(const vf *x, const vf *w, const affine *a, float high, 
     (void)half(a->m * lift, bits_m);
 }
 
-void QUANT_ROW(q4_1)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q4_1)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     block_q4_1 *b = out;
     vf v[32], w[32];
     vi q[32], packed[4], bits_d, bits_m;
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
         affine a = importance ? search_affine(v, w, 15, 4, 3) : search_affine(v, NULL, 15, 1, 1);
         round_affine(v, importance ? w : NULL, &a, 15, q, &bits_d, &bits_m);
@@ -194,11 +194,11 @@ void QUANT_ROW(q4_1)(const float *x, const float *importance, size_t n, void *ou
     }
 }
 
-void QUANT_ROW(q5_1)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q5_1)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     block_q5_1 *b = out;
     vf v[32], w[32];
     vi q[32], packed[5], bits_d, bits_m;
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, importance ? w : NULL);
         affine a = importance ? search_affine(v, w, 31, 4, 3) : search_affine(v, NULL, 31, 1, 1);
         round_affine(v, importance ? w : NULL, &a, 31, q, &bits_d, &bits_m);

@@ -70,9 +70,9 @@ INLINE size_t mxfp4_lanes(walk *k, bool weighted, block_mxfp4 *b) {
     return lanes;
 }
 
-void QUANT_ROW(mxfp4)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(mxfp4)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     block_mxfp4 *b = out;
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;)
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;)
         b += importance ? mxfp4_lanes(&k, true, b) : mxfp4_lanes(&k, false, b);
 }
 
@@ -126,8 +126,8 @@ INLINE size_t nvfp4_lanes(walk *k, bool weighted, uint8_t *out) {
     return lanes / 4 * sizeof(block_nvfp4);
 }
 
-void QUANT_ROW(nvfp4)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(nvfp4)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     uint8_t *b = out;
-    for (walk k = walk_start(x, importance, n, 16); k.blocks;)
+    for (walk k = walk_start(x, importance, n, n_rows, 16); k.blocks;)
         b += importance ? nvfp4_lanes(&k, true, b) : nvfp4_lanes(&k, false, b);
 }

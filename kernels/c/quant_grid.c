@@ -269,7 +269,7 @@ static void put_signs_and_scale(uint8_t *p, const grid_state *s, size_t sub) {
     put_u32(p, v);
 }
 
-void QUANT_ROW(iq2_xxs)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(iq2_xxs)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const grid_type y = {32, 8, 8, 3, 43, true};
     uint8_t *b = out;
     subs v;
@@ -277,7 +277,7 @@ void QUANT_ROW(iq2_xxs)(const float *x, const float *importance, size_t n, void 
     grid_state s;
     uint16_t d[2];
     grid_make(&g, iq2_xxs_grid, NULL, 256, 4);
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         quantize_grid(&s, &g, y, &v, 0.125f, d);
         for (size_t super = 0; super < v.n / 8; super++, b += sizeof(block_iq2_xxs)) {
@@ -291,7 +291,7 @@ void QUANT_ROW(iq2_xxs)(const float *x, const float *importance, size_t n, void 
     }
 }
 
-void QUANT_ROW(iq2_xs)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(iq2_xs)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const grid_type y = {16, 16, 8, 3, 43, true};
     block_iq2_xs *b = out;
     subs v;
@@ -299,7 +299,7 @@ void QUANT_ROW(iq2_xs)(const float *x, const float *importance, size_t n, void *
     grid_state s;
     uint16_t d[1];
     grid_make(&g, iq2_xs_grid, NULL, 512, 4);
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, n_rows, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         quantize_grid(&s, &g, y, &v, 0.125f, d);
         b->d = d[0];
@@ -309,7 +309,7 @@ void QUANT_ROW(iq2_xs)(const float *x, const float *importance, size_t n, void *
     }
 }
 
-void QUANT_ROW(iq2_s)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(iq2_s)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const grid_type y = {16, 16, 8, 3, 43, false};
     block_iq2_s *b = out;
     subs v;
@@ -317,7 +317,7 @@ void QUANT_ROW(iq2_s)(const float *x, const float *importance, size_t n, void *o
     grid_state s;
     uint16_t d[1];
     grid_make(&g, iq2_s_grid, NULL, 1024, 4);
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, n_rows, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         quantize_grid(&s, &g, y, &v, 0.125f, d);
         b->d = d[0];
@@ -332,7 +332,7 @@ void QUANT_ROW(iq2_s)(const float *x, const float *importance, size_t n, void *o
     }
 }
 
-void QUANT_ROW(iq3_xxs)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(iq3_xxs)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const grid_type y = {32, 8, 4, 8, 31, true};
     block_iq3_xxs *b = out;
     subs v;
@@ -340,7 +340,7 @@ void QUANT_ROW(iq3_xxs)(const float *x, const float *importance, size_t n, void 
     grid_state s;
     uint16_t d[2];
     grid_make(&g, NULL, iq3_xxs_grid, 256, 2);
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         quantize_grid(&s, &g, y, &v, 0.5f, d);
         for (size_t super = 0; super < v.n / 8; super++, b++) {
@@ -353,7 +353,7 @@ void QUANT_ROW(iq3_xxs)(const float *x, const float *importance, size_t n, void 
     }
 }
 
-void QUANT_ROW(iq3_s)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(iq3_s)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const grid_type y = {32, 8, 4, 8, 15, false};
     block_iq3_s *b = out;
     subs v;
@@ -361,7 +361,7 @@ void QUANT_ROW(iq3_s)(const float *x, const float *importance, size_t n, void *o
     grid_state s;
     uint16_t d[2];
     grid_make(&g, NULL, iq3_s_grid, 512, 1);
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         quantize_grid(&s, &g, y, &v, 1, d);
         for (size_t super = 0; super < v.n / 8; super++, b++) {

@@ -221,7 +221,7 @@ ONCE void iq1_quantize(iq1_state *st, const iq1_book *b, iq1_type y, const subs 
     for (int super = 0; super < SUBS / y.per_super; super++) half1(better[super] * 8, &d16[super]);
 }
 
-void QUANT_ROW(iq1_s)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(iq1_s)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const iq1_type y = {32, 8, 32};
     block_iq1_s *b = out;
     subs v;
@@ -229,7 +229,7 @@ void QUANT_ROW(iq1_s)(const float *x, const float *importance, size_t n, void *o
     iq1_state s;
     uint16_t d[2];
     iq1_make(&book);
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         iq1_quantize(&s, &book, y, &v, d);
         for (size_t super = 0; super < v.n / 8; super++, b++) {
@@ -248,7 +248,7 @@ void QUANT_ROW(iq1_s)(const float *x, const float *importance, size_t n, void *o
     }
 }
 
-void QUANT_ROW(iq1_m)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(iq1_m)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const iq1_type y = {16, 16, 8};
     block_iq1_m *b = out;
     subs v;
@@ -256,7 +256,7 @@ void QUANT_ROW(iq1_m)(const float *x, const float *importance, size_t n, void *o
     iq1_state s;
     uint16_t d[1];
     iq1_make(&book);
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, n_rows, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         iq1_quantize(&s, &book, y, &v, d);
         for (int i = 0; i < 16; i++) {

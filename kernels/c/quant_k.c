@@ -188,13 +188,13 @@ static const signed_effort effort_q6 = {3, 1, 1, 1, {1, -127.0f / 128}};
 static const signed_effort effort_iq4 = {6, 2, 1, 2, {1, -31.0f / 32, 0.95f, -0.92f}};
 static const signed_effort effort_weighted = {12, 3, 1, 2, {1, -0.97f, 0.94f, -0.91f}};
 
-void QUANT_ROW(q3_k)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q3_k)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const signed_type t = {16, 16, -4, 3, -32, 31};
     block_q3_k *b = out;
     subs v;
     int32_t q[16][SUBS];
     uint16_t d[1];
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, n_rows, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         signed_state s = quantize_signed(&v, t, importance ? &effort_weighted : &effort_q3, d);
         codes_signed(&s, &v, t, q);
@@ -220,13 +220,13 @@ void QUANT_ROW(q3_k)(const float *x, const float *importance, size_t n, void *ou
     }
 }
 
-void QUANT_ROW(q6_k)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q6_k)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const signed_type t = {16, 16, -32, 31, -128, 127};
     block_q6_k *b = out;
     subs v;
     int32_t q[16][SUBS];
     uint16_t d[1];
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, n_rows, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         signed_state s = quantize_signed(&v, t, importance ? &effort_weighted : &effort_q6, d);
         codes_signed(&s, &v, t, q);
@@ -244,13 +244,13 @@ void QUANT_ROW(q6_k)(const float *x, const float *importance, size_t n, void *ou
     }
 }
 
-void QUANT_ROW(iq4_xs)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(iq4_xs)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const signed_type t = {32, 8, IQ4_LOW, 113, -32, 31};
     block_iq4_xs *b = out;
     subs v;
     int32_t q[32][SUBS];
     uint16_t d[2];
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         signed_state s = quantize_signed(&v, t, importance ? &effort_weighted : &effort_iq4, d);
         codes_signed(&s, &v, t, q);
@@ -271,12 +271,12 @@ void QUANT_ROW(iq4_xs)(const float *x, const float *importance, size_t n, void *
     }
 }
 
-void QUANT_ROW(iq4_nl)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(iq4_nl)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const signed_type t = {32, 1, IQ4_LOW, 113, 0, 0};
     block_iq4_nl *b = out;
     vf v[32], w[32];
     vi q[32], packed[4], bits;
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         size_t lanes = walk_next(&k, 32, v, w);
         fit f = search_signed(v, w, t, 12, 3);
         vf inv = inverse(half(f.d, &bits));

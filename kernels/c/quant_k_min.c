@@ -253,13 +253,13 @@ static const min_effort effort_k_weighted = {15, 3, 1, 2, {1, 0.97f}};
 static const min_effort effort_q2 = {12, 2, 1, 2, {1, 0.9f}};
 static const min_effort effort_q2_weighted = {15, 3, 1, 3, {1, 0.94f, 0.88f, 0.8f}};
 
-void QUANT_ROW(q4_k)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q4_k)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const min_type t = {32, 8, 15, 63};
     block_q4_k *b = out;
     subs v;
     int32_t q[32][SUBS];
     uint16_t d[2], m[2];
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         min_state s = quantize_min(&v, t, importance ? &effort_k_weighted : &effort_k, d, m);
         codes_min(&s, &v, t, q);
@@ -274,13 +274,13 @@ void QUANT_ROW(q4_k)(const float *x, const float *importance, size_t n, void *ou
     }
 }
 
-void QUANT_ROW(q5_k)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q5_k)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const min_type t = {32, 8, 31, 63};
     block_q5_k *b = out;
     subs v;
     int32_t q[32][SUBS];
     uint16_t d[2], m[2];
-    for (walk k = walk_start(x, importance, n, 32); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 32); k.blocks;) {
         subs_next(&k, 32, &v);
         min_state s = quantize_min(&v, t, importance ? &effort_k_weighted : &effort_k, d, m);
         codes_min(&s, &v, t, q);
@@ -300,13 +300,13 @@ void QUANT_ROW(q5_k)(const float *x, const float *importance, size_t n, void *ou
     }
 }
 
-void QUANT_ROW(q2_k)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q2_k)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     const min_type t = {16, 16, 3, 15};
     block_q2_k *b = out;
     subs v;
     int32_t q[16][SUBS];
     uint16_t d[1], m[1];
-    for (walk k = walk_start(x, importance, n, 16); k.blocks; b++) {
+    for (walk k = walk_start(x, importance, n, n_rows, 16); k.blocks; b++) {
         subs_next(&k, 16, &v);
         min_state s = quantize_min(&v, t, importance ? &effort_q2_weighted : &effort_q2, d, m);
         codes_min(&s, &v, t, q);

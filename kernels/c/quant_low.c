@@ -13,11 +13,11 @@ INLINE vf search_low(const vf *x, const vf *w, int n, float low, float high, con
 }
 
 /* -d or d: whatever d is, the sign of x is best, and then d is the mean of |x|. */
-void QUANT_ROW(q1_0)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q1_0)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     block_q1_0 *b = out;
     vf v[128], w[128];
     vi packed[4], bits;
-    for (walk k = walk_start(x, importance, n, 128); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 128); k.blocks;) {
         size_t lanes = walk_next(&k, 128, v, importance ? w : NULL);
         vf sum = splat(0), weights = splat(importance ? 0 : 128);
         for (int i = 0; i < 128; i++) {
@@ -36,12 +36,12 @@ void QUANT_ROW(q1_0)(const float *x, const float *importance, size_t n, void *ou
     }
 }
 
-void QUANT_ROW(q2_0)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(q2_0)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     static const float ends[] = {2, -2, 1.6f, -1.6f, 2.4f, -2.4f, 1.3f, -1.3f, 1, -1, 3, -3};
     block_q2_0 *b = out;
     vf v[64], w[64], d;
     vi packed[4], bits;
-    for (walk k = walk_start(x, importance, n, 64); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 64); k.blocks;) {
         size_t lanes = walk_next(&k, 64, v, importance ? w : NULL);
         d = importance ? search_low(v, w, 64, -1, 2, ends, 12, 3)
                        : search_low(v, NULL, 64, -1, 2, ends, 10, 2);
@@ -100,10 +100,10 @@ INLINE vi ternary_byte(const vi *digit, int stride, int n) {
     return value + (((13 * value + splat_i(242)) * splat_i(270)) >> 16);
 }
 
-void QUANT_ROW(tq1_0)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(tq1_0)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     block_tq1_0 *b = out;
     vi bits, digits[256], packed[13];
-    for (walk k = walk_start(x, importance, n, 256); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 256); k.blocks;) {
         size_t lanes = ternary_next(&k, &bits, digits);
         for (int i = 0; i < 13; i++) {
             vi byte[4];
@@ -119,10 +119,10 @@ void QUANT_ROW(tq1_0)(const float *x, const float *importance, size_t n, void *o
     }
 }
 
-void QUANT_ROW(tq2_0)(const float *x, const float *importance, size_t n, void *out) {
+void QUANT_ROWS(tq2_0)(const float *x, const float *importance, size_t n, size_t n_rows, void *out) {
     block_tq2_0 *b = out;
     vi bits, digits[256], packed[16];
-    for (walk k = walk_start(x, importance, n, 256); k.blocks;) {
+    for (walk k = walk_start(x, importance, n, n_rows, 256); k.blocks;) {
         size_t lanes = ternary_next(&k, &bits, digits);
         for (int i = 0; i < 16; i++) {
             packed[i] = splat_i(0);

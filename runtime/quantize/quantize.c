@@ -102,19 +102,25 @@ static size_t find_bad(const float *x, size_t n, float largest) {
     return n;
 }
 
+/* Whole rows of a matrix share its importance; a piece may begin and end within a row, and go on in the next
+ * matrix. */
 static void quantize_piece(const band *b, uint64_t start, const float *x, size_t n, uint8_t *out) {
-    const gguf_tensor *t = b->t;
-    quantize_row_fn *quantize = b->j->k.quantize_row[b->to];
+    const uint64_t *ne = b->t->ne;
+    quantize_rows_fn *quantize = b->j->k.quantize_rows[b->to];
     if (!b->importance) {
-        quantize(x, NULL, n, out);
+        quantize(x, NULL, n, 1, out);
         return;
     }
     for (size_t at = 0; at < n;) {
-        uint64_t row = (start + at) / t->ne[0], column = (start + at) % t->ne[0];
-        size_t left = (size_t)(t->ne[0] - column), m = left < n - at ? left : n - at;
-        quantize(x + at, b->importance + row / t->ne[1] % t->ne[2] * t->ne[0] + column, m,
+        uint64_t row = (start + at) / ne[0], column = (start + at) % ne[0];
+        size_t left = n - at, m = ne[0] - column < left ? (size_t)(ne[0] - column) : left, rows = 1;
+        if (!column && m == ne[0]) {
+            uint64_t of_matrix = ne[1] - row % ne[1];
+            rows = left / m < of_matrix ? left / m : (size_t)of_matrix;
+        }
+        quantize(x + at, b->importance + row / ne[1] % ne[2] * ne[0] + column, m, rows,
                  out + format_row_bytes(b->to, at));
-        at += m;
+        at += m * rows;
     }
 }
 

@@ -52,7 +52,7 @@ static bool listed(const char *list, const char *name) {
 static bool suits(const search *s, const gguf_tensor *t, uint32_t format) {
     if (format == t->format) return true;
     const format_info *f = format_get(format);
-    if (!f || !(quantize_largest(format) > 0) || !s->k->decode[format] || !s->k->quantize_row[format] ||
+    if (!f || !(quantize_largest(format) > 0) || !s->k->decode[format] || !s->k->quantize_rows[format] ||
         kernels_traits(format).act == ACT_COUNT || t->ne[0] % f->block_elems ||
         format_row_bytes(format, (size_t)t->ne[0]) >= t->row_bytes)
         return false;

@@ -46,7 +46,7 @@ static void do_row(work *w, size_t i, float *x, float *y, uint8_t *blocks) {
         return;
     }
     uint8_t *out = r->out ? r->out + row * w->row_bytes : blocks;
-    r->k->quantize_row[r->to](x, importance, n, out);
+    r->k->quantize_rows[r->to](x, importance, n, 1, out);
     if (!r->error) return;
     double error = 0, energy = 0;
     r->k->decode[r->to](out, y, n);

@@ -52,9 +52,7 @@ static double error_of(const subject *s, const float *y, const float *importance
 }
 
 static void ours(const subject *s, const kernels *k, const float *importance, uint8_t *out) {
-    size_t bytes = format_row_bytes(s->format, s->cols);
-    for (size_t r = 0; r < s->rows; r++)
-        k->quantize_row[s->format](s->x + r * s->cols, importance, s->cols, out + r * bytes);
+    k->quantize_rows[s->format](s->x, importance, s->cols, s->rows, out);
 }
 
 static void compare(const subject *s, const kernels *k, void *library, const float *importance) {

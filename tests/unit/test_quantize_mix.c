@@ -403,7 +403,7 @@ static void check_weighted(test *t, const char *path) {
             size_t at = row / TALL * WIDE + i;
             means[i] = row / TALL == 1 ? 1 : (1 + (float)(at % 37) * (float)(at % 5)) / 512;
         }
-        k.quantize_row[x->format](values + row * WIDE, means, WIDE, want);
+        k.quantize_rows[x->format](values + row * WIDE, means, WIDE, 1, want);
         CHECK(t, memcmp(want, x->data + row * x->row_bytes, x->row_bytes) == 0);
     }
     const gguf_kv *kv = gguf_find(g, "quantize.imatrix.chunks_count");
@@ -538,7 +538,7 @@ static void long_rows_and_every_source(test *t) {
     uint8_t *want = malloc(2 * bytes);
     model_file *out = NULL;
     REQUIRE(t, want && file_open(folder_file(&f, "out.gguf"), &out, &e) == LEAT_OK);
-    k.quantize_row[FORMAT_Q8_0](x, NULL, (size_t)2 * LONG, want);
+    k.quantize_rows[FORMAT_Q8_0](x, NULL, (size_t)2 * LONG, 1, want);
     CHECK(t, memcmp(file_gguf(out)->tensors[0].data, want, 2 * bytes) == 0);
     file_close(out);
     free(want);
@@ -553,8 +553,8 @@ static void long_rows_and_every_source(test *t) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         uint8_t blocks[WIDE * TALL * 4];
         for (size_t row = 0; row < TALL; row++)
-            k.quantize_row[all[i]](values + row * WIDE, NULL, WIDE,
-                                   blocks + row * format_row_bytes(all[i], WIDE));
+            k.quantize_rows[all[i]](values + row * WIDE, NULL, WIDE, 1,
+                                    blocks + row * format_row_bytes(all[i], WIDE));
         b = build_open();
         build_tensor(b, "a.weight", all[i], WIDE, TALL, blocks);
         REQUIRE(t, build_save(b, folder_file(&f, "in.gguf")));

@@ -12,7 +12,7 @@
 #include "avx512.h"
 
 void quant_init_avx512(kernels *k) {
-#define Z(name, NAME, largest) k->quantize_row[FORMAT_##NAME] = QUANT_ROW(name);
+#define Z(name, NAME, largest) k->quantize_rows[FORMAT_##NAME] = QUANT_ROWS(name);
 #include "kernels/kernels.def"
 #undef Z
 }

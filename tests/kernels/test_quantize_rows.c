@@ -34,15 +34,15 @@ static void check_bits(test *t, const kernels *c, const kernels *k, const struct
     output want = output_new(bytes), got = output_new(bytes);
     memset(want.p, 0x11, bytes);
     memset(got.p, 0xee, bytes);
-    c->quantize_row[type->format](x, importance, n, want.p);
-    k->quantize_row[type->format](x, importance, n, got.p);
+    c->quantize_rows[type->format](x, importance, n, 1, want.p);
+    k->quantize_rows[type->format](x, importance, n, 1, got.p);
     if (memcmp(want.p, got.p, bytes)) {
         while (((unsigned char *)want.p)[first] == ((unsigned char *)got.p)[first]) first++;
-        TEST_FAIL(t, "quantize_row_%s on %s, %s, n %zu: byte %zu differs", type->name, k->isa, what, n,
+        TEST_FAIL(t, "quantize_rows_%s on %s, %s, n %zu: byte %zu differs", type->name, k->isa, what, n,
                   first);
     }
     if (!output_intact(&got) || !output_intact(&want))
-        TEST_FAIL(t, "quantize_row_%s on %s writes outside, n %zu", type->name, k->isa, n);
+        TEST_FAIL(t, "quantize_rows_%s on %s writes outside, n %zu", type->name, k->isa, n);
     output_free(&want);
     output_free(&got);
 }
@@ -56,7 +56,7 @@ static void every_set_has_the_bits_of_c(test *t) {
         for (size_t s = 0; s < N_TYPES; s++) {
             const struct type *type = &types[s];
             rng r = rng_seed(31 + s);
-            if (tables[i].quantize_row[type->format] == tables[i - 1].quantize_row[type->format]) continue;
+            if (tables[i].quantize_rows[type->format] == tables[i - 1].quantize_rows[type->format]) continue;
             now_testing(tables[i].isa, type->name);
             size_t block = format_get(type->format)->block_elems;
             for (size_t n = block; n <= 1024; n += block * (1 + n / block / 2)) { /* every number of lanes */
@@ -128,7 +128,7 @@ static void errors_are_at_most_ggmls(test *t) {
         unsigned id, block, bytes;
         if (sscanf(line, "%u %31s %u %u %31s %31s", &id, name, &block, &bytes, plain, weighted) != 6)
             continue;
-        if (id >= FORMAT_COUNT || !k->quantize_row[id]) {
+        if (id >= FORMAT_COUNT || !k->quantize_rows[id]) {
             TEST_FAIL(t, "%s: no quantizer", name);
             continue;
         }
@@ -136,7 +136,7 @@ static void errors_are_at_most_ggmls(test *t) {
             double theirs = strtod(with ? weighted : plain, NULL);
             size_t row = format_row_bytes(id, COLS);
             for (size_t r = 0; r < ROWS; r++)
-                k->quantize_row[id](x + r * COLS, with ? w : NULL, COLS, blocks + r * row);
+                k->quantize_rows[id](x + r * COLS, with ? w : NULL, COLS, 1, blocks + r * row);
             k->decode[id](blocks, y, ROWS * COLS);
             double ours =
                 sqrt(error_sum(x, y, with ? w : NULL, ROWS * COLS) / (with ? weights : ROWS * COLS));
@@ -196,7 +196,7 @@ static void rows_of_all_kinds_survive(test *t) {
                 fill_kind(&r, kind, type->largest, x, N);
                 for (size_t i = 0; i < N; i++)
                     w[i] = with == 2 ? 0 : rng_below(&r, 4) ? fabsf(rng_float(&r)) : 0;
-                k->quantize_row[type->format](x, with ? w : NULL, N, blocks);
+                k->quantize_rows[type->format](x, with ? w : NULL, N, 1, blocks);
                 k->decode[type->format](blocks, y, N);
                 double error = 0, energy = 0;
                 for (size_t i = 0; i < N; i++) {
@@ -237,7 +237,7 @@ static void importance_is_minded(test *t) {
             w4[i] = w[i] * 4;
         }
         for (int with = 0; with < 2; with++) {
-            k->quantize_row[type->format](x, with ? w : NULL, N, blocks);
+            k->quantize_rows[type->format](x, with ? w : NULL, N, 1, blocks);
             k->decode[type->format](blocks, y, N);
             error[with] = 0;
             for (size_t i = 0; i < N; i++)
@@ -245,10 +245,10 @@ static void importance_is_minded(test *t) {
         }
         if (!(error[1] <= error[0]))
             TEST_FAIL(t, "%s: %g with importance, %g without", type->name, error[1], error[0]);
-        k->quantize_row[type->format](x, w4, N, again);
+        k->quantize_rows[type->format](x, w4, N, 1, again);
         CHECK(t, memcmp(blocks, again, bytes) == 0);
         memset(w4, 0, sizeof w4);
-        k->quantize_row[type->format](x, w4, N, again);
+        k->quantize_rows[type->format](x, w4, N, 1, again);
         k->decode[type->format](again, y, N);
         for (size_t i = 0; i < N; i++) CHECK(t, isfinite(y[i]));
     }
@@ -266,9 +266,9 @@ static void what_fits_is_kept(test *t) {
         const struct type *type = &types[s];
         rng r = rng_seed(6);
         for (size_t i = 0; i < N; i++) x[i] = rng_float(&r) + rng_float(&r) + rng_float(&r);
-        k->quantize_row[type->format](x, NULL, N, blocks);
+        k->quantize_rows[type->format](x, NULL, N, 1, blocks);
         k->decode[type->format](blocks, y, N);
-        k->quantize_row[type->format](y, NULL, N, blocks);
+        k->quantize_rows[type->format](y, NULL, N, 1, blocks);
         k->decode[type->format](blocks, z, N);
         double first = error_sum(x, y, NULL, N), second = error_sum(y, z, NULL, N);
         if (!(second <= 0.05 * first)) TEST_FAIL(t, "%s: error %g, then %g", type->name, first, second);
@@ -295,7 +295,7 @@ static void energy_is_kept(test *t) {
     for (size_t s = 0; s < sizeof lifted / sizeof *lifted; s++)
         for (int with = 0; with < 2; with++) {
             double before = 0, after = 0;
-            k->quantize_row[lifted[s]](x, with ? w : NULL, N, blocks);
+            k->quantize_rows[lifted[s]](x, with ? w : NULL, N, 1, blocks);
             k->decode[lifted[s]](blocks, y, N);
             for (size_t i = 0; i < N; i++) {
                 double v = with ? (double)w[i] : 1;
@@ -308,9 +308,44 @@ static void energy_is_kept(test *t) {
         }
 }
 
+/* Rows share lanes, and each has its columns' importance: bits as row by row. */
+static void rows_at_once(test *t) {
+    enum { MOST = 5 };
+    kernels tables[ISA_MAX];
+    const kernels *k = &tables[tables_of_this_machine(tables) - 1];
+    fenced in = fenced_map(MOST * 512 * sizeof(float)), in2 = fenced_map(512 * sizeof(float));
+    rng r = rng_seed(36);
+    for (size_t s = 0; s < N_TYPES; s++) {
+        const struct type *type = &types[s];
+        size_t block = format_get(type->format)->block_elems;
+        for (size_t n = whole(type, 1); n <= 512; n += block * (1 + n / block))
+            for (size_t rows = 1; rows <= MOST; rows += 2) {
+                float *x = fenced_end(&in, n * rows * sizeof *x), *w = fenced_end(&in2, n * sizeof *w);
+                size_t bytes = format_row_bytes(type->format, n);
+                output want = output_new(bytes * rows), got = output_new(bytes * rows);
+                for (size_t i = 0; i < n * rows; i++) x[i] = rng_float(&r);
+                for (size_t i = 0; i < n; i++) w[i] = rng_float(&r) + 1;
+                for (int with = 0; with < 2; with++) {
+                    const float *importance = with ? w : NULL;
+                    for (size_t i = 0; i < rows; i++)
+                        k->quantize_rows[type->format](x + i * n, importance, n, 1,
+                                                       (char *)want.p + i * bytes);
+                    k->quantize_rows[type->format](x, importance, n, rows, got.p);
+                    if (memcmp(want.p, got.p, bytes * rows) || !output_intact(&got))
+                        TEST_FAIL(t, "quantize_rows_%s, %zu rows of %zu%s", type->name, rows, n,
+                                  with ? " with importance" : "");
+                }
+                output_free(&want);
+                output_free(&got);
+            }
+    }
+    fenced_unmap(&in);
+    fenced_unmap(&in2);
+}
+
 /* clang-format off */
 #define TESTS(X) \
     X(every_set_has_the_bits_of_c) X(errors_are_at_most_ggmls) X(rows_of_all_kinds_survive) X(importance_is_minded) \
-    X(what_fits_is_kept) X(energy_is_kept)
+    X(what_fits_is_kept) X(energy_is_kept) X(rows_at_once)
 /* clang-format on */
 TEST_SUITE(TESTS)
