@@ -275,6 +275,50 @@ static void tiles_are_near_the_oracle(test *t) {
     arena_free(&a);
 }
 
+#if defined(__x86_64__)
+/* How the tile registers are configured: 0 the palette, from 16 on bytes of a row (16 bits), from 48 on rows.
+ */
+typedef struct tile_config {
+    uint8_t bytes[64];
+} tile_config;
+
+static void tiles_configure(const tile_config *c) {
+    if (c)
+        __asm__ volatile("ldtilecfg %0" : : "m"(*c));
+    else
+        __asm__ volatile("tilerelease");
+}
+
+/* A library that configures the tiles of its thread once finds them so after we have used them, one that
+ * doesn't carries no state of ours about. */
+static void tiles_are_left_as_found(test *t) {
+    static const tile_config none, theirs = {{[0] = 1, [16] = 32, [18] = 16, [48] = 8, [49] = 3}};
+    static const uint8_t act[GEMM_TILES_MIN * 64];
+    _Alignas(64) static float c[GEMM_TILES_MIN * PANEL_ROWS_MAX];
+    kernels k;
+    REQUIRE(t, kernels_init(&k, NULL));
+    panel *p = aligned_alloc(64, sizeof *p);
+    REQUIRE(t, p);
+    memset(p, 0, sizeof *p);
+    for (int way = 0; way < 4 && k.tiles_mul; way++) {
+        tile_config after;
+        tiles_configure(way % 2 ? &theirs : NULL);
+        if (way < 2)
+            k.tiles_mul(p, 32, act, 64, 0, GEMM_TILES_MIN, c);
+        else
+            k.tiles_peak(1);
+        __asm__ volatile("sttilecfg %0" : "=m"(after));
+        tiles_configure(NULL);
+        CHECK(t, !memcmp(&after, way % 2 ? &theirs : &none, sizeof after));
+    }
+    free(p);
+}
+#else
+static void tiles_are_left_as_found(test *t) {
+    (void)t;
+}
+#endif
+
 /* What gemm_panels and its callers rely on: c stays 64-byte aligned from tile to tile, and panels fit. */
 static void panel_sizes_are_usable(test *t) {
     kernels tables[ISA_MAX];
@@ -301,7 +345,5 @@ static void no_tokens_is_no_work(test *t) {
 
 #define TESTS(X)                                                                                             \
     X(panels_are_near_the_oracle)                                                                            \
-    X(tiles_are_near_the_oracle)                                                                             \
-    X(panel_sizes_are_usable)                                                                                \
-    X(no_tokens_is_no_work)
+    X(tiles_are_near_the_oracle) X(tiles_are_left_as_found) X(panel_sizes_are_usable) X(no_tokens_is_no_work)
 TEST_SUITE(TESTS)

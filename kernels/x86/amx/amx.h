@@ -24,6 +24,14 @@ typedef struct amx_config {
 } amx_config;
 _Static_assert(sizeof(amx_config) == 64, "as the instruction reads it");
 
+/* In place of _tile_loadconfig and _tile_storeconfig, which tell gcc 12 of the first 8 bytes only. */
+VEC_INLINE void amx_load_config(const amx_config *c) {
+    __asm__ volatile("ldtilecfg %0" : : "m"(*c));
+}
+VEC_INLINE void amx_store_config(amx_config *c) {
+    __asm__ volatile("sttilecfg %0" : "=m"(*c));
+}
+
 /* Tiles 0 to 3: accumulators, the first factor having `first` rows in 0 and 1 and `second` in 2 and 3; 4 and
  * 5 that factor, 6 and 7 the other one, 16 pairs of rows. A tile without rows stays unconfigured. */
 VEC_INLINE void amx_configure(size_t first, size_t second) {
@@ -33,7 +41,21 @@ VEC_INLINE void amx_configure(size_t first, size_t second) {
         c.rows[i] = (uint8_t)rows[i];
         c.row_bytes[i] = c.rows[i] ? 64 : 0;
     }
-    _tile_loadconfig(&c);
+    amx_load_config(&c);
+}
+
+/* Another library in this thread may have configured tiles for itself, and count on that (llama.cpp does so
+ * once for each thread). What it had in them is lost over a call, as over any function's: the ABI has no tile
+ * registers that are kept. */
+VEC_INLINE void amx_save(amx_config *found) {
+    amx_store_config(found);
+}
+
+VEC_INLINE void amx_restore(const amx_config *found) {
+    if (found->palette)
+        amx_load_config(found);
+    else
+        _tile_release();
 }
 
 #endif

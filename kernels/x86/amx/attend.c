@@ -292,6 +292,8 @@ static void finish(const flash *f) {
 static void attend_many(const attend_args *a) {
     flash f;
     prepare(&f, a);
+    amx_config found;
+    amx_save(&found);
     amx_configure(LANES, LANES);
     const size_t n_keys = a->n_keys + a->n_tokens - 1;
     for (size_t key0 = (size_t)f.first[0] / SOME * SOME; key0 < n_keys; key0 += KEYS) {
@@ -304,7 +306,7 @@ static void attend_many(const attend_args *a) {
             two_groups(&f, group, key0, last);
         }
     }
-    _tile_release();
+    amx_restore(&found);
     finish(&f);
 }
 

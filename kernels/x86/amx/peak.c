@@ -4,14 +4,9 @@
 #include <immintrin.h>
 
 uint64_t peak_tiles_amx(uint64_t rounds) {
-    static const struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } config = {.palette = 1,
-                .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
-                .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
-    _tile_loadconfig(&config);
+    amx_config found;
+    amx_save(&found);
+    amx_configure(16, 16);
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -26,6 +21,6 @@ uint64_t peak_tiles_amx(uint64_t rounds) {
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
-    _tile_release();
+    amx_restore(&found);
     return rounds * 4 * (16 * 16 * 32) * 2;
 }

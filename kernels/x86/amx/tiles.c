@@ -2,7 +2,8 @@
  * and 16 rows; four accumulators (two tiles of tokens, the panel's two of rows), two tiles of tokens and two
  * of weights are all eight registers there are. A panel's 16 KiB stay in the first-level cache while the
  * tokens stream by. Tile registers are configured and released within a call, so that no thread carries their
- * 8 KiB of state around. Called through the kernel table only, by gemm_panels. */
+ * 8 KiB of state around, nor loses a configuration of its own. Called through the kernel table only, by
+ * gemm_panels. */
 #include "amx.h"
 
 enum { ROWS = 32, HALF = 16, TILE = 16, COLUMNS = 32, HALF_PANEL = PANEL_K * HALF };
@@ -103,6 +104,8 @@ void tiles_mul_amx(const panel *p, size_t kc, const void *act, size_t act_stride
                    float *c) {
     const char *x = (const char *)act + 2 * k0;
     size_t configured = 0;
+    amx_config found;
+    amx_save(&found);
     for (size_t n; n_tokens; n_tokens -= n, x += n * act_stride, c += n * ROWS) {
         n = n_tokens < 2 * TILE ? n_tokens : 2 * TILE;
         if (configured != n) amx_configure(n < TILE ? n : TILE, n < TILE ? 0 : n - TILE);
@@ -112,5 +115,5 @@ void tiles_mul_amx(const panel *p, size_t kc, const void *act, size_t act_stride
         else
             multiply(p->tiles, kc, x, act_stride, k0 > 0, c, false);
     }
-    _tile_release();
+    amx_restore(&found);
 }
