@@ -119,25 +119,83 @@ size_t machine_read_bytes(const machine *m) {
 
 enum { LINE_WORDS = 8, AHEAD_NEAR = 2048 / 8, AHEAD_FAR = 16384 / 8 }; /* in words of 8 bytes */
 
-typedef struct team {
-    uint64_t *words;
-    size_t n_words; /* a part each */
-    unsigned threads, passes;
-    atomic_uint arrived;
-    atomic_ullong sum; /* what was read goes here, so that reading can't be optimized away */
-    double best;       /* seconds of the fastest pass; written by the first thread only */
-} team;
-
 typedef struct member {
-    team *t;
+    struct team *team;
     unsigned index;
+    double start, end; /* of its part of a pass */
     pthread_t thread;
 } member;
+
+/* Threads that do the same at the same time, pass after pass. With more of them than processors, one may
+ * begin when another has ended: a pass takes from the first beginning to the last end. */
+typedef struct team {
+    double (*part)(struct team *t, unsigned index, bool first); /* a member's work of a pass; how much */
+    member *members;
+    double *amounts; /* of the pass, by member */
+    unsigned threads, passes;
+    atomic_uint arrived;
+    double best; /* amount per second of the fastest pass; the first is not counted */
+
+    uint64_t *words; /* reading: a part of n_words each */
+    size_t n_words;
+    atomic_ullong sum; /* what was read goes here, so that reading can't be optimized away */
+    machine_work *work;
+    void *argument;
+} team;
 
 /* Waits for all members; `round` counts the meetings from 1. */
 static void meet(team *t, unsigned round) {
     atomic_fetch_add(&t->arrived, 1);
     while (atomic_load(&t->arrived) < round * t->threads) sched_yield();
+}
+
+/* By one member, while the others wait for it to begin the next pass. */
+static void note_pass(team *t) {
+    double start = t->members[0].start, end = t->members[0].end, amount = 0;
+    for (unsigned i = 0; i < t->threads; i++) {
+        if (t->members[i].start < start) start = t->members[i].start;
+        if (t->members[i].end > end) end = t->members[i].end;
+        amount += t->amounts[i];
+    }
+    if (end > start && amount / (end - start) > t->best) t->best = amount / (end - start);
+}
+
+static void *member_run(void *argument) {
+    member *me = argument;
+    team *t = me->team;
+    unsigned round = 0;
+    for (unsigned pass = 0; pass <= t->passes; pass++) {
+        meet(t, ++round);
+        me->start = term_seconds();
+        t->amounts[me->index] = t->part(t, me->index, !pass);
+        me->end = term_seconds();
+        meet(t, ++round);
+        if (!me->index && pass) note_pass(t);
+    }
+    return NULL;
+}
+
+/* Runs it; the best amount per second, 0 on failure. */
+static double team_run(team *t) {
+    unsigned started = 1;
+    t->members = calloc(t->threads, sizeof *t->members);
+    t->amounts = calloc(t->threads, sizeof *t->amounts);
+    if (!t->members || !t->amounts) goto out;
+    atomic_init(&t->arrived, 0);
+    for (unsigned i = 0; i < t->threads; i++) t->members[i] = (member){.team = t, .index = i};
+    while (started < t->threads &&
+           !pthread_create(&t->members[started].thread, NULL, member_run, &t->members[started]))
+        started++;
+    if (started == t->threads)
+        member_run(&t->members[0]);
+    else /* the meetings of those who are there go on without the others */
+        atomic_fetch_add(&t->arrived, 2 * (t->passes + 1) * (t->threads - started + 1));
+    for (unsigned i = 1; i < started; i++) pthread_join(t->members[i].thread, NULL);
+    if (started < t->threads) t->best = 0;
+out:
+    free(t->members);
+    free(t->amounts);
+    return t->best;
 }
 
 static uint64_t read_words(const uint64_t *words, size_t n) {
@@ -151,92 +209,45 @@ static uint64_t read_words(const uint64_t *words, size_t n) {
     return all;
 }
 
-static void *member_run(void *argument) {
-    member *me = argument;
-    team *t = me->t;
-    uint64_t *words = t->words + me->index * t->n_words, sum = 0;
-    unsigned round = 0;
-    memset(words, (int)me->index + 1, t->n_words * sizeof *words);
-    for (unsigned pass = 0; pass <= t->passes; pass++) {
-        meet(t, ++round);
-        double start = term_seconds();
-        sum ^= read_words(words, t->n_words);
-        meet(t, ++round);
-        double seconds = term_seconds() - start;
-        if (me->index == 0 && pass && (t->best <= 0 || seconds < t->best)) t->best = seconds;
-    }
-    atomic_fetch_add(&t->sum, sum);
-    return NULL;
+static double read_part(team *t, unsigned index, bool first) {
+    uint64_t *words = t->words + index * t->n_words;
+    if (first)
+        memset(words, (int)index + 1, t->n_words * sizeof *words); /* by the thread that will read it */
+    atomic_fetch_xor(&t->sum, read_words(words, t->n_words));
+    return (double)(t->n_words * sizeof *words);
 }
 
 double machine_read_speed(size_t bytes, unsigned threads, unsigned passes) {
     if (!bytes || !threads) return 0;
-    team t = {.threads = threads, .passes = passes};
-    member *members = calloc(threads, sizeof *members);
+    team t = {.part = read_part, .threads = threads, .passes = passes};
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
-    unsigned started = 1;
-    if (p == MAP_FAILED || !members) {
-        free(members);
-        if (p != MAP_FAILED) munmap(p, bytes);
-        return 0;
-    }
+    if (p == MAP_FAILED) return 0;
 #ifdef MADV_HUGEPAGE
     madvise(p, bytes, MADV_HUGEPAGE);
 #endif
     t.words = p;
     t.n_words = bytes / threads / (LINE_WORDS * sizeof *t.words) * LINE_WORDS;
-    atomic_init(&t.arrived, 0);
     atomic_init(&t.sum, 0);
-    for (unsigned i = 0; i < threads; i++) members[i] = (member){.t = &t, .index = i};
-    for (; started < threads; started++)
-        if (pthread_create(&members[started].thread, NULL, member_run, &members[started])) break;
-    if (started == threads)
-        member_run(&members[0]);
-    else /* the meetings of those who are there go on without the others */
-        for (unsigned i = started; i < threads; i++) atomic_fetch_add(&t.arrived, 2 * (passes + 1));
-    if (started < threads) atomic_fetch_add(&t.arrived, 2 * (passes + 1));
-    for (unsigned i = 1; i < started; i++) pthread_join(members[i].thread, NULL);
-    double speed = t.best > 0 ? (double)(t.n_words * sizeof *t.words * threads) / t.best : 0;
+    double speed = team_run(&t);
     munmap(p, bytes);
-    free(members);
     return speed;
 }
 
 /* ---- how fast its multipliers are ---- */
 
-typedef struct labourer {
-    machine_work *work;
-    void *argument;
-    double best; /* operations per second */
-    pthread_t thread;
-} labourer;
-
-static void *labourer_run(void *argument) {
-    enum { PERIODS = 5, ROUNDS = 4096 };
-    static const double period = 0.03;
-    labourer *me = argument;
-    for (int i = 0; i < PERIODS; i++) {
-        double start = term_seconds(), seconds, n = 0;
-        do n += (double)me->work(me->argument, ROUNDS);
-        while ((seconds = term_seconds() - start) < period);
-        if (n / seconds > me->best) me->best = n / seconds;
-    }
-    return NULL;
+static double work_part(team *t, unsigned index, bool first) {
+    enum { ROUNDS = 4096 };
+    const double period = first ? 0.001 : 0.03, start = term_seconds();
+    double n = 0;
+    (void)index;
+    do n += (double)t->work(t->argument, ROUNDS);
+    while (term_seconds() - start < period);
+    return n;
 }
 
 double machine_work_speed(machine_work *work, void *argument, unsigned threads) {
-    labourer *all = calloc(threads ? threads : 1, sizeof *all);
-    unsigned started = 1;
-    double sum = 0;
-    if (!all) return 0;
-    for (unsigned i = 0; i < threads; i++) all[i] = (labourer){.work = work, .argument = argument};
-    while (started < threads && !pthread_create(&all[started].thread, NULL, labourer_run, &all[started]))
-        started++;
-    if (started == threads) labourer_run(&all[0]);
-    for (unsigned i = 1; i < started; i++) pthread_join(all[i].thread, NULL);
-    for (unsigned i = 0; i < threads && started == threads; i++) sum += all[i].best;
-    free(all);
-    return sum;
+    team t = {.part = work_part, .threads = threads, .passes = 5, .work = work, .argument = argument};
+    return threads ? team_run(&t) : 0;
 }
 
 /* ---- who else is using it ---- */

@@ -30,8 +30,8 @@ double machine_read_speed(size_t bytes, unsigned threads, unsigned passes);
 
 /* Work for machine_work_speed: does `rounds` of it and returns how many operations these were. */
 typedef uint64_t machine_work(void *argument, uint64_t rounds);
-/* Operations per second of `threads` threads that do nothing else, each at its best over some periods of 30
- * ms. 0 on failure. */
+/* Operations per second of `threads` threads that do nothing else at the same time, in the best of some
+ * periods of 30 ms. 0 on failure. */
 double machine_work_speed(machine_work *work, void *argument, unsigned threads);
 
 /* Who used the processors between two moments. */
