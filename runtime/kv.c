@@ -7,10 +7,7 @@
 #include "loader/alloc.h"
 #include "os.h"
 
-enum {
-    LINE = 64,
-    HUGE_AFTER = 8 << 20 /* bytes of one head's keys: against these, the last huge page of 2 MiB is little */
-};
+enum { LINE = 64 };
 
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
@@ -60,11 +57,7 @@ size_t kv_bytes(const kv_shape *shapes, size_t n_layer, size_t n_ctx, size_t n_b
 leat_status kv_open(kv_cache *c, const kv_shape *shapes, size_t n_layer, size_t n_ctx, size_t n_batch,
                     uint32_t k_format, uint32_t v_format, leat_error *e) {
     size_t k_bytes;
-    *c = (kv_cache){.n_ctx = n_ctx,
-                    .n_layer = n_layer,
-                    .k_format = k_format,
-                    .v_format = v_format,
-                    .huge_from = SIZE_MAX};
+    *c = (kv_cache){.n_ctx = n_ctx, .n_layer = n_layer, .k_format = k_format, .v_format = v_format};
     c->bytes = measure(shapes, n_layer, n_ctx, n_batch, k_format, v_format, &k_bytes);
     c->layer = mem_alloc(n_layer, sizeof *c->layer);
     c->memory = c->bytes && c->layer ? os_reserve(c->bytes) : NULL;
@@ -85,8 +78,6 @@ leat_status kv_open(kv_cache *c, const kv_shape *shapes, size_t n_layer, size_t 
                         .room = room_of(s, n_ctx, n_batch),
                         .k = k,
                         .v = v};
-        size_t huge = l->k_row ? HUGE_AFTER / l->k_row : SIZE_MAX;
-        if (l->n_head && huge < l->room && huge < c->huge_from) c->huge_from = huge;
         k += l->n_head * l->room * l->k_row;
         v += l->n_head * l->room * l->v_row;
     }
@@ -124,10 +115,6 @@ static void slide(kv_layer *l, size_t to, size_t length) {
 }
 
 void kv_advance(kv_cache *c, size_t length, size_t n) {
-    if (length >= c->huge_from) {
-        os_reserve_huge(c->memory, c->bytes);
-        c->huge_from = SIZE_MAX;
-    }
     for (size_t i = 0; i < c->n_layer; i++) {
         kv_layer *l = &c->layer[i];
         if (length + n - l->base <= l->room) continue;

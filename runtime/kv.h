@@ -1,10 +1,11 @@
 /* The key/value cache of a session: for each layer and KV head the keys and the values of the positions it
  * keeps, adjacent, so that attention streams. A plain layer keeps the whole context. A windowed layer keeps
  * the last positions only: rows move to the front of their buffer when it is full (kv_advance), seldom enough
- * to cost next to nothing. Memory is reserved at once and becomes real as positions
- * are written, in small pages at first: of huge ones, each head of each layer would take several at once.
- * Rewinding needs no work here while what the window needs is still there (kv_rewind): positions beyond the
- * session's length are simply overwritten. Owned by a session; changed only between passes. */
+ * to cost next to nothing. Memory is reserved at once and becomes real as positions are written, in small
+ * pages: of huge ones each head of each layer would take one for its last keys and one for its last values,
+ * half a gigabyte for 16 layers of 8 heads. Rewinding needs no work here while what the window needs is still
+ * there (kv_rewind): positions beyond the session's length are simply overwritten. Owned by a session;
+ * changed only between passes. */
 #ifndef LEAT_RUNTIME_KV_H
 #define LEAT_RUNTIME_KV_H
 
@@ -39,8 +40,7 @@ typedef struct kv_cache {
     uint32_t k_format, v_format; /* any that encode writes; heads are whole blocks */
     kv_layer *layer;             /* (n_layer) */
     char *memory;
-    size_t bytes;     /* reserved */
-    size_t huge_from; /* the length at which huge pages waste little; SIZE_MAX: none, or it was passed */
+    size_t bytes; /* reserved */
 } kv_cache;
 
 /* Bytes that a cache for passes of up to n_batch tokens reserves; 0 if the sum does not fit a size_t. */

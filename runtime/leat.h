@@ -4,11 +4,12 @@
  * session is one timeline of tokens with its key/value cache and its worker threads: used by one thread at a
  * time. A sampler picks the next token from a session's logits.
  *
- *     leat_model *model;  leat_session *session;  leat_error error;
+ *     leat_model *model;  leat_session *session;  leat_sampler *sampler;  leat_token token;  leat_error error;
  *     if (leat_model_open("model.gguf", NULL, &model, &error)) { puts(error.message); return 1; }
  *     leat_session_open(model, NULL, &session, &error);
+ *     leat_sampler_open(model, NULL, &sampler, &error);
  *     leat_session_eval(session, tokens, n, &error);
- *     token = leat_sampler_next(sampler, session, &error);
+ *     leat_sampler_next(sampler, session, &token, &error);
  *
  * Rules that hold everywhere: a function that can fail returns leat_status and fills the leat_error it is
  * given (which may be NULL); out parameters are set only on LEAT_OK, else left or set to NULL. Strings are
@@ -293,12 +294,14 @@ typedef enum leat_activations {
     LEAT_ACTIVATIONS_F32   /* as they are: slow, tells what quantizing them costs */
 } leat_activations;
 
+#define LEAT_THREADS_AUTO UINT32_MAX
+
 typedef struct leat_session_params {
     uint32_t n_ctx;   /* tokens the cache can hold; 0: what the model was trained for */
     uint32_t n_batch; /* tokens of a prompt evaluated at once, 1 .. 2048, at most; 0: 512 */
-    /* Threads that evaluate single tokens, and several at once (prompts). 0: as many as prove fastest, which
-     * is measured on the tokens themselves, first and from time to time; for n_threads_batch, n_threads if
-     * that is not 0. The logits are the same, to the bit, for any number. */
+    /* Threads that evaluate single tokens, and several at once (prompts). LEAT_THREADS_AUTO: as many as prove
+     * fastest, which is measured on the tokens themselves, first and from time to time. 0: automatic, for
+     * n_threads_batch as n_threads. The logits are the same, to the bit, for any number. */
     uint32_t n_threads, n_threads_batch;
     leat_kv_type k_type, v_type;
     bool logits_all;   /* keep the logits of every token of a batch, not only of the last */

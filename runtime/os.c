@@ -204,16 +204,6 @@ void os_release(void *p, size_t bytes) {
     if (p) munmap(p, bytes ? bytes : 1);
 }
 
-void os_reserve_huge(void *p, size_t bytes) {
-#ifdef MADV_HUGEPAGE
-    int saved = errno;
-    madvise(p, bytes, MADV_HUGEPAGE);
-    errno = saved;
-#else
-    (void)p, (void)bytes;
-#endif
-}
-
 bool os_mark_set(os_mark *m) {
     *m = (os_mark){.pid = (long)getpid()};
 #ifdef MADV_WIPEONFORK

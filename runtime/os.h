@@ -90,9 +90,6 @@ size_t os_page_size(void);
  * Release with the same size; NULL is fine. */
 void *os_reserve(size_t bytes);
 void os_release(void *p, size_t bytes);
-/* From now on the memory of a reservation may be taken in huge pages: faster to read, but much at a time.
- * Advice: a system may not have them. */
-void os_reserve_huge(void *p, size_t bytes);
 
 /* Tells the process that set the mark from children that fork made of it, without asking the system. */
 typedef struct os_mark {

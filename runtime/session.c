@@ -80,12 +80,13 @@ static leat_status check_params(const leat_model *m, bool embeds, leat_session_p
     if ((unsigned)p->activations > LEAT_ACTIVATIONS_F32)
         return error_set(e, LEAT_E_ARG, "activations is %d, which is no form that we know",
                          (int)p->activations);
-    if (p->n_threads > N_THREADS_MAX)
+    if (!p->n_threads) p->n_threads = LEAT_THREADS_AUTO;
+    if (!p->n_threads_batch) p->n_threads_batch = p->n_threads;
+    if (p->n_threads != LEAT_THREADS_AUTO && p->n_threads > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads is %u, not 1 .. %d", p->n_threads, N_THREADS_MAX);
-    if (p->n_threads_batch > N_THREADS_MAX)
+    if (p->n_threads_batch != LEAT_THREADS_AUTO && p->n_threads_batch > N_THREADS_MAX)
         return error_set(e, LEAT_E_ARG, "n_threads_batch is %u, not 1 .. %d", p->n_threads_batch,
                          N_THREADS_MAX);
-    if (!p->n_threads_batch) p->n_threads_batch = p->n_threads;
     st = check_kv_type("keys", p->k_type, m->hp.head_dim_k, e);
     /* latent values are the first part of the keys */
     leat_kv_type v_type = m->hp.latent.absorbed ? p->k_type : p->v_type;
@@ -95,15 +96,25 @@ static leat_status check_params(const leat_model *m, bool embeds, leat_session_p
     return st;
 }
 
+/* What grows with the context: the cache, and the tokens themselves. 0 if that does not fit a size_t. */
+static size_t context_bytes(const leat_session *s, const leat_session_params *p, uint32_t n_ctx) {
+    size_t tokens, sum;
+    size_t kv = kv_bytes(s->plan.kv, s->model->hp.n_layer, n_ctx, p->n_batch, kv_format(p->k_type),
+                         kv_format(p->v_type));
+    return !kv || __builtin_mul_overflow(n_ctx, sizeof *s->tokens, &tokens) ||
+                   __builtin_add_overflow(kv, tokens, &sum)
+               ? 0
+               : sum;
+}
+
 /* The largest context that fits into `available` bytes beside `fixed` ones; 0 if none does. */
 static uint32_t largest_context(const leat_session *s, const leat_session_params *p, uint64_t fixed,
                                 uint64_t available) {
     uint32_t low = 0, high = p->n_ctx;
-    while (fixed < available && low + 1 < high) {
+    while (fixed < available && high - low > 1) {
         uint32_t n = low + (high - low) / 2;
-        size_t kv = kv_bytes(s->plan.kv, s->model->hp.n_layer, n, p->n_batch, kv_format(p->k_type),
-                             kv_format(p->v_type));
-        if (kv && kv <= available - fixed)
+        size_t need = context_bytes(s, p, n);
+        if (need && need <= available - fixed)
             low = n;
         else
             high = n;
@@ -113,24 +124,20 @@ static uint32_t largest_context(const leat_session *s, const leat_session_params
 
 /* Refuses what can't fit, and says what would. The weights count too: they are mapped, but a machine that
  * can't hold them reads them from the disk for every token. */
-static leat_status check_memory(const leat_session *s, const leat_session_params *p, size_t runner_need,
+static leat_status check_memory(const leat_session *s, const leat_session_params *p, size_t fixed_need,
                                 leat_error *e) {
-    const leat_model *m = s->model;
-    uint64_t available = os_available_memory(), file = file_bytes(m->file);
-    size_t kv =
-        kv_bytes(s->plan.kv, m->hp.n_layer, p->n_ctx, p->n_batch, kv_format(p->k_type), kv_format(p->v_type));
-    if (kv && runner_need != SIZE_MAX &&
-        (available == UINT64_MAX ||
-         (runner_need <= available && kv <= available - runner_need && file <= available - runner_need - kv)))
+    uint64_t available = os_available_memory(), file = file_bytes(s->model->file), fixed;
+    size_t context = context_bytes(s, p, p->n_ctx);
+    if (fixed_need == SIZE_MAX || __builtin_add_overflow(fixed_need, file, &fixed)) fixed = UINT64_MAX;
+    if (context && fixed != UINT64_MAX &&
+        (available == UINT64_MAX || (fixed <= available && context <= available - fixed)))
         return LEAT_OK;
-    uint64_t fixed = runner_need == SIZE_MAX ? UINT64_MAX : runner_need + file;
     unsigned long long mib = 1 << 20, fit = largest_context(s, p, fixed, available);
     if (fit)
         return error_set(e, LEAT_E_NOMEM,
                          "a context of %u tokens needs %llu MiB for its cache beside %llu MiB of weights and "
-                         "activations, and "
-                         "%llu MiB are available: a context of %llu would fit",
-                         p->n_ctx, kv / mib, (unsigned long long)fixed / mib,
+                         "activations, and %llu MiB are available: a context of %llu would fit",
+                         p->n_ctx, context / mib, (unsigned long long)fixed / mib,
                          (unsigned long long)available / mib, fit);
     return error_set(e, LEAT_E_NOMEM,
                      "the model needs %llu MiB for weights and activations, and %llu MiB are available",
@@ -147,18 +154,18 @@ static leat_status check_positions(const leat_session *s, const leat_session_par
                      s->plan.n_positions);
 }
 
-static run_threads threads_of(const leat_session_params *p) {
-    return (run_threads){.one = p->n_threads, .many = p->n_threads_batch};
+static uint32_t fixed_threads(uint32_t n) {
+    return n == LEAT_THREADS_AUTO ? 0 : n;
 }
 
-/* What a session takes beside its cache; SIZE_MAX if that does not fit. */
+static run_threads threads_of(const leat_session_params *p) {
+    return (run_threads){.one = fixed_threads(p->n_threads), .many = fixed_threads(p->n_threads_batch)};
+}
+
+/* What a session takes whatever its context; SIZE_MAX if that does not fit. */
 static size_t fixed_bytes(const leat_session *s, const leat_session_params *p, size_t n_out) {
     size_t need = runner_size(&s->plan, &s->kernels, p->n_batch, n_out, run_threads_most(threads_of(p))), all;
-    size_t state = state_bytes(s->plan.state_floats), tokens;
-    return __builtin_mul_overflow(p->n_ctx, sizeof *s->tokens, &tokens) ||
-                   __builtin_add_overflow(need, state, &all) || __builtin_add_overflow(all, tokens, &all)
-               ? SIZE_MAX
-               : all;
+    return __builtin_add_overflow(need, state_bytes(s->plan.state_floats), &all) ? SIZE_MAX : all;
 }
 
 /* Tokens of a batch whose logits are kept, at most. */
@@ -234,10 +241,12 @@ leat_status session_measure(const leat_model *m, const leat_session_params *para
         st ? 0
            : kv_bytes(s.plan.kv, m->hp.n_layer, p.n_ctx, p.n_batch, kv_format(p.k_type), kv_format(p.v_type));
     size_t state = st ? 0 : state_bytes(s.plan.state_floats);
-    size_t buffers = st ? 0 : fixed_bytes(&s, &p, n_out);
+    size_t buffers = st ? 0 : fixed_bytes(&s, &p, n_out), tokens;
     plan_free(&s.plan);
     if (st) return st;
-    if (!kv || state == SIZE_MAX || buffers == SIZE_MAX)
+    if (!kv || state == SIZE_MAX || buffers == SIZE_MAX ||
+        __builtin_mul_overflow(p.n_ctx, sizeof *s.tokens, &tokens) ||
+        __builtin_add_overflow(buffers - state, tokens, &buffers))
         return error_set(e, LEAT_E_NOMEM, "a context of %u tokens needs more memory than there can be",
                          p.n_ctx);
     *out = (leat_memory){.weights = file_bytes(m->file),

@@ -60,7 +60,7 @@ static int open_session(talk *t) {
                                                                        : USUAL_CONTEXT;
     params.n_batch = (uint32_t)o->batch;
     params.n_threads = thread_count(o->threads);
-    params.n_threads_batch = thread_count(o->threads_batch);
+    params.n_threads_batch = o->threads_batch < 0 ? LEAT_THREADS_AUTO : (uint32_t)o->threads_batch;
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
     if (leat_session_open(t->model, &params, &t->session, &error)) return fail("%s", error.message);
@@ -232,7 +232,7 @@ int command_chat(int argc, char **argv) {
     chat_options o = {.n_predict = NOT_GIVEN,
                       .n_ctx = -1,
                       .threads = -1,
-                      .threads_batch = -1,
+                      .threads_batch = 0,
                       .batch = 512,
                       .cache_k = "f16",
                       .cache_v = "f16"};

@@ -53,7 +53,7 @@ int default_model_path(char path[PATH_MAX]) {
 }
 
 /* Is `name` something this machine runs? Says what it has if not. */
-static int check_isa(const char *name) {
+static int check_isa(const char *from, const char *name) {
     char list[256] = "";
     size_t used = 0;
     for (size_t i = 0; leat_isa(i); i++) {
@@ -61,7 +61,7 @@ static int check_isa(const char *name) {
         int n = snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", leat_isa(i));
         if (n < 0 || (used += (size_t)n) >= sizeof list) break;
     }
-    return fail("this machine has no instruction set \"%s\"; it has %s", name, list);
+    return fail("%s: this machine has no instruction set \"%s\"; it has %s", from, name, list);
 }
 
 /* The whole list, which an error message may have no room for. */
@@ -85,10 +85,10 @@ int open_model(const char *path, bool vocab_only, const char *isa, leat_model **
     }
     leat_model_params_default(&params);
     params.vocab_only = vocab_only;
+    const char *from = isa ? "--isa" : "LEAT_ISA";
     if (!isa) isa = getenv("LEAT_ISA");
     if (isa && *isa) {
-        int status = check_isa(isa);
-        if (status) return status;
+        if (check_isa(from, isa)) return *from == '-' ? EXIT_USAGE : EXIT_FAILED;
         params.isa = isa;
     }
     leat_status status = leat_model_open(path, &params, out, &error);

@@ -58,7 +58,7 @@ static int run_logits(const logits_options *o, const leat_token *tokens, size_t 
     params.n_ctx = (uint32_t)count;
     params.n_batch = (uint32_t)((size_t)o->batch < count ? (size_t)o->batch : count);
     params.n_threads = thread_count(o->threads);
-    params.n_threads_batch = thread_count(o->threads_batch);
+    params.n_threads_batch = o->threads_batch < 0 ? LEAT_THREADS_AUTO : (uint32_t)o->threads_batch;
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
     params.logits_all = true;
@@ -79,7 +79,7 @@ int command_logits(int argc, char **argv) {
                         .cache_v = "f16",
                         .activations = "int8",
                         .threads = -1,
-                        .threads_batch = -1,
+                        .threads_batch = 0,
                         .batch = 512};
     const option options[] = {
         OPTION_MODEL(&o.model),

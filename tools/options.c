@@ -161,7 +161,8 @@ refuse(char *message, size_t size, const char *format, ...) {
 static bool store_int(const option *o, const char *name, const char *text, char *message, size_t size) {
     int64_t v;
     if (!parse_int(text, INT64_MIN, INT64_MAX, &v))
-        return refuse(message, size, "%s needs a whole number, not \"%s\"", name, text);
+        return refuse(message, size, "%s needs a whole number%s, not \"%s\"", name,
+                      o->kind == OPTION_AUTO ? " or auto" : "", text);
     if ((double)v < o->min || (double)v > o->max)
         return refuse(message, size, "%s must be %.0f to %.0f, not %s", name, o->min, o->max, text);
     *(int64_t *)o->value = v;

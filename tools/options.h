@@ -53,12 +53,12 @@ typedef struct command_line {
 #define OPTION_MODEL(p)                                                                                      \
     { "-m --model", "PATH", "model file (GGUF)", OPTION_TEXT, (p), 0, 0, NULL }
 #define OPTION_THREADS(p)                                                                                    \
+    { "-t --threads", "N", "threads; auto: as many as prove fastest (auto)", OPTION_AUTO, (p), 1, 1024, NULL }
+#define OPTION_THREADS_BATCH(p)                                                                              \
     {                                                                                                        \
-        "-t --threads", "N", "threads; auto: as many as prove fastest (auto)", OPTION_AUTO, (p), -1, 1024,   \
+        "-tb --threads-batch", "N", "threads for prompts, or auto; 0: as -t (0)", OPTION_AUTO, (p), 0, 1024, \
             NULL                                                                                             \
     }
-#define OPTION_THREADS_BATCH(p)                                                                              \
-    { "-tb --threads-batch", "N", "threads for prompts; -1: as -t (-1)", OPTION_INT, (p), -1, 1024, NULL }
 #define OPTION_BATCH(p)                                                                                      \
     { "-b --batch-size", "N", "prompt tokens evaluated at once (512)", OPTION_INT, (p), 1, 2048, NULL }
 #define CACHE_TYPES      "f32|f16|bf16|q8_0|q4_0|q5_0|iq4_nl"

@@ -111,7 +111,7 @@ static int open_session(generation *g, const run_options *o) {
     params.n_ctx = context_size(o, &info, g->n_prompt);
     params.n_batch = (uint32_t)o->batch;
     params.n_threads = thread_count(o->threads);
-    params.n_threads_batch = thread_count(o->threads_batch);
+    params.n_threads_batch = o->threads_batch < 0 ? LEAT_THREADS_AUTO : (uint32_t)o->threads_batch;
     params.k_type = cache_type(o->cache_k);
     params.v_type = cache_type(o->cache_v);
     params.activations = activations_form(o->activations);
@@ -364,7 +364,7 @@ int command_run(int argc, char **argv) {
     run_options o = {.n_predict = -1,
                      .n_ctx = -1,
                      .threads = -1,
-                     .threads_batch = -1,
+                     .threads_batch = 0,
                      .batch = 512,
                      .cache_k = "f16",
                      .cache_v = "f16",

@@ -162,7 +162,7 @@ static void wrong_usage(test *t) {
         {"bench -o xml", "-o must be one of table|md|csv|json", 2},
         {"bench -ctk q3", "-ctk must be one of", 2},
         {"bench --promt 3", "unknown option --promt", 2},
-        {"bench --isa nonsense -p 1", "nonsense", 1},
+        {"bench --isa nonsense -p 1", "--isa: this machine has no instruction set \"nonsense\"; it has c", 2},
         {"bench /nonexistent/m -p 1", "/nonexistent/m", 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
