@@ -124,5 +124,71 @@ static void help(test *t) {
     program_free(&o);
 }
 
-#define TESTS(X) X(make_model_refuses) X(make_model_falls_back) X(make_model_makes) X(help)
+/* Bad arguments are noticed before anything is made: the folder that everything goes to stays away. */
+static void compare_refuses(test *t) {
+    static const struct {
+        const char *arguments, *words[3];
+    } cases[] = {
+        {"--isa avx3", {"--isa", "\"avx3\"", "avx512vnni or amx"}},
+        {"--shapes 135m,2b", {"--shapes", "\"2b\"", "135m"}},
+        {"--shapes 135m,", {"--shapes", "\"\"", "135m"}},
+        {"--shapes '135m 1b'", {"--shapes", "\"135m 1b\"", NULL}},
+        {"--types q4_0,q9", {"--types", "\"q9\"", "q4_k_m"}},
+        {"--threads 0", {"--threads", "\"0\"", "1 to 1024"}},
+        {"--runs 0", {"--runs", "\"0\"", "1 to 1000"}},
+        {"--reps 99999999999999999999", {"--reps", "99999\"", "1 to 1000"}},
+        {"-p 0", {"-p", "\"0\"", "1 to"}},
+        {"-d x", {"-d", "\"x\"", "0 to"}},
+        {"--peer $DIR", {"--peer", "/tmp/", "libllama"}},
+        {"--out /dev/null", {"--out", "\"/dev/null\"", "folder"}},
+        {"--bogus", {"--bogus", "--help", NULL}},
+        {"--isa", {"--isa", "value", NULL}},
+    };
+    output o;
+    REQUIRE(t, run(&o, "command -v bash"));
+    bool there = !o.status;
+    program_free(&o);
+    if (!there) SKIP(t, "bash is missing");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char command[256];
+        snprintf(command, sizeof command,
+                 "XDG_CACHE_HOME=$DIR/cache bash \"$COMPARE\" %s; s=$?; ls $DIR; exit $s",
+                 cases[i].arguments);
+        refused(t, command, cases[i].words);
+    }
+    REQUIRE(t, run(&o, "XDG_CACHE_HOME=$DIR/cache bash \"$COMPARE\" --help; ls $DIR"));
+    CHECK(t, o.status == 0 && has(o.out, "--shapes LIST") && !o.err_size);
+    program_free(&o);
+}
+
+/* A line for each kind of kernel, with a speed and a part of its roof that can be. */
+static void kernels_have_roofs(test *t) {
+    static const char *const kinds[] = {"attend f16", "attend q8_0", "matvec f16", "gemm   q8_0"};
+    static const char *const wrong[][3] = {{"--only attention", "--only", "matvec, gemm or attend"},
+                                           {"--isa avx3", "--isa", "\"avx3\""},
+                                           {"--type q9", "--type", "q4_k"},
+                                           {"--only attend --type q4_k", "--type", "q8_0"},
+                                           {"--ms x", "--ms", "\"x\""},
+                                           {"--mb 0", "--mb", "\"0\""}};
+    output o;
+    REQUIRE(t, run(&o, "for t in f16 q8_0; do \"$KERNELS\" --type $t --mb 16 --ms 1; done"));
+    CHECK_EQ(t, o.status, 0);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const char *line = strstr(o.out, kinds[i]);
+        double speed = 0, part = 0;
+        if (!line || sscanf(line, "%*s %*s %*s %lf %*s %lf", &speed, &part) != 2 || speed <= 0 || part <= 0)
+            TEST_FAIL(t, "no speed or no roof for %s in \"%s\"", kinds[i], o.out);
+    }
+    CHECK(t, has(o.out, "heads of 64, one token") && has(o.out, "heads of 128, 64 tokens"));
+    program_free(&o);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char command[128];
+        snprintf(command, sizeof command, "\"$KERNELS\" %s", wrong[i][0]);
+        refused(t, command, (const char *const[3]){wrong[i][1], wrong[i][2], NULL});
+    }
+}
+
+#define TESTS(X)                                                                                             \
+    X(make_model_refuses)                                                                                    \
+    X(make_model_falls_back) X(make_model_makes) X(help) X(compare_refuses) X(kernels_have_roofs)
 TEST_SUITE(TESTS)
