@@ -208,6 +208,7 @@ static void closed_in_any_state(test *t) {
 }
 
 #define TESTS(X)                                                                                             \
+    X(reads_of_a_token)                                                                                      \
     X(cache_grows_as_used)                                                                                   \
-    X(reads_of_a_token) X(huge_pages_come_late) X(many_idle_sessions_sleep) X(closed_in_any_state)
+    X(huge_pages_come_late) X(many_idle_sessions_sleep) X(closed_in_any_state)
 TEST_SUITE(TESTS)
