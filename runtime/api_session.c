@@ -1,5 +1,6 @@
-/* The public functions of leat.h for sessions that are kept in files or forget from their middle:
- * arguments are checked here, the work is in session_file.c, saved.c and session_shift.c. */
+/* The public functions of leat.h for sessions that are kept in files or forget from their middle, and for
+ * what a token reads of them: arguments are checked here, the work is in session_file.c, saved.c,
+ * session_shift.c and plan.c. */
 #include "leat.h"
 
 #include <string.h>
@@ -17,6 +18,10 @@ static void begin(leat_error *e) {
 
 uint64_t leat_model_hash(const leat_model *m) {
     return m ? model_hash(m) : 0;
+}
+
+uint64_t leat_session_read_bytes(const leat_session *s, size_t length) {
+    return s ? plan_reads(&s->plan, &s->kv, length) : 0;
 }
 
 leat_status leat_session_drop(leat_session *s, size_t from, size_t to, leat_error *e) {

@@ -374,6 +374,10 @@ typedef struct leat_session_memory { /* bytes */
     uint64_t activations;            /* and logits; follows n_batch and n_threads */
 } leat_session_memory;
 LEAT_API void leat_session_get_memory(const leat_session *session, leat_session_memory *out);
+/* Bytes of keys, values and recurrent state that evaluating one token reads behind `length` others: in each
+ * layer those of all tokens that it sees, itself included, or of its window. What generating costs beside the
+ * weights: for benchmarks. */
+LEAT_API uint64_t leat_session_read_bytes(const leat_session *session, size_t length);
 
 /* What a session would take, without opening it. params may be NULL, and are as for leat_session_open; of a
  * model that makes embeddings only they are for that. */

@@ -260,6 +260,20 @@ leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, 
     return b.status;
 }
 
+/* Walks the stages and not the layers of the cache, since layers may read the cache of another. */
+uint64_t plan_reads(const plan *p, const kv_cache *kv, size_t length) {
+    uint64_t sum = p->state_floats * sizeof(float);
+    for (size_t i = 0; i < p->n_one; i++) {
+        const stage *s = &p->one[i];
+        bool attends = s->tile == attention_one_tile;
+        if (!attends && s->tile != latent_attend_tile) continue;
+        const kv_layer *l = &kv->layer[attends ? s->attention.layer : s->latent.layer];
+        size_t seen = l->window && l->window <= length ? l->window : length + 1;
+        sum += (uint64_t)l->n_head * seen * (l->k_row + l->v_row);
+    }
+    return sum;
+}
+
 void plan_free(plan *p) {
     mem_free(p->one);
     mem_free(p->many);

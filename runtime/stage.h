@@ -231,5 +231,7 @@ struct observer;
 leat_status plan_compile(const arch *a, const hparams *hp, const void *weights, const void *layers,
                          const kernels *k, bool embeds, struct observer *o, plan *out, leat_error *e);
 void plan_free(plan *p);
+/* Bytes of cache and recurrent state that the pass of one token reads behind `length` others. */
+uint64_t plan_reads(const plan *p, const kv_cache *kv, size_t length);
 
 #endif

@@ -81,19 +81,36 @@ static bool meta_number(const leat_file *file, const char *architecture, const c
     return true;
 }
 
-/* Every weight is read once per token, with two exceptions: of the embedding only a row, unless it also
+static bool is_named(leat_str s, const char *name) {
+    return s.size == strlen(name) && ends_with(s, name);
+}
+
+/* Tables of which a token takes a row: the embedding, the positions that some models have learned, the kinds
+ * of text, and gemma3n's and gemma4's inputs of each layer. */
+static bool is_table(leat_str name) {
+    return ends_with(name, "token_embd.weight") || is_named(name, "position_embd.weight") ||
+           is_named(name, "token_types.weight");
+}
+
+/* The experts of a layer and those that a token uses of them; 0 and 0 in a model without. */
+static void count_experts(const leat_file *file, const char *architecture, uint64_t *all, uint64_t *used) {
+    *all = *used = 0;
+    if (!meta_number(file, architecture, "expert_count", all) ||
+        !meta_number(file, architecture, "expert_used_count", used) || *used > *all)
+        *all = *used = 0;
+}
+
+/* Every weight is read once per token, with two exceptions: of tables only a row, unless the embedding also
  * serves as output matrix (no output.weight in the file); and of a layer's experts only those in use. */
 static uint64_t weight_bytes(const leat_file *file, const char *architecture) {
-    uint64_t bytes = 0, experts = 0, used = 0;
+    uint64_t bytes = 0, experts, used;
     size_t index;
     bool tied = leat_file_tensor_find(file, "output.weight", &index) != LEAT_OK;
-    if (!meta_number(file, architecture, "expert_count", &experts) ||
-        !meta_number(file, architecture, "expert_used_count", &used) || used > experts)
-        experts = used = 0;
+    count_experts(file, architecture, &experts, &used);
     for (size_t i = 0; i < leat_file_tensor_count(file); i++) {
         leat_tensor_info t;
         if (leat_file_tensor(file, i, &t)) continue;
-        if (ends_with(t.name, "token_embd.weight") && !tied)
+        if (is_table(t.name) && !(tied && is_named(t.name, "token_embd.weight")))
             bytes += t.bytes / t.dims[1];
         else if (ends_with(t.name, "_exps.weight") && experts)
             bytes += t.bytes / experts * used;
@@ -103,24 +120,22 @@ static uint64_t weight_bytes(const leat_file *file, const char *architecture) {
     return bytes;
 }
 
-/* Products of weights with one token of a prompt: of all matrices but the embedding, and of experts those in
- * use. *last gets those for the logits, which only the last token needs. */
+/* Products of weights with one token of a prompt: of all matrices but tables, and of experts those in use.
+ * *last gets those for the logits, which only the last token needs. */
 static double weight_products(const leat_file *file, const char *architecture, double *last) {
-    uint64_t experts = 0, used = 0;
+    uint64_t experts, used;
     double products = 0, embedding = 0;
     *last = 0;
-    if (!meta_number(file, architecture, "expert_count", &experts) ||
-        !meta_number(file, architecture, "expert_used_count", &used) || used > experts)
-        experts = used = 0;
+    count_experts(file, architecture, &experts, &used);
     for (size_t i = 0; i < leat_file_tensor_count(file); i++) {
         leat_tensor_info t;
         if (leat_file_tensor(file, i, &t) || t.n_dims < 2) continue;
         double n = (double)t.dims[0] * (double)t.dims[1] * (double)t.dims[2] * (double)t.dims[3];
         if (ends_with(t.name, "_exps.weight") && experts)
             products += n / (double)experts * (double)used;
-        else if (ends_with(t.name, "token_embd.weight"))
-            embedding = t.name.size == strlen("token_embd.weight") ? n : embedding;
-        else if (t.name.size == strlen("output.weight") && ends_with(t.name, "output.weight"))
+        else if (is_table(t.name))
+            embedding = is_named(t.name, "token_embd.weight") ? n : embedding;
+        else if (is_named(t.name, "output.weight"))
             *last = n;
         else
             products += n;
@@ -129,13 +144,12 @@ static double weight_products(const leat_file *file, const char *architecture, d
     return products;
 }
 
-/* Bytes that one position of the cache has in all layers. */
-static double cache_bytes(const leat_file *file, const leat_model_info *info, double k_bytes,
-                          double v_bytes) {
-    uint64_t k = info->n_head ? info->n_embd / info->n_head : 0, v = k;
-    meta_number(file, info->architecture, "attention.key_length", &k);
-    meta_number(file, info->architecture, "attention.value_length", &v);
-    return (double)info->n_layer * info->n_head_kv * ((double)k * k_bytes + (double)v * v_bytes);
+/* What a token reads of the cache and of recurrent state, on average over n that are generated behind
+ * `depth` others. */
+static double cache_bytes(const leat_session *session, uint32_t depth, uint32_t n) {
+    double sum = 0;
+    for (uint32_t i = 0; i < n; i++) sum += (double)leat_session_read_bytes(session, (size_t)depth + i);
+    return sum / n;
 }
 
 /* The type that most of the weights' bytes have. */
@@ -298,10 +312,8 @@ static int run_session(bench *b, bench_model *model, setup s, const bench_option
                            .n_gen = generate ? n : 0,
                            .first_sample = b->n_rows * (size_t)o->repetitions};
         name_test(row);
-        /* Token i of n reads depth + i + 1 positions: itself too. */
         if (generate)
-            row->bytes_per_token =
-                (double)model->weight_bytes + model->cache_bytes * (s.depth + (n + 1) / 2.0);
+            row->bytes_per_token = (double)model->weight_bytes + cache_bytes(session, s.depth, n);
         else
             row->operations = 2 * (model->products + model->last_products / n);
         status = run_test(b, row, session, tokens, tokens + most, o);
@@ -313,7 +325,7 @@ static int run_session(bench *b, bench_model *model, setup s, const bench_option
     return status;
 }
 
-static int open_bench_model(bench_model *m, const char *path, const bench *b, const bench_options *o) {
+static int open_bench_model(bench_model *m, const char *path, const bench_options *o) {
     leat_file *file = NULL;
     leat_error error;
     int status = path ? EXIT_DONE : default_model_path(m->path);
@@ -329,7 +341,6 @@ static int open_bench_model(bench_model *m, const char *path, const bench *b, co
     m->type = main_type(file, &m->type_id);
     m->products = weight_products(file, m->info.architecture, &m->last_products);
     m->weight_bytes = weight_bytes(file, m->info.architecture);
-    m->cache_bytes = cache_bytes(file, &m->info, bench_kv_bytes(b->cache_k), bench_kv_bytes(b->cache_v));
     leat_file_close(file);
     return EXIT_DONE;
 }
@@ -338,7 +349,7 @@ static int run_models(bench *b, const char **paths, const bench_options *o) {
     int status = EXIT_DONE;
     for (size_t m = 0; m < b->n_models && !status; m++) {
         bench_model *model = &b->models[m];
-        status = open_bench_model(model, paths[m], b, o);
+        status = open_bench_model(model, paths[m], o);
         for (size_t t = 0; t < o->t.n && !status; t++) {
             size_t first = b->n_rows;
             measure_roof(b, o->t.v[t]);
@@ -416,11 +427,15 @@ static const char about[] =
     "get\n"
     "further from it. Generation is a matter of reading: each token has to read all weights once (of the "
     "token\n"
-    "embedding only a row, unless it is the output matrix too) and the keys and values of all tokens before\n"
-    "it. 100 % would be doing that as fast as this run read plain memory with the same number of threads: a\n"
-    "buffer of four times the largest cache, within 512 MiB and 1 GiB, the best of several passes before "
+    "embedding only a row, unless it is the output matrix too, and of a mixture only the experts in use), "
     "and\n"
-    "after the tests. Models that fit the cache can be above 100 %.\n\n"
+    "in each layer the keys and values of all tokens it sees: those before it, or with a window those in it; "
+    "in\n"
+    "a recurrent layer the state instead. 100 % would be doing that as fast as this run read plain memory "
+    "with\n"
+    "the same number of threads: a buffer of four times the largest cache, within 512 MiB and 1 GiB, the "
+    "best\n"
+    "of several passes before and after the tests. Models that fit the cache can be above 100 %.\n\n"
     "Speeds are tokens per second: mean ± standard deviation of the repetitions, after one that warms up "
     "and\n"
     "is not counted, and the best. A busy machine is told on stderr; its numbers are worth little.";

@@ -20,7 +20,6 @@ typedef struct bench_model {
     uint64_t weight_bytes; /* read once per generated token */
     double products;       /* of weights with a prompt's token */
     double last_products;  /* and with its last one more: the logits */
-    double cache_bytes;    /* per position of the context */
     double open_seconds;   /* for the model */
     double load_seconds;   /* for the model and its last session */
 } bench_model;
@@ -62,8 +61,5 @@ typedef struct bench {
 void bench_print(const bench *b, const char *format);
 /* To stderr, if the machine was too busy for the numbers to mean much. */
 void bench_warn(const bench *b);
-
-/* Bytes of one element of a cache type: "f16", "q8_0", ... */
-double bench_kv_bytes(const char *name);
 
 #endif

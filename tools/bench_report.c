@@ -11,17 +11,6 @@
 
 enum { CELL = 96, MAX_COLUMNS = 12 };
 
-double bench_kv_bytes(const char *name) {
-    static const struct {
-        const char *name;
-        double bytes; /* blocks of 32 with a 16-bit scale for the quantized ones */
-    } types[] = {{"f32", 4},          {"f16", 2},          {"bf16", 2},          {"q8_0", 34.0 / 32},
-                 {"q5_0", 22.0 / 32}, {"q4_0", 18.0 / 32}, {"iq4_nl", 18.0 / 32}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (!strcmp(name, types[i].name)) return types[i].bytes;
-    return 0;
-}
-
 /* The roof with the most speed, which is the machine's. */
 static bench_roof best_roof(const bench *b) {
     bench_roof best = {0, 0};

@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+#include "kernels/formats.h"
+#include "tests/harness/fixture.h"
+
 #include "json_check.h"
 #include "program.h"
 
@@ -76,6 +79,46 @@ static void bytes_per_token(test *t) {
     REQUIRE(t, o.status == 0);
     double wide = number(o.out, "bytes_per_token", 1) - number(o.out, "bytes_per_token", 0);
     CHECK_EQ(t, (long long)(wide + 0.5), (long long)(2 * (at_64 - at_0) + 0.5));
+    program_free(&o);
+}
+
+/* `leat bench` on a small random model of an architecture, with those arguments. */
+static bool bench_random(test *t, output *o, const char *arch, const char *arguments) {
+    const arch_spec *spec = arch_specs;
+    while (strcmp(spec->arch, arch) != 0) spec++;
+    random_model m = random_model_of(spec, FORMAT_F32);
+    leat_error e = {LEAT_OK, ""};
+    temp_file f;
+    if (!temp_make(&f, "m.gguf")) return false;
+    if (random_model_write(&m, f.path, &e)) TEST_FAIL(t, "%s", e.message);
+    bool ran = leat_run(o, f.path, arguments);
+    temp_remove(&f);
+    if (ran && o->status) TEST_FAIL(t, "bench of a random %s: status %d, %s", arch, o->status, o->err);
+    return ran;
+}
+
+/* What the layers read more behind 200 tokens than behind none. */
+static void bytes_at_depth(test *t, const char *arch, double wanted) {
+    output o;
+    REQUIRE(t, bench_random(t, &o, arch, "bench %s --read-mib 0 -p 0 -n 1 -d 0,200 -r 1 -t 1 -o json"));
+    double more = number(o.out, "bytes_per_token", 1) - number(o.out, "bytes_per_token", 0);
+    if (more != wanted) TEST_FAIL(t, "a token of %s reads %.0f bytes more, not %.0f", arch, more, wanted);
+    program_free(&o);
+}
+
+/* Keys and values of two heads of 16 as 16-bit floats are 128 bytes. gemma3: six of seven layers have a
+ * window of 9. qwen35: one of three layers is attention. deepseek2: two layers keep one row of 40 values
+ * each. */
+static void bytes_follow_the_layers(test *t) {
+    bytes_at_depth(t, "llama", 2 * 128 * 200);
+    bytes_at_depth(t, "gemma3", 128 * (200 + 6 * 8));
+    bytes_at_depth(t, "qwen35", 128 * 200);
+    bytes_at_depth(t, "deepseek2", 2 * 80 * 200);
+    /* of the inputs of 25 layers a token takes one of 300 rows; the embedding is the output matrix too */
+    output o;
+    REQUIRE(t, bench_random(t, &o, "gemma3n", "bench %s --read-mib 0 -p 0 -n 1 -r 1 -t 1 -o json"));
+    double table = 25 * 256 * 4.0, read = number(o.out, "bytes_per_token", 0);
+    CHECK(t, read > 0 && read < number(o.out, "model_size", 0) - 290 * table);
     program_free(&o);
 }
 
@@ -193,6 +236,7 @@ static void interrupted(test *t) {
 #define TESTS(X)                                                                                             \
     X(json)                                                                                                  \
     X(bytes_per_token)                                                                                       \
+    X(bytes_follow_the_layers)                                                                               \
     X(lists)                                                                                                 \
     X(tables)                                                                                                \
     X(several_models)                                                                                        \

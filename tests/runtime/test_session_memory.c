@@ -71,6 +71,44 @@ static void cache_grows_as_used(test *t) {
     leat_model_close(m);
 }
 
+/* What a token reads, in models of two or more KV heads of 16 (latents: one row of 40) as 16-bit floats:
+ * worked out from arch_spec.c. */
+static void reads_of_a_token(test *t) {
+    enum { ROW = 2 * 16 * 2 * 2 /* keys and values of two heads */, WINDOW = 9, LATENT = 40 * 2 };
+    static const struct {
+        const char *arch;
+        uint64_t state, plain, windowed; /* bytes at any length; of a position in layers without and with */
+    } cases[] = {
+        {"llama", 0, 2 * ROW, 0},
+        {"gemma3", 0, ROW, 6 * ROW}, /* of seven layers the sixth sees everything */
+        {"gemma4", 0, 3 * ROW / 2,
+         3 * ROW / 2}, /* two of six read the cache of two others; all rows are half */
+        {"deepseek2", 0, 2 * LATENT, 0},
+        {"qwen35", 2 * 4 * (2 * 8 * 16 + 4 * 16 * 16), ROW, 0}, /* convolution, four heads of (16, 16) */
+        {"mamba2", 2 * 4 * (2 * (128 + 2 * 2 * 16) + 128 * 16), 0, 0},
+    };
+    static const size_t lengths[] = {0, 7, 8, 9, 100};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const arch_spec *spec = arch_specs;
+        while (strcmp(spec->arch, cases[i].arch) != 0) spec++;
+        random_model m = random_model_of(spec, FORMAT_F32);
+        leat_model *model = open_random(t, &m, NULL);
+        leat_session *s = open_session(t, model, 128, 16, 1);
+        REQUIRE(t, s);
+        for (size_t j = 0; j < sizeof lengths / sizeof *lengths; j++) {
+            uint64_t seen = lengths[j] + 1, within = seen < WINDOW ? seen : WINDOW;
+            uint64_t wanted = cases[i].state + cases[i].plain * seen + cases[i].windowed * within;
+            if (leat_session_read_bytes(s, lengths[j]) != wanted)
+                TEST_FAIL(t, "behind %zu tokens, one of %s reads %llu bytes, not %llu", lengths[j],
+                          cases[i].arch, (unsigned long long)leat_session_read_bytes(s, lengths[j]),
+                          (unsigned long long)wanted);
+        }
+        leat_session_close(s);
+        leat_model_close(model);
+    }
+    CHECK_EQ(t, leat_session_read_bytes(NULL, 5), 0);
+}
+
 /* The flags of the mapping that p lies in, as /proc has them: "rd wr mr ... nh". */
 static bool flags_of(const void *p, char out[256]) {
     FILE *f = fopen("/proc/self/smaps", "r");
@@ -159,6 +197,7 @@ static void closed_in_any_state(test *t) {
 }
 
 #define TESTS(X)                                                                                             \
+    X(reads_of_a_token)                                                                                      \
     X(cache_grows_as_used)                                                                                   \
     X(cache_takes_small_pages) X(many_idle_sessions_sleep) X(closed_in_any_state)
 TEST_SUITE(TESTS)
