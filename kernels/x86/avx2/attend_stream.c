@@ -1,6 +1,6 @@
 /* Attention for few query rows: decode. Bound by reading K and V, so both are read straight from the cache of
- * keys, once per group of up to four rows, and converted in registers: F32, F16 and Q8_0. Of other types a
- * block of keys is decoded to floats first.
+ * keys, once per group of up to four rows, and converted in registers: F32, F16, BF16 and Q8_0. Of other
+ * types a block of keys is decoded to floats first.
  *
  * Keys are worked on four at a time. Where a row sees all of many keys, as a single token does, the four are
  * far apart, a quarter of the keys each: see kernels/x86/streams.h. The order of keys is nothing to softmax.
@@ -243,12 +243,16 @@ typedef void stream_fn(const attend_args *a, const attend_state *s, size_t r, ke
     STREAM_FN(what, f16, F16, 1)                                                                             \
     STREAM_FN(what, f16, F16, 2)                                                                             \
     STREAM_FN(what, f16, F16, 4)                                                                             \
+    STREAM_FN(what, bf16, BF16, 1)                                                                           \
+    STREAM_FN(what, bf16, BF16, 2)                                                                           \
+    STREAM_FN(what, bf16, BF16, 4)                                                                           \
     STREAM_FN(what, q8_0, Q8_0, 1)                                                                           \
     STREAM_FN(what, q8_0, Q8_0, 2)                                                                           \
     STREAM_FN(what, q8_0, Q8_0, 4)                                                                           \
     /* [type][log2 of rows] */                                                                               \
     static stream_fn *const what##_fns[][3] = {[F32] = {what##_f32_1, what##_f32_2, what##_f32_4},           \
                                                [F16] = {what##_f16_1, what##_f16_2, what##_f16_4},           \
+                                               [BF16] = {what##_bf16_1, what##_bf16_2, what##_bf16_4},       \
                                                [Q8_0] = {what##_q8_0_1, what##_q8_0_2, what##_q8_0_4}};
 STREAM_FNS(stream_scores)
 STREAM_FNS(stream_sums)
@@ -264,7 +268,7 @@ static void each_group(stream_fn *const *fns, const attend_args *a, const attend
 
 /* How a type is streamed; F32 for those that are decoded first. */
 static int stream_type(uint32_t format) {
-    return format == FORMAT_F16 ? F16 : format == FORMAT_Q8_0 ? Q8_0 : F32;
+    return format == FORMAT_F16 ? F16 : format == FORMAT_BF16 ? BF16 : format == FORMAT_Q8_0 ? Q8_0 : F32;
 }
 
 static bool streams(uint32_t format) {

@@ -1,6 +1,6 @@
 /* Attention for few query rows: decode. Bound by reading K and V, so both are read once per group of four
- * rows, straight from the cache of keys, and converted in registers: F32, F16 and Q8_0. Of other types a
- * block of keys is decoded to floats first.
+ * rows, straight from the cache of keys, and converted in registers: F32, F16, BF16 and Q8_0. Of other types
+ * a block of keys is decoded to floats first.
  *
  * Keys are worked on four at a time. Where a row sees all of many keys, as a single token does, the four are
  * far apart, a quarter of the keys each: see kernels/x86/streams.h. The order of keys is nothing to softmax.
@@ -180,6 +180,8 @@ VEC_INLINE void stream_weights(const attend_args *a, const attend_state *s, size
     float *p = s->p + r * ATTEND_KEYS;
     if (b->k_format == FORMAT_F16)
         stream_scores(q, s->ldq, a->head_dim_k, b->k, b->n, p, rows, FORMAT_F16);
+    else if (b->k_format == FORMAT_BF16)
+        stream_scores(q, s->ldq, a->head_dim_k, b->k, b->n, p, rows, FORMAT_BF16);
     else if (b->k_format == FORMAT_Q8_0)
         stream_scores(q, s->ldq, a->head_dim_k, b->k, b->n, p, rows, FORMAT_Q8_0);
     else
@@ -196,6 +198,8 @@ VEC_INLINE void stream_sums(const attend_args *a, const attend_state *s, size_t 
 #define COLUMNS(width, m)                                                                                    \
     if (b->v_format == FORMAT_F16)                                                                           \
         stream_values(p, shrink, b->v, b->n, i, o, s->ldo, rows, width, m, FORMAT_F16);                      \
+    else if (b->v_format == FORMAT_BF16)                                                                     \
+        stream_values(p, shrink, b->v, b->n, i, o, s->ldo, rows, width, m, FORMAT_BF16);                     \
     else if (b->v_format == FORMAT_Q8_0)                                                                     \
         stream_values(p, shrink, b->v, b->n, i, o, s->ldo, rows, width, m, FORMAT_Q8_0);                     \
     else                                                                                                     \
@@ -231,7 +235,7 @@ static void each_group(group_fn *one, group_fn *two, group_fn *four, const atten
 }
 
 static bool streams(uint32_t format) {
-    return format == FORMAT_F32 || format == FORMAT_F16 || format == FORMAT_Q8_0;
+    return format == FORMAT_F32 || format == FORMAT_F16 || format == FORMAT_BF16 || format == FORMAT_Q8_0;
 }
 
 static key_rows adjacent(const void *p, size_t stride) {
