@@ -1,6 +1,5 @@
 /* `leat convert`: a model as it is published, to one file that runs. The library does the work; this is its
  * command line and progress. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +45,6 @@ static int convert(const command_line *line, leat_convert_params *params) {
     params->user = &bar;
     params->summary = &made;
     term_catch_signals(NULL); /* the progress asks for the work to stop */
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, which cleans up */
     progress_start(&bar, "converting", "million weights");
     leat_status result = leat_convert(line->positionals[0], line->positionals[1], params, &error);
     progress_end(&bar);

@@ -3,7 +3,6 @@
  */
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,7 +141,6 @@ static int run_imatrix(const imatrix_options *o) {
     if (leat_imatrix_open(&m, &error)) return fail("%s", error.message);
     for (size_t i = 0; i < o->in.n && !status; i++)
         if (leat_imatrix_merge(m, o->in.items[i], &error)) status = fail("%s", error.message);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, which cleans up */
     if (!status && o->text) status = collect(o, m);
     /* what was collected before a stop is kept */
     bool stopped = status > 128 && leat_imatrix_count(m);

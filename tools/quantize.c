@@ -2,7 +2,6 @@
  * progress. */
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,7 +133,6 @@ static int quantize(const command_line *line, const quantize_options *o, leat_qu
     params->user = &s;
     params->summary = &made;
     term_catch_signals(NULL); /* the progress asks for the work to stop */
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, which cleans up */
     progress_start(&s.search, "choosing types", "steps");
     progress_start(&s.write, "quantizing", "million weights");
     leat_status result = leat_quantize(line->positionals[0], line->positionals[1], params, &error);
