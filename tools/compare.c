@@ -382,8 +382,8 @@ int command_compare(int argc, char **argv) {
         {"-f --file", "FILE", "the text; - is standard input", OPTION_TEXT, &o.text, 0, 0, NULL},
         {"-c --ctx-size", "N", "tokens of a window of the text (512)", OPTION_INT, &o.n_ctx, 4, 1 << 24,
          NULL},
-        {"--chunks", "N", "so many windows only; -1: all (-1)", OPTION_INT, &o.chunks, -1, 2147483647.0,
-         NULL},
+        {"--chunks", "N", "so many windows only, 1 or more; -1: all (-1)", OPTION_INT, &o.chunks, -1,
+         2147483647.0, NULL},
         OPTIONS_EVAL(o.eval),
         {"--json", NULL, "print JSON", OPTION_FLAG, &o.json, 0, 0, NULL},
     };
@@ -408,6 +408,7 @@ int command_compare(int argc, char **argv) {
         if (n < 2 || n > 3 || (n == 3 && o.text))
             status = usage_error(line.name, "needs two models and perhaps a text: A B [TEXT]");
         for (size_t k = 0; k < EVAL_MODELS && !status; k++) o.paths[k] = line.positionals[k];
+        if (!status) status = eval_check_chunks(line.name, o.chunks);
         if (n == 3) o.text = line.positionals[2];
         if (!status) status = compare(&c, &o);
         if (!status && o.json) print_json(&c, &o);

@@ -49,6 +49,7 @@ static int convert(const command_line *line, leat_convert_params *params) {
     leat_status result = leat_convert(line->positionals[0], line->positionals[1], params, &error);
     progress_end(&bar);
     if (result == LEAT_E_CANCELLED) return 128 + term_interrupted();
+    if (result == LEAT_E_ARG) return usage_error(line->name, "%s", error.message);
     if (result) return fail("%s", error.message);
     if (term_is_tty(STDERR_FILENO) && made.n_weights)
         fprintf(stderr, "%zu tensors with %.1f million weights became %.1f MB, %.2f bits a weight\n",

@@ -23,6 +23,10 @@ int eval_stopped(const leat_error *e) {
     return term_interrupted() ? 128 + term_interrupted() : fail("%s", e->message);
 }
 
+int eval_check_chunks(const char *command, int64_t chunks) {
+    return chunks ? EXIT_DONE : usage_error(command, "--chunks must be 1 or more, or -1 for all, not 0");
+}
+
 int eval_windows_of(size_t n_tokens, size_t n_ctx, size_t stride, int64_t n_windows, eval_windows *out) {
     size_t length = n_ctx + stride / 2;
     *out = (eval_windows){.length = length, .step = n_ctx, .first = n_ctx / 2};

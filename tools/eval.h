@@ -62,6 +62,9 @@ typedef int eval_fn(void *user, const float *const logits[EVAL_MODELS], leat_tok
 int eval_walk(eval_model *models, size_t n_models, const eval_windows *w, const leat_token *tokens,
               size_t from, size_t to, eval_fn *fn, void *user);
 
+/* Is that a number of chunks (or windows): 1 or more, or -1 for all? Wrong usage if not. */
+int eval_check_chunks(const char *command, int64_t chunks);
+
 /* The exit status after something that a signal may have ended. */
 int eval_stopped(const leat_error *e);
 

@@ -227,6 +227,7 @@ static int check_usage(perplexity_options *o, const command_line *line) {
     if (used < line->n_positionals)
         return usage_error(line->name, "unexpected \"%s\"", line->positionals[used]);
     for (size_t i = 0; i < CHOICE_KINDS; i++) n_tasks += o->tasks[i];
+    if (eval_check_chunks(line->name, o->chunks)) return EXIT_USAGE;
     if (n_tasks > 1) return usage_error(line->name, "one kind of tasks at a time");
     if (o->kld && !o->base)
         return usage_error(line->name, "--kld needs the file to compare with: --kld FILE");
@@ -253,8 +254,8 @@ int command_perplexity(int argc, char **argv) {
         {"--stride --ppl-stride", "N",
          "windows overlap: a new one every N tokens, with N/2 more than -c, the last N counted", OPTION_INT,
          &o.stride, 0, 1 << 24, NULL},
-        {"--chunks", "N", "so many windows only; -1: all (-1)", OPTION_INT, &o.chunks, -1, 2147483647.0,
-         NULL},
+        {"--chunks", "N", "so many windows only, 1 or more; -1: all (-1)", OPTION_INT, &o.chunks, -1,
+         2147483647.0, NULL},
         {"--kld-base --kl-divergence-base", "FILE",
          "writes the model's log probabilities to FILE (2 bytes for each token of the vocabulary)",
          OPTION_TEXT, &o.base, 0, 0, NULL},

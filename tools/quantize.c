@@ -120,6 +120,8 @@ static int read_calibration(const char *model_path, const quantize_options *o, l
             tokenize_text(model, text, n, leat_token_add_bos(model) ? LEAT_TOKENIZE_BOS : 0, tokens, count);
     leat_model_close(model);
     free(text);
+    if (!status && *count < 2)
+        status = fail("%s: a text of %zu tokens is too short to choose types by", o->calibration, *count);
     return status;
 }
 
@@ -139,6 +141,7 @@ static int quantize(const command_line *line, const quantize_options *o, leat_qu
     if (s.searching) progress_end(&s.search);
     progress_end(&s.write);
     if (result == LEAT_E_CANCELLED) return 128 + term_interrupted();
+    if (result == LEAT_E_ARG) return usage_error(line->name, "%s", error.message);
     if (result) return fail("%s", error.message);
     if (s.table)
         printf("%.2f bits per weight",
