@@ -236,6 +236,9 @@ static int check_usage(perplexity_options *o, const command_line *line) {
     if (n_tasks > 1) return usage_error(line->name, "one kind of tasks at a time");
     if (o->kld && !o->base)
         return usage_error(line->name, "--kld needs the file to compare with: --kld FILE");
+    if (n_tasks && o->chunks > 0)
+        return usage_error(line->name, "--chunks counts windows of a text; tasks are counted by "
+                                       "--hellaswag-tasks, --winogrande-tasks and --multiple-choice-tasks");
     if (n_tasks && (o->base || o->stride))
         return usage_error(line->name, "tasks go with neither --kld-base nor --stride");
     if (o->base && o->stride)

@@ -31,6 +31,8 @@ static void numbers_of_chunks(test *t) {
         "perplexity m.gguf --kld base --chunks 0", "imatrix m.gguf text -o never --chunks 0"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         wants(t, 2, "--chunks must be 1 or more, or -1 for all, not 0", commands[i], "", "");
+    wants(t, 2, "tasks are counted by --hellaswag-tasks",
+          "perplexity m.gguf -f tasks --hellaswag --chunks 5%s%s", "", "");
 }
 
 /* ---- base files ---- */
@@ -175,8 +177,8 @@ static void activations_are_told(test *t) {
     wants(t, 0, "", "quantize " MODEL " %s f32 --allow-requantize%s", floats, "");
     wants(t, 0, "\"activations\": \"f32\"", "perplexity %s -f " TEXT " -c 96 --chunks 1 --json%s", floats,
           "");
-    wants(t, 0, "\"activations\": \"int8\"",
-          "compare %s " MODEL " " TEXT " -c 96 --chunks 1 --json -b 8%s", floats, "");
+    wants(t, 0, "\"activations\": \"int8\"", "compare %s " MODEL " " TEXT " -c 96 --chunks 1 --json -b 8%s",
+          floats, "");
     folder_remove(&f);
 }
 
