@@ -4,7 +4,8 @@
  * session is one timeline of tokens with its key/value cache and its worker threads: used by one thread at a
  * time. A sampler picks the next token from a session's logits.
  *
- *     leat_model *model;  leat_session *session;  leat_sampler *sampler;  leat_token token;  leat_error error;
+ *     leat_model *model;  leat_session *session;  leat_sampler *sampler;
+ *     leat_token token;  leat_error error;
  *     if (leat_model_open("model.gguf", NULL, &model, &error)) { puts(error.message); return 1; }
  *     leat_session_open(model, NULL, &session, &error);
  *     leat_sampler_open(model, NULL, &sampler, &error);
@@ -836,7 +837,8 @@ typedef struct leat_quantize_params {
     void *user;
     const char *imatrix;             /* path of an importance matrix (llama.cpp's GGUF form); NULL: none */
     const char *const *tensor_types; /* (n_tensor_types) "REGEX=TYPE": tensors whose name the regular
-                                        expression finds; the first that does decides */
+                                        expression finds; the first that does decides. LEAT_E_ARG
+                                        for one that finds no tensor */
     size_t n_tensor_types;
     const char *output_tensor_type;   /* type of output.weight; NULL: by the mix */
     const char *token_embedding_type; /* of token_embd.weight */
@@ -857,8 +859,9 @@ typedef struct leat_quantize_params {
                                       from what a tensor is for */
     size_t n_calibration;
     const char *calibration_name;
-    size_t calibration_chunks;         /* of 512 tokens, spread over the text; 0: 8 */
-    const char *search_types;          /* "q4_k,q5_k,q6_k": no other ones; NULL: all */
+    size_t calibration_chunks; /* of 512 tokens, spread over the text; 0: 8 */
+    /* "q4_k,q5_k,q6_k": no other ones; NULL: all. LEAT_E_ARG for a name that is no type. */
+    const char *search_types;
     size_t search_measured;            /* types measured per tensor; the others follow from them; 0: 3 */
     size_t search_trials;              /* measured exchanges at the end */
     leat_progress_fn *search_progress; /* in steps, after those of reading the text; may be NULL */

@@ -153,15 +153,16 @@ static int write_text(comparison *c, const eval_options *o) {
 
 static int get_text(comparison *c, const compare_options *o) {
     side *a = &c->sides[0], *b = &c->sides[1];
-    bool same_size = c->models[0].info.n_vocab == c->models[1].info.n_vocab;
+    bool same_tokens = c->models[0].info.n_vocab == c->models[1].info.n_vocab &&
+                       eval_vocabulary(c->models[0].model) == eval_vocabulary(c->models[1].model);
     c->written = !o->text;
-    c->together = same_size;
-    if (c->written) return same_size ? write_text(c, &o->eval) : EXIT_DONE;
+    c->together = same_tokens;
+    if (c->written) return same_tokens ? write_text(c, &o->eval) : EXIT_DONE;
     for (size_t k = 0; k < EVAL_MODELS; k++) {
         int status = eval_read_text(c->models[k].model, o->text, &c->sides[k].tokens, &c->sides[k].n_tokens);
         if (status) return status;
     }
-    c->together = same_size && a->n_tokens == b->n_tokens &&
+    c->together = same_tokens && a->n_tokens == b->n_tokens &&
                   !memcmp(a->tokens, b->tokens, a->n_tokens * sizeof *a->tokens);
     return EXIT_DONE;
 }
@@ -288,6 +289,7 @@ static void print_quality(comparison *c) {
                      c->together ? cell : "not comparable: other tokens");
         number_row("bits per byte of text", "%.4f", bits_per_byte(a), bits_per_byte(b));
     }
+    if (!c->together && c->written) put_row("KL divergence from A", "", "", "not comparable: other tokens");
     if (!c->together) return;
     divergence_sort(&c->divergence);
     estimate kl = mean_of(&c->divergence.kl), same = share_of(c->divergence.same_top, c->divergence.n);
@@ -357,6 +359,8 @@ static void print_json(comparison *c, const compare_options *o) {
         }
         json_number(&j, "prompt_tokens_per_second", s->prefill);
         json_number(&j, "generation_tokens_per_second", s->decode);
+        json_name(&j, "activations");
+        json_text(&j, eval_activations(m, &o->eval));
         json_count(&j, "session_bytes", s->session_bytes);
         json_number(&j, "load_seconds", m->load_seconds);
         json_object_end(&j);
@@ -366,8 +370,6 @@ static void print_json(comparison *c, const compare_options *o) {
     json_text(&j, o->text);
     json_count(&j, "n_ctx", c->windows.length);
     json_count(&j, "context", c->context);
-    json_name(&j, "activations");
-    json_text(&j, o->eval.activations);
     if (c->divergence.n) {
         json_count(&j, "n_tokens", c->divergence.n);
         divergence_json(&c->divergence, &j);
@@ -382,8 +384,8 @@ int command_compare(int argc, char **argv) {
         {"-f --file", "FILE", "the text; - is standard input", OPTION_TEXT, &o.text, 0, 0, NULL},
         {"-c --ctx-size", "N", "tokens of a window of the text (512)", OPTION_INT, &o.n_ctx, 4, 1 << 24,
          NULL},
-        {"--chunks", "N", "so many windows only; -1: all (-1)", OPTION_INT, &o.chunks, -1, 2147483647.0,
-         NULL},
+        {"--chunks", "N", "so many windows only, 1 or more; -1: all (-1)", OPTION_INT, &o.chunks, -1,
+         2147483647.0, NULL},
         OPTIONS_EVAL(o.eval),
         {"--json", NULL, "print JSON", OPTION_FLAG, &o.json, 0, 0, NULL},
     };
@@ -408,6 +410,7 @@ int command_compare(int argc, char **argv) {
         if (n < 2 || n > 3 || (n == 3 && o.text))
             status = usage_error(line.name, "needs two models and perhaps a text: A B [TEXT]");
         for (size_t k = 0; k < EVAL_MODELS && !status; k++) o.paths[k] = line.positionals[k];
+        if (!status) status = eval_check_chunks(line.name, o.chunks);
         if (n == 3) o.text = line.positionals[2];
         if (!status) status = compare(&c, &o);
         if (!status && o.json) print_json(&c, &o);

@@ -1,6 +1,5 @@
 /* `leat convert`: a model as it is published, to one file that runs. The library does the work; this is its
  * command line and progress. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,11 +45,11 @@ static int convert(const command_line *line, leat_convert_params *params) {
     params->user = &bar;
     params->summary = &made;
     term_catch_signals(NULL); /* the progress asks for the work to stop */
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, which cleans up */
     progress_start(&bar, "converting", "million weights");
     leat_status result = leat_convert(line->positionals[0], line->positionals[1], params, &error);
     progress_end(&bar);
     if (result == LEAT_E_CANCELLED) return 128 + term_interrupted();
+    if (result == LEAT_E_ARG) return usage_error(line->name, "%s", error.message);
     if (result) return fail("%s", error.message);
     if (term_is_tty(STDERR_FILENO) && made.n_weights)
         fprintf(stderr, "%zu tensors with %.1f million weights became %.1f MB, %.2f bits a weight\n",

@@ -87,7 +87,7 @@ bool editor_wait(const editor *e, int milliseconds) {
 /* Waits for input or a signal. Signals are let in only while waiting, so that none slips in between the look
  * at what came and the wait. */
 static bool wait_for_input(void) {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT};
     sigset_t ours, before;
     fd_set readable;
     sigemptyset(&ours);

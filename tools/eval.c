@@ -9,6 +9,8 @@
 #include "options.h"
 #include "term.h"
 
+enum { TILES_MIN = 48 }; /* as GEMM_TILES_MIN, tokens from which on tiles are used (kernels/kernels.h) */
+
 /* What a signal cancels. Atomics, because the handler may run at any moment. */
 static _Atomic(leat_session *) running[EVAL_MODELS];
 
@@ -21,6 +23,10 @@ static void cancel_running(void) {
 
 int eval_stopped(const leat_error *e) {
     return term_interrupted() ? 128 + term_interrupted() : fail("%s", e->message);
+}
+
+int eval_check_chunks(const char *command, int64_t chunks) {
+    return chunks ? EXIT_DONE : usage_error(command, "--chunks must be 1 or more, or -1 for all, not 0");
 }
 
 int eval_windows_of(size_t n_tokens, size_t n_ctx, size_t stride, int64_t n_windows, eval_windows *out) {
@@ -43,13 +49,39 @@ size_t eval_counted(const eval_windows *w) {
     return w->length - 1 - w->first;
 }
 
+/* Has the file matrices that are not of floats? */
+static bool is_quantized(const char *path) {
+    static const char *const floats[] = {"F64", "F32", "F16", "BF16"};
+    char default_path[PATH_MAX];
+    leat_file *file;
+    leat_tensor_info t;
+    bool found = false;
+    if (!path && !default_model_path(default_path)) path = default_path;
+    if (!path || leat_file_open(path, &file, NULL)) return false;
+    for (size_t i = 0; i < leat_file_tensor_count(file) && !found; i++) {
+        bool is_float = false;
+        if (leat_file_tensor(file, i, &t)) continue;
+        for (size_t k = 0; k < sizeof floats / sizeof *floats; k++) is_float |= !strcmp(t.type, floats[k]);
+        found = !is_float;
+    }
+    leat_file_close(file);
+    return found;
+}
+
+const char *eval_activations(const eval_model *m, const eval_options *o) {
+    if (!m->quantized || activations_form(o->activations) == LEAT_ACTIVATIONS_F32) return "f32";
+    return !strcmp(m->info.isa, "amx") && m->n_batch >= TILES_MIN ? "bf16" : "int8";
+}
+
 int eval_open_model(eval_model *m, const char *path, const eval_options *o) {
     double start = term_seconds();
     int status = open_model(path, false, o->isa, &m->model);
     m->open_seconds = term_seconds() - start;
     m->path = path ? path : "the default model";
-    if (!status) leat_model_get_info(m->model, &m->info);
-    return status;
+    if (status) return status;
+    leat_model_get_info(m->model, &m->info);
+    m->quantized = is_quantized(path);
+    return EXIT_DONE;
 }
 
 static void close_session(eval_model *m) {
@@ -103,6 +135,19 @@ int eval_read_text(const leat_model *model, const char *path, leat_token **token
     status = tokenize_text(model, text, n, leat_token_add_bos(model) ? LEAT_TOKENIZE_BOS : 0, tokens, count);
     free(text);
     return status;
+}
+
+uint64_t eval_vocabulary(const leat_model *model) {
+    const uint64_t prime = 0x100000001B3; /* FNV-1a */
+    uint64_t hash = 0xCBF29CE484222325;
+    leat_model_info info;
+    leat_model_get_info(model, &info);
+    for (uint32_t i = 0; i < info.n_vocab; i++) {
+        leat_str text = leat_token_text(model, (leat_token)i, false);
+        for (size_t k = 0; k < text.size; k++) hash = (hash ^ (unsigned char)text.data[k]) * prime;
+        hash = (hash ^ text.size) * prime; /* where it ends */
+    }
+    return hash;
 }
 
 /* One batch of a window in all models, and what they say of the counted part of it. at: its place in the

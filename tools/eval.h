@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "runtime/leat.h"
 
@@ -30,6 +31,7 @@ typedef struct eval_model {
     leat_model *model;
     leat_session *session;
     leat_model_info info;
+    bool quantized;                    /* it has such weights */
     double open_seconds, load_seconds; /* of the model, and with its session */
     double seconds;                    /* in evaluating windows */
     size_t n_evaluated, n_batch;
@@ -50,10 +52,17 @@ int eval_open_model(eval_model *m, const char *path, const eval_options *o);
  * the end of a batch; 0: of the last token. Ctrl-C stops what it evaluates. */
 int eval_open_session(eval_model *m, const eval_options *o, size_t n_ctx, size_t n_logits);
 void eval_close(eval_model *m);
+/* The form in which most activations of a model with a session are: "int8", "f32", or "bf16", which int8 is
+ * for batches where the CPU has tiles. */
+const char *eval_activations(const eval_model *m, const eval_options *o);
 
 /* A text as llama.cpp's perplexity takes it: without the file's last line end, with BOS if the model wants
  * it. */
 int eval_read_text(const leat_model *model, const char *path, leat_token **tokens, size_t *count);
+
+/* Tells vocabularies apart: a hash of what each token stands for. Special tokens count as nothing, since
+ * models that were trained on rename them. */
+uint64_t eval_vocabulary(const leat_model *model);
 
 /* Gets each counted position of a text in its order: what each model says (n_vocab logits each) of the token
  * that comes next. Not EXIT_DONE ends the walk. */
@@ -61,6 +70,9 @@ typedef int eval_fn(void *user, const float *const logits[EVAL_MODELS], leat_tok
 /* Windows from..to of tokens, BOS in the place of each one's first token if the first model wants BOS. */
 int eval_walk(eval_model *models, size_t n_models, const eval_windows *w, const leat_token *tokens,
               size_t from, size_t to, eval_fn *fn, void *user);
+
+/* Is that a number of chunks (or windows): 1 or more, or -1 for all? Wrong usage if not. */
+int eval_check_chunks(const char *command, int64_t chunks);
 
 /* The exit status after something that a signal may have ended. */
 int eval_stopped(const leat_error *e);

@@ -3,14 +3,15 @@
  */
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/leat.h"
 
 #include "commands.h"
+#include "eval.h"
 #include "input.h"
 #include "options.h"
 #include "term.h"
@@ -27,25 +28,27 @@ typedef struct collecting {
     progress bar;
     const imatrix_options *o;
     const leat_imatrix *m;
-    leat_error error; /* of a checkpoint */
+    leat_error error;   /* of a checkpoint */
+    size_t done, total; /* chunks */
 } collecting;
 
 static bool after_chunk(void *user, size_t done, size_t total) {
     collecting *c = user;
+    c->done = done;
+    c->total = total;
     if (c->o->out && c->o->save_every && done % (size_t)c->o->save_every == 0 && done < total &&
         leat_imatrix_save(c->m, c->o->out, &c->error))
         return false;
     return progress_update(&c->bar, done, total);
 }
 
-static int collect(const imatrix_options *o, leat_imatrix *m) {
+static int collect(const imatrix_options *o, leat_imatrix *m, collecting *c) {
     leat_model *model = NULL;
     leat_token *tokens = NULL;
     char *text = NULL;
     size_t n = 0, count = 0;
     leat_error error;
     leat_imatrix_params params;
-    collecting c = {.o = o, .m = m};
     int status = open_model(o->model, false, o->isa, &model);
     if (!status) status = read_text(o->text, &text, &n);
     if (!status) {
@@ -62,13 +65,13 @@ static int collect(const imatrix_options *o, leat_imatrix *m) {
         params.max_chunks = o->chunks > 0 ? (size_t)o->chunks : 0;
         params.dataset = o->text;
         params.progress = after_chunk;
-        params.user = &c;
+        params.user = c;
         term_catch_signals(NULL); /* the progress asks for the work to stop */
-        progress_start(&c.bar, "reading the text", "chunks");
+        progress_start(&c->bar, "reading the text", "chunks");
         leat_status result = leat_imatrix_collect(m, model, tokens, count, &params, &error);
-        progress_end(&c.bar);
-        if (c.error.code)
-            status = fail("%s", c.error.message);
+        progress_end(&c->bar);
+        if (c->error.code)
+            status = fail("%s", c->error.message);
         else if (result == LEAT_E_CANCELLED)
             status = 128 + term_interrupted();
         else if (result)
@@ -135,19 +138,37 @@ static void warn_of_unused(const leat_imatrix *m) {
              n_all);
 }
 
+/* A stop leaves FILE alone, whose old contents may be of a longer text: unless it was to be written again and
+ * again on the way. */
+static int after_stop(const collecting *c, int status) {
+    const char *out = c->o->out;
+    leat_error error;
+    if (!out) {
+        fail("interrupted after %zu of %zu chunks", c->done, c->total);
+    } else if (!c->o->save_every) {
+        fail("interrupted after %zu of %zu chunks; %s %s (--save-every N keeps what there is)", c->done,
+             c->total, out, access(out, F_OK) ? "is not written" : "is as it was");
+    } else if (leat_imatrix_save(c->m, out, &error)) {
+        return fail("%s", error.message);
+    } else {
+        fail("interrupted after %zu of %zu chunks; %s holds %" PRIu64 " chunks", c->done, c->total, out,
+             leat_imatrix_chunks(c->m));
+    }
+    return status;
+}
+
 static int run_imatrix(const imatrix_options *o) {
     leat_imatrix *m = NULL;
+    collecting c = {.o = o};
     leat_error error;
     int status = EXIT_DONE;
     if (leat_imatrix_open(&m, &error)) return fail("%s", error.message);
     for (size_t i = 0; i < o->in.n && !status; i++)
         if (leat_imatrix_merge(m, o->in.items[i], &error)) status = fail("%s", error.message);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, which cleans up */
-    if (!status && o->text) status = collect(o, m);
-    /* what was collected before a stop is kept */
-    bool stopped = status > 128 && leat_imatrix_count(m);
-    if ((!status || stopped) && o->out && leat_imatrix_save(m, o->out, &error))
-        status = fail("%s", error.message);
+    c.m = m;
+    if (!status && o->text) status = collect(o, m, &c);
+    if (status > 128) status = after_stop(&c, status);
+    if (!status && o->out && leat_imatrix_save(m, o->out, &error)) status = fail("%s", error.message);
     if (!status && o->out) warn_of_unused(m);
     if (!status && o->show) status = show(m);
     leat_imatrix_close(m);
@@ -167,7 +188,7 @@ static int place_words(imatrix_options *o, const command_line *line) {
         return usage_error(line->name, "unexpected \"%s\"", line->positionals[used]);
     if (!o->text && !o->in.n) return usage_error(line->name, "needs a text (-f FILE) or --in-file FILE");
     if (!o->out && !o->show) return usage_error(line->name, "-o FILE is missing");
-    return EXIT_DONE;
+    return eval_check_chunks(line->name, o->chunks);
 }
 
 int command_imatrix(int argc, char **argv) {
@@ -181,12 +202,13 @@ int command_imatrix(int argc, char **argv) {
          NULL},
         {"-c --ctx-size", "N", "tokens of a chunk, each of them a context of its own (512)", OPTION_INT,
          &o.n_ctx, 2, 1 << 20, NULL},
-        {"--chunks --chunk", "N", "read at most N chunks; -1: all (-1)", OPTION_INT, &o.chunks, -1, 1 << 30,
-         NULL},
+        {"--chunks --chunk", "N", "read at most N chunks, 1 or more; -1: all (-1)", OPTION_INT, &o.chunks, -1,
+         1 << 30, NULL},
         {"--from-chunk", "N", "leave out the first N chunks (0)", OPTION_INT, &o.first_chunk, 0, 1 << 30,
          NULL},
-        {"--save-every --save-frequency", "N", "write FILE after every N chunks as well; 0: never (0)",
-         OPTION_INT, &o.save_every, 0, 1 << 30, NULL},
+        {"--save-every --save-frequency", "N",
+         "write FILE after every N chunks, and when interrupted; 0: only at the end (0)", OPTION_INT,
+         &o.save_every, 0, 1 << 30, NULL},
         {"--show --show-statistics", NULL, "print statistics of each tensor", OPTION_FLAG, &o.show, 0, 0,
          NULL},
         {"--parse-special", NULL, "text of a special token becomes its id", OPTION_FLAG, &o.special, 0, 0,
@@ -200,6 +222,7 @@ int command_imatrix(int argc, char **argv) {
         "[MODEL] [-f] TEXT -o FILE [options]",
         "Runs the model over a text and writes how much each column of each weight matrix matters (the mean\n"
         "square of what it is multiplied with), for leat quantize --imatrix. llama.cpp reads the file too.\n"
+        "FILE appears whole at the end; interrupted, it is as it was, unless --save-every is given.\n"
         "leat imatrix --in-file A --in-file B -o FILE merges; leat imatrix --show FILE prints statistics: "
         "of\n"
         "the columns' mean squares sum, smallest, largest, mean, standard deviation, how many are above "

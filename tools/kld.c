@@ -11,16 +11,21 @@
 #include "term.h"
 
 enum { HEADER_BYTES = 20, RANGE = 16, CODE_MAX = 65535 };
-static const char magic[] = "_logits_", target_magic[] = "_target_";
+static const char magic[] = "_logits_", target_magic[] = "_target_", vocab_magic[] = "_vocab__";
+
+#define TARGET_ERROR 0.01 /* of a log probability of a row */
+#define SUM_ERROR    0.01 /* of the probabilities of a row; codes are exact to 1.2e-4 */
 
 static size_t row_words(size_t n_vocab) { /* of 16 bits */
     return 4 + (n_vocab + 1) / 2 * 2;
 }
 
-int kld_writer_open(kld_writer *k, const char *path, const eval_windows *w, size_t n_vocab,
+int kld_writer_open(kld_writer *k, const char *path, const eval_windows *w, const eval_model *m,
                     const leat_token *tokens) {
+    size_t n_vocab = m->info.n_vocab;
     int32_t sizes[3] = {(int32_t)w->length, (int32_t)n_vocab, (int32_t)w->n};
-    *k = (kld_writer){.n_vocab = n_vocab, .n_rows = w->n * eval_counted(w)};
+    *k = (kld_writer){
+        .n_vocab = n_vocab, .n_rows = w->n * eval_counted(w), .vocabulary = eval_vocabulary(m->model)};
     k->row = calloc(row_words(n_vocab), sizeof *k->row);
     k->targets = calloc(k->n_rows + 1, sizeof *k->targets);
     int status = k->row && k->targets ? whole_file_open(&k->file, path)
@@ -60,6 +65,8 @@ int kld_writer_close(kld_writer *k, int status) {
     if (!k->row) return status;
     whole_file_write(&k->file, target_magic, 8);
     whole_file_write(&k->file, k->targets, k->n_written * sizeof *k->targets);
+    whole_file_write(&k->file, vocab_magic, 8);
+    whole_file_write(&k->file, &k->vocabulary, sizeof k->vocabulary);
     free(k->row);
     free(k->targets);
     k->row = NULL;
@@ -72,9 +79,22 @@ static int cut_short(const kld_reader *k) {
     return fail("%s ends too early, at byte %lld", k->path, (long long)ftello(k->f));
 }
 
-/* The log probabilities behind the rows, where they are. `end` is where the rows do. */
-static int read_targets(kld_reader *k, uint64_t end) {
+/* Behind the log probabilities: whose tokens they are of. What else may be there is none of our business. */
+static int check_vocabulary(kld_reader *k, const eval_model *m) {
+    char start[8];
+    uint64_t vocabulary;
+    size_t n = fread(start, 1, sizeof start, k->f);
+    if (n < sizeof start) return n ? cut_short(k) : EXIT_DONE;
+    if (memcmp(start, vocab_magic, sizeof start) != 0) return EXIT_DONE;
+    if (fread(&vocabulary, sizeof vocabulary, 1, k->f) != 1) return cut_short(k);
+    if (vocabulary == eval_vocabulary(m->model)) return EXIT_DONE;
+    return fail("%s and %s are not comparable: other tokens, though as many", k->path, m->path);
+}
+
+/* What we write behind the rows, where it is. `end` is where the rows do. */
+static int read_targets(kld_reader *k, uint64_t end, const eval_model *m) {
     size_t n = k->windows.n * eval_counted(&k->windows);
+    int status = EXIT_DONE;
     char start[8];
     off_t back = ftello(k->f);
     if (fseeko(k->f, (off_t)end, SEEK_SET)) return fail("%s: %s", k->path, strerror(errno));
@@ -85,14 +105,17 @@ static int read_targets(kld_reader *k, uint64_t end) {
         for (size_t i = 0; i < n; i++)
             if (!(k->targets[i] <= 0.001f))
                 return fail("%s: %g is no log probability (of token %zu)", k->path, (double)k->targets[i], i);
+        status = check_vocabulary(k, m);
     }
     clearerr(k->f);
-    return fseeko(k->f, back, SEEK_SET) ? fail("%s: %s", k->path, strerror(errno)) : EXIT_DONE;
+    if (!status && fseeko(k->f, back, SEEK_SET)) status = fail("%s: %s", k->path, strerror(errno));
+    return status;
 }
 
-int kld_reader_open(kld_reader *k, const char *path, size_t n_vocab) {
+int kld_reader_open(kld_reader *k, const char *path, const eval_model *m) {
     char start[8];
-    int32_t sizes[3];
+    uint32_t sizes[3];
+    size_t n_vocab = m->info.n_vocab;
     struct stat s;
     errno = 0;
     *k = (kld_reader){.path = path, .n_vocab = n_vocab, .f = fopen(path, "rb")};
@@ -100,11 +123,12 @@ int kld_reader_open(kld_reader *k, const char *path, size_t n_vocab) {
     if (fread(start, 1, sizeof start, k->f) != sizeof start || memcmp(start, magic, sizeof start) != 0)
         return fail("%s is no file of log probabilities: it does not begin with %s", path, magic);
     if (fread(sizes, 1, sizeof sizes, k->f) != sizeof sizes) return cut_short(k);
-    if (sizes[0] < 3 || sizes[0] > 1 << 24) return fail("%s: windows of %d tokens", path, sizes[0]);
-    if (sizes[2] < 1) return fail("%s: holds %d windows", path, sizes[2]);
-    if (sizes[1] < 1 || (size_t)sizes[1] != n_vocab)
-        return fail("%s is of a vocabulary of %d tokens, the model has %zu: they can't be compared", path,
-                    sizes[1], n_vocab);
+    if (sizes[0] < 3 || sizes[0] > 1 << 24) return fail("%s: windows of %u tokens", path, (unsigned)sizes[0]);
+    if (sizes[2] < 1 || sizes[2] > INT32_MAX)
+        return fail("%s: holds %u windows, not 1 to %d", path, (unsigned)sizes[2], (int)INT32_MAX);
+    if (sizes[1] != n_vocab)
+        return fail("%s is of a vocabulary of %u tokens, the model has %zu: they can't be compared", path,
+                    (unsigned)sizes[1], n_vocab);
     k->windows = (eval_windows){.n = (size_t)sizes[2],
                                 .length = (size_t)sizes[0],
                                 .step = (size_t)sizes[0],
@@ -126,7 +150,23 @@ int kld_reader_open(kld_reader *k, const char *path, size_t n_vocab) {
     for (size_t i = 0; i < n_tokens; i++)
         if (k->tokens[i] < 0 || (size_t)k->tokens[i] >= n_vocab)
             return fail("%s: token %zu is %d, not 0 .. %zu", path, i, k->tokens[i], n_vocab - 1);
-    return read_targets(k, HEADER_BYTES + per_window * k->windows.n);
+    return read_targets(k, HEADER_BYTES + per_window * k->windows.n, m);
+}
+
+/* The probabilities of a row add up to 1, but for those of which only the most that they can be is known. */
+static int check_row(const kld_reader *k, double least) {
+    size_t known = 0, n_unknown = 0;
+    for (size_t i = 0; i < k->n_vocab; i++) {
+        if (k->log_probs[i] > -INFINITY)
+            known = i;
+        else
+            n_unknown++;
+    }
+    double sum =
+        exp((double)k->log_probs[known] - leat_log_prob(k->log_probs, k->n_vocab, (leat_token)known));
+    if (sum <= 1 + SUM_ERROR && sum + (double)n_unknown * exp(least) >= 1 - SUM_ERROR) return EXIT_DONE;
+    return fail("%s is damaged: the probabilities of row %zu add up to %g, not 1", k->path, k->rows_read,
+                sum);
 }
 
 int kld_reader_next(kld_reader *k, leat_token next) {
@@ -143,11 +183,19 @@ int kld_reader_next(kld_reader *k, leat_token next) {
         uint16_t code = k->row[4 + i];
         k->log_probs[i] = code || !clipped ? head[0] * (float)code + head[1] : -INFINITY;
     }
+    int status = check_row(k, (double)head[1]);
+    if (status) return status;
     if (k->log_probs[next] == -INFINITY) {
         k->log_probs[next] = head[1];
         k->n_vague += !k->targets;
     }
     k->target = (double)(k->targets ? k->targets[k->rows_read] : k->log_probs[next]);
+    double above = k->target - (double)k->log_probs[next];
+    if (above > TARGET_ERROR || (above < -TARGET_ERROR && k->log_probs[next] > head[1]))
+        return fail(
+            "%s is damaged: row %zu gives the next token the log probability %g, and behind the rows it "
+            "has %g",
+            k->path, k->rows_read, (double)k->log_probs[next], k->target);
     k->rows_read++;
     return EXIT_DONE;
 }

@@ -19,8 +19,10 @@
  *
  *     8 bytes   "_target_"
  *     float     log probability of the token that the text goes on with, for each row
+ *     8 bytes   "_vocab__"
+ *     uint64    eval_vocabulary of the model: another model of as many tokens need not mean the same by them
  *
- * A file without them is read all the same. */
+ * A file without them, or without the vocabulary, is read all the same. */
 #ifndef LEAT_TOOLS_KLD_H
 #define LEAT_TOOLS_KLD_H
 
@@ -34,8 +36,9 @@ typedef struct kld_writer {
     uint16_t *row;
     float *targets; /* (n_rows) */
     size_t n_vocab, n_rows, n_written;
+    uint64_t vocabulary;
 } kld_writer;
-int kld_writer_open(kld_writer *k, const char *path, const eval_windows *w, size_t n_vocab,
+int kld_writer_open(kld_writer *k, const char *path, const eval_windows *w, const eval_model *m,
                     const leat_token *tokens);
 void kld_writer_add(kld_writer *k, const float *logits, leat_token next);
 int kld_writer_close(kld_writer *k, int status);
@@ -52,9 +55,10 @@ typedef struct kld_reader {
     float *targets;   /* (rows) or NULL */
     size_t n_vague;   /* rows whose target is only known to be rare */
 } kld_reader;
-/* n_vocab: of the model that is to be compared. */
-int kld_reader_open(kld_reader *k, const char *path, size_t n_vocab);
-/* The next row. log_probs[next] is never -INFINITY. */
+/* m: the model that is to be compared. */
+int kld_reader_open(kld_reader *k, const char *path, const eval_model *m);
+/* The next row, which is refused if its probabilities do not add up to 1. log_probs[next] is never -INFINITY.
+ */
 int kld_reader_next(kld_reader *k, leat_token next);
 void kld_reader_close(kld_reader *k);
 

@@ -1,6 +1,6 @@
 /* The `leat` program: the table of commands, --help, --version, and what holds for all of them: standard
- * streams that are open, no death by SIGPIPE, a guard against model files that shrink, and output that is
- * known to have arrived. */
+ * streams that are open, no death by SIGPIPE or SIGXFSZ, a guard against model files that shrink, and output
+ * that is known to have arrived. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -65,6 +65,7 @@ static void fill_standard_descriptors(void) {
 int main(int argc, char **argv) {
     fill_standard_descriptors();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, which cleans up */
     if (argc < 2) {
         usage_error(NULL, "what shall I do? for example: leat run");
         return EXIT_USAGE;

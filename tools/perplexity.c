@@ -16,9 +16,11 @@
 #include "stats.h"
 #include "term.h"
 
+enum { N_CTX = 512 };
+
 typedef struct perplexity_options {
     const char *model, *file, *base;
-    int64_t n_ctx, stride, chunks, n_tasks[CHOICE_KINDS];
+    int64_t n_ctx /* 0: not said */, stride, chunks, n_tasks[CHOICE_KINDS];
     bool kld, json, tasks[CHOICE_KINDS];
     eval_options eval;
 } perplexity_options;
@@ -103,7 +105,7 @@ static void report_json(scoring *s, const perplexity_options *o) {
         divergence_json(&s->divergence, &j);
     }
     json_name(&j, "activations");
-    json_text(&j, o->eval.activations);
+    json_text(&j, eval_activations(&s->model, &o->eval));
     json_name(&j, "type_k");
     json_text(&j, o->eval.cache_k);
     json_name(&j, "type_v");
@@ -143,10 +145,13 @@ static void report(scoring *s, const perplexity_options *o) {
 static int read_base(scoring *s, const perplexity_options *o) {
     leat_token *text = NULL;
     size_t n = 0;
-    int status = kld_reader_open(&s->reader, o->base, s->model.info.n_vocab);
+    int status = kld_reader_open(&s->reader, o->base, &s->model);
     if (status) return status;
     s->reading = true;
     s->windows = s->reader.windows;
+    if (o->n_ctx && (size_t)o->n_ctx != s->windows.length)
+        return usage_error("perplexity", "-c %lld: the windows of %s have %zu tokens; -c may be left out",
+                           (long long)o->n_ctx, o->base, s->windows.length);
     if (o->chunks >= 0 && (uint64_t)o->chunks < s->windows.n) s->windows.n = (size_t)o->chunks;
     s->tokens = s->reader.tokens;
     s->reader.tokens = NULL;
@@ -174,7 +179,7 @@ static int evaluate(scoring *s, const perplexity_options *o) {
         status =
             eval_open_session(&s->model, &o->eval, s->windows.length, s->windows.length - s->windows.first);
     if (!status && o->base && !o->kld) {
-        status = kld_writer_open(&s->writer, o->base, &s->windows, s->model.info.n_vocab, s->tokens);
+        status = kld_writer_open(&s->writer, o->base, &s->windows, &s->model, s->tokens);
         s->writing = !status;
     }
     if (!status) status = walk(s);
@@ -227,13 +232,18 @@ static int check_usage(perplexity_options *o, const command_line *line) {
     if (used < line->n_positionals)
         return usage_error(line->name, "unexpected \"%s\"", line->positionals[used]);
     for (size_t i = 0; i < CHOICE_KINDS; i++) n_tasks += o->tasks[i];
+    if (eval_check_chunks(line->name, o->chunks)) return EXIT_USAGE;
     if (n_tasks > 1) return usage_error(line->name, "one kind of tasks at a time");
     if (o->kld && !o->base)
         return usage_error(line->name, "--kld needs the file to compare with: --kld FILE");
+    if (n_tasks && o->chunks > 0)
+        return usage_error(line->name, "--chunks counts windows of a text; tasks are counted by "
+                                       "--hellaswag-tasks, --winogrande-tasks and --multiple-choice-tasks");
     if (n_tasks && (o->base || o->stride))
         return usage_error(line->name, "tasks go with neither --kld-base nor --stride");
     if (o->base && o->stride)
         return usage_error(line->name, "a file of log probabilities can't be had with --stride");
+    if (!o->n_ctx && !o->kld) o->n_ctx = N_CTX;
     if (o->stride > o->n_ctx)
         return usage_error(line->name, "--stride must be no more than the context of %lld tokens",
                            (long long)o->n_ctx);
@@ -243,18 +253,19 @@ static int check_usage(perplexity_options *o, const command_line *line) {
 }
 
 int command_perplexity(int argc, char **argv) {
-    perplexity_options o = {.n_ctx = 512, .chunks = -1, .eval = EVAL_OPTIONS_DEFAULT, .n_tasks = {400, 0, 0}};
+    perplexity_options o = {.chunks = -1, .eval = EVAL_OPTIONS_DEFAULT, .n_tasks = {400, 0, 0}};
     char name[PATH_MAX + 32];
     const option options[] = {
         OPTION_MODEL(&o.model),
         {"-f --file -bf --binary-file", "FILE", "the text, or the tasks; - is standard input", OPTION_TEXT,
          &o.file, 0, 0, NULL},
-        {"-c --ctx-size", "N", "tokens of a window (512)", OPTION_INT, &o.n_ctx, 4, 1 << 24, NULL},
+        {"-c --ctx-size", "N", "tokens of a window (512; with --kld those of its file)", OPTION_INT, &o.n_ctx,
+         4, 1 << 24, NULL},
         {"--stride --ppl-stride", "N",
          "windows overlap: a new one every N tokens, with N/2 more than -c, the last N counted", OPTION_INT,
          &o.stride, 0, 1 << 24, NULL},
-        {"--chunks", "N", "so many windows only; -1: all (-1)", OPTION_INT, &o.chunks, -1, 2147483647.0,
-         NULL},
+        {"--chunks", "N", "so many windows only, 1 or more; -1: all (-1)", OPTION_INT, &o.chunks, -1,
+         2147483647.0, NULL},
         {"--kld-base --kl-divergence-base", "FILE",
          "writes the model's log probabilities to FILE (2 bytes for each token of the vocabulary)",
          OPTION_TEXT, &o.base, 0, 0, NULL},

@@ -2,7 +2,6 @@
  * progress. */
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +120,8 @@ static int read_calibration(const char *model_path, const quantize_options *o, l
             tokenize_text(model, text, n, leat_token_add_bos(model) ? LEAT_TOKENIZE_BOS : 0, tokens, count);
     leat_model_close(model);
     free(text);
+    if (!status && *count < 2)
+        status = fail("%s: a text of %zu tokens is too short to choose types by", o->calibration, *count);
     return status;
 }
 
@@ -134,13 +135,13 @@ static int quantize(const command_line *line, const quantize_options *o, leat_qu
     params->user = &s;
     params->summary = &made;
     term_catch_signals(NULL); /* the progress asks for the work to stop */
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, which cleans up */
     progress_start(&s.search, "choosing types", "steps");
     progress_start(&s.write, "quantizing", "million weights");
     leat_status result = leat_quantize(line->positionals[0], line->positionals[1], params, &error);
     if (s.searching) progress_end(&s.search);
     progress_end(&s.write);
     if (result == LEAT_E_CANCELLED) return 128 + term_interrupted();
+    if (result == LEAT_E_ARG) return usage_error(line->name, "%s", error.message);
     if (result) return fail("%s", error.message);
     if (s.table)
         printf("%.2f bits per weight",

@@ -177,7 +177,7 @@ void progress_end(progress *p) {
 /* One wish to stop can come as two signals: timeout(1) sends its signal to the program and then to the whole
  * group, and fingers press twice. The second would end the process before it has cleared up. */
 static void on_signal_caught(int number) {
-    static double first; /* both signals are blocked in here */
+    static double first; /* all that come here are blocked in here */
     int number_before = errno;
     if (!interrupted) {
         interrupted = number;
@@ -191,15 +191,18 @@ static void on_signal_caught(int number) {
 }
 
 void term_catch_signals(void (*on_signal)(void)) {
-    struct sigaction action;
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action, before;
     memset(&action, 0, sizeof action);
     signal_action = on_signal;
     action.sa_handler = on_signal_caught; /* no SA_RESTART: a blocked write must return */
     sigemptyset(&action.sa_mask);
-    sigaddset(&action.sa_mask, SIGINT);
-    sigaddset(&action.sa_mask, SIGTERM);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) sigaddset(&action.sa_mask, numbers[i]);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        /* nohup(1) starts programs that are to outlive their terminal with SIGHUP ignored */
+        bool kept = numbers[i] == SIGHUP && !sigaction(SIGHUP, NULL, &before) && before.sa_handler == SIG_IGN;
+        if (!kept) sigaction(numbers[i], &action, NULL);
+    }
 }
 
 static void on_repeated_signal(int number) {
@@ -208,7 +211,7 @@ static void on_repeated_signal(int number) {
     if (number != SIGINT) return;
     interrupts++;
     if (interrupts > 3) signal(SIGINT, SIG_DFL); /* whatever hangs: the next one ends it */
-    if (interrupted != SIGTERM) interrupted = SIGINT;
+    if (!interrupted) interrupted = SIGINT;      /* what ends a conversation stays */
     if (signal_action) signal_action();
 }
 

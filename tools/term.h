@@ -57,8 +57,9 @@ void progress_start(progress *p, const char *what, const char *unit);
 bool progress_update(void *p, size_t done, size_t total); /* a leat_progress_fn; stops on Ctrl-C */
 void progress_end(progress *p);
 
-/* SIGINT and SIGTERM: the first is noted and calls on_signal (async-signal-safe functions only), a second one
- * that comes more than a second later ends the process the usual way. */
+/* SIGINT, SIGTERM and, unless it was ignored from the start, SIGHUP: the first is noted and calls on_signal
+ * (async-signal-safe functions only), a second one that comes more than a second later ends the process the
+ * usual way. */
 void term_catch_signals(void (*on_signal)(void));
 /* The signal noted, or 0. */
 int term_interrupted(void);
@@ -67,7 +68,7 @@ int term_interrupted(void);
  * fourth one that nobody took notice of ends the process. Changes of the window's size and going on after a
  * stop are noted too. */
 void term_catch_repeatedly(void);
-/* How often SIGINT came since the last call; term_interrupted is 0 again, unless it was SIGTERM. */
+/* How often SIGINT came since the last call; term_interrupted is 0 again, unless it was SIGTERM or SIGHUP. */
 int term_take_interrupts(void);
 /* Has the window's size changed, has the process been stopped and gone on, since the last call? */
 bool term_take_resized(void);

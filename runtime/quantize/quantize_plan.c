@@ -16,15 +16,15 @@ typedef struct wishes {
     int output, embedding; /* -1: by the mix */
 } wishes;
 
-/* A type that can be written, by name; -1 with *status set. */
-static int find_type(const char *name, size_t n, leat_status *status, leat_error *e) {
+/* A type that can be written, by name; -1 with *status set. `of` is what it is asked for. */
+static int find_type(const char *of, const char *name, size_t n, leat_status *status, leat_error *e) {
     char word[16] = "";
     if (n < sizeof word) memcpy(word, name, n);
     int format = format_find(word);
     if (format >= 0 && quantize_largest((uint32_t)format) > 0) return format;
     *status = error_set(e, LEAT_E_ARG,
-                        "\"%.*s\" is no tensor type to quantize to; some are q4_k, q6_k, iq4_xs, f16",
-                        (int)(n < 40 ? n : 40), name);
+                        "%.100s: \"%.*s\" is no tensor type to quantize to; some are q4_k, q6_k, iq4_xs, f16",
+                        of, (int)(n < 40 ? n : 40), name);
     return -1;
 }
 
@@ -34,14 +34,30 @@ static void wishes_free(wishes *w) {
     mem_free(w->types);
 }
 
+/* The names of params->search_types, separated by commas and blanks, are types; there is at least one. */
+static leat_status check_search_types(const char *list, leat_error *e) {
+    leat_status status = LEAT_OK;
+    const char *at = list + strspn(list, ", ");
+    if (!*at) return error_set(e, LEAT_E_ARG, "search types: \"%.40s\" names none", list);
+    while (*at && !status) {
+        size_t n = strcspn(at, ", ");
+        find_type("search types", at, n, &status, e);
+        at += n;
+        at += strspn(at, ", ");
+    }
+    return status;
+}
+
 static leat_status wishes_read(wishes *w, const leat_quantize_params *params, leat_error *e) {
     leat_status status = LEAT_OK;
     w->output = w->embedding = -1;
     if (params->output_tensor_type)
-        w->output = find_type(params->output_tensor_type, strlen(params->output_tensor_type), &status, e);
+        w->output = find_type("output.weight", params->output_tensor_type, strlen(params->output_tensor_type),
+                              &status, e);
     if (!status && params->token_embedding_type)
-        w->embedding =
-            find_type(params->token_embedding_type, strlen(params->token_embedding_type), &status, e);
+        w->embedding = find_type("token_embd.weight", params->token_embedding_type,
+                                 strlen(params->token_embedding_type), &status, e);
+    if (!status && params->search_types) status = check_search_types(params->search_types, e);
     if (status || !params->n_tensor_types) return status;
     w->patterns = mem_alloc(params->n_tensor_types, sizeof *w->patterns);
     w->types = mem_alloc(params->n_tensor_types, sizeof *w->types);
@@ -50,7 +66,7 @@ static leat_status wishes_read(wishes *w, const leat_quantize_params *params, le
         const char *text = params->tensor_types[i], *equals = text ? strrchr(text, '=') : NULL;
         if (!equals || equals == text)
             return error_set(e, LEAT_E_ARG, "\"%.100s\" is not PATTERN=TYPE", text ? text : "");
-        int type = find_type(equals + 1, strlen(equals + 1), &status, e);
+        int type = find_type(text, equals + 1, strlen(equals + 1), &status, e);
         if (type < 0) return status;
         if ((status = pattern_open(text, (size_t)(equals - text), &w->patterns[i], e))) return status;
         w->types[w->n_patterns++] = (uint32_t)type;
@@ -105,6 +121,21 @@ static leat_status check_tensor(const quantize_plan *p, const leat_quantize_para
     return error_set(e, LEAT_E_MISSING,
                      "tensor \"%.*s\" would become %s, which is worthless without an importance matrix",
                      NAME_OF(t), format_get(to)->name);
+}
+
+/* A pattern that finds no tensor at all is misspelled, or meant for another model. One may well find only
+ * what is kept as it is, or what an earlier one has decided. */
+static leat_status check_patterns(const quantize_plan *p, const leat_quantize_params *params, const wishes *w,
+                                  leat_error *e) {
+    for (size_t i = 0; i < w->n_patterns; i++) {
+        bool found = false;
+        for (size_t k = 0; k < p->in->n_tensors && !found; k++)
+            found = pattern_found(w->patterns[i], p->in->tensors[k].name.p, p->in->tensors[k].name.n);
+        if (!found)
+            return error_set(e, LEAT_E_ARG, "\"%.100s\": the model has no tensor whose name this finds",
+                             params->tensor_types[i]);
+    }
+    return LEAT_OK;
 }
 
 static leat_status decide(quantize_plan *p, const leat_quantize_params *params, const wishes *w,
@@ -189,7 +220,7 @@ static leat_status open_recipe(quantize_plan *p, const char *path, leat_error *e
 static leat_status plan_open(quantize_plan *p, const char *in_path, const leat_quantize_params *params,
                              const kernels *k, leat_error *e) {
     leat_status status;
-    wishes w = {NULL, NULL, 0, -1, -1};
+    wishes w = {.output = -1, .embedding = -1};
     bool only_copy = !strcmp(params->type, "copy") || !strcmp(params->type, "COPY");
     bool searched = params->target_bpw > 0 || params->target_bytes;
     p->mix = only_copy ? NULL : mix_find(params->type);
@@ -229,6 +260,7 @@ static leat_status plan_open(quantize_plan *p, const char *in_path, const leat_q
         status = error_set(e, LEAT_E_NOMEM, "out of memory for quantizing");
         goto fail;
     }
+    if ((status = check_patterns(p, params, &w, e))) goto fail;
     status = decide(p, params, &w, k, e);
 fail:
     wishes_free(&w);

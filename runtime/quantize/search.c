@@ -106,7 +106,7 @@ static leat_status find_candidates(search *s, leat_error *e) {
             c->type[at] = f;
         }
     }
-    if (!s->n) return error_set(e, LEAT_E_ARG, "there is no tensor whose type could be chosen");
+    if (!s->n) return error_set(e, LEAT_E_MISSING, "there is no tensor whose type could be chosen");
     make_groups(s);
     return LEAT_OK;
 }

@@ -143,5 +143,27 @@ static void no_number(test *t) {
     scene_close(&s);
 }
 
-#define TESTS(X) X(memory) X(full_disk) X(interrupted) X(no_number)
+/* What is asked for and is not to be had is wrong usage, and nothing is written. */
+static void wrong_types(test *t) {
+    static const struct {
+        const char *options, *word;
+    } rows[] = {{"--type foo", "\"foo\" is no type to quantize to"},
+                {"--type q8_0 --tensor-type ffn_down=foo", "ffn_down=foo: \"foo\" is no tensor type"},
+                {"--type q8_0 --tensor-type nothing=q4_0", "\"nothing=q4_0\": the model has no tensor"}};
+    scene s;
+    REQUIRE(t, scene_open(&s));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char arguments[500];
+        output o;
+        snprintf(arguments, sizeof arguments, "convert %%s %s %s", folder_file(&s.out, "m.gguf"),
+                 rows[i].options);
+        REQUIRE(t, leat_run(&o, s.in.path, arguments));
+        if (o.status != 2 || !has(o.err, rows[i].word)) TEST_FAIL(t, "status %d: %s", o.status, o.err);
+        CHECK_EQ(t, folder_count(&s.out), 0);
+        program_free(&o);
+    }
+    scene_close(&s);
+}
+
+#define TESTS(X) X(wrong_types) X(memory) X(full_disk) X(interrupted) X(no_number)
 TEST_SUITE(TESTS)

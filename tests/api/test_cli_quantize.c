@@ -3,6 +3,7 @@
 #include "tests/harness/test.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "program.h"
 
@@ -43,7 +44,7 @@ static void types_by_search(test *t) {
         "Q=\"--allow-requantize --search-types q3_k,q4_k,q6_k\"; \"$LEAT\" quantize $M a.gguf --target-bpw 5 "
         "--calibration text --search-measured 1 --search-trials 1 --calibration-chunks 1 $Q && "
         "\"$LEAT\" imatrix $M text -o i.gguf --chunks 1 && "
-        "\"$LEAT\" quantize $M b.gguf auto_is_no_type --target-bpw 5 $Q; test $? = 1 && "
+        "\"$LEAT\" quantize $M b.gguf auto_is_no_type --target-bpw 5 $Q; test $? = 2 && "
         "\"$LEAT\" quantize $M b.gguf --target-size 1.7M --imatrix i.gguf $Q --quiet && "
         "\"$LEAT\" quantize $M c.gguf --recipe-from b.gguf --imatrix i.gguf --allow-requantize && "
         "cmp b.gguf c.gguf && test $(wc -c <b.gguf) -le 1700000 && "
@@ -114,6 +115,8 @@ static void interruptions_leave_nothing(test *t) {
     program_free(&o);
 }
 
+#define NEVER "/tmp/leat-never-written"
+
 static void wrong_usage(test *t) {
     static const struct {
         const char *arguments, *word;
@@ -122,14 +125,31 @@ static void wrong_usage(test *t) {
         {"imatrix", "needs a text", 2},
         {"imatrix model.gguf -f text", "-o FILE is missing", 2},
         {"imatrix a b c -o x", "unexpected", 2},
-        {"imatrix /nonexistent -f /dev/null -o /tmp/leat-never-written", "/nonexistent", 1},
+        {"imatrix /nonexistent -f /dev/null -o " NEVER, "/nonexistent", 1},
         {"imatrix --show /nonexistent", "/nonexistent", 1},
-        {"imatrix --in-file %s -o /tmp/leat-never-written", "no importance matrix", 1},
+        {"imatrix --in-file %s -o " NEVER, "no importance matrix", 1},
         {"quantize a b --target-size 8Q", "not a size", 2},
         {"quantize a b --target-size 0", "not a size", 2},
         {"quantize a b --target-size 8M --target-bpw 4", "exclude each other", 2},
         {"quantize a b --target-bpw 99", "--target-bpw", 2},
-        {"quantize %s /tmp/leat-never-written --target-bpw 1.1 --allow-requantize", "are left for them", 1}};
+        {"quantize %s " NEVER " FOO", "\"FOO\" is no type to quantize to", 2},
+        {"quantize %s " NEVER " q4_0 --tensor-type ffn_down=FOO", "ffn_down=FOO: \"FOO\" is no tensor type",
+         2},
+        {"quantize %s " NEVER " q4_0 --tensor-type ffn_down", "not PATTERN=TYPE", 2},
+        {"quantize %s " NEVER " q4_0 --tensor-type (=q8_0", "a ( has no )", 2},
+        {"quantize %s " NEVER " q4_0 --tensor-type nothing=q8_0", "\"nothing=q8_0\": the model has no tensor",
+         2},
+        {"quantize %s " NEVER " q4_0 --output-tensor-type q4_k_m", "output.weight: \"q4_k_m\" is no", 2},
+        {"quantize %s " NEVER " q4_0 --token-embedding-type x", "token_embd.weight: \"x\" is no", 2},
+        {"quantize %s " NEVER " --target-bpw 5 --search-types Q4_0,FOO,Q8_0", "search types: \"FOO\" is no",
+         2},
+        {"quantize %s " NEVER " --target-bpw 5 --search-types ,", "names none", 2},
+        {"quantize %s " NEVER " --target-bpw 5 --calibration /dev/null", "/dev/null: a text of", 1},
+        {"quantize /nonexistent " NEVER " q4_0", "/nonexistent", 1},
+        {"imatrix m.gguf text -o " NEVER " --chunks 0", "--chunks must be 1 or more, or -1 for all, not 0",
+         2},
+        {"imatrix m.gguf text -o " NEVER " --chunk -2", "--chunk must be -1 to", 2},
+        {"quantize %s " NEVER " --target-bpw 1.1 --allow-requantize", "are left for them", 1}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         output o;
         REQUIRE(t, leat_run(&o, LEAT_SOURCE_ROOT "/models/storyteller-q8_0.gguf", rows[i].arguments));
@@ -137,6 +157,7 @@ static void wrong_usage(test *t) {
             TEST_FAIL(t, "%s: status %d: %s", rows[i].arguments, o.status, o.err);
         program_free(&o);
     }
+    CHECK(t, access(NEVER, F_OK) != 0);
 }
 
 #define TESTS(X)                                                                                             \

@@ -250,13 +250,15 @@ static void check_base_file(test *t, const subject *s, size_t n_windows, float *
     char *bytes = read_whole(s->file, &size);
     int32_t sizes[3];
     size_t n_rows = n_windows * COUNTED, rows_at = 20 + n_windows * CTX * 4;
-    REQUIRE(t, bytes && size == rows_at + n_rows * words_of_row * 2 + 8 + n_rows * 4);
+    REQUIRE(t, bytes && size == rows_at + n_rows * words_of_row * 2 + 8 + n_rows * 4 + 16);
     memcpy(sizes, bytes + 8, sizeof sizes);
     CHECK(t, !memcmp(bytes, "_logits_", 8));
     CHECK_EQ(t, sizes[0], CTX);
     CHECK_EQ(t, sizes[1], N_VOCAB);
     CHECK_EQ(t, sizes[2], n_windows);
     CHECK(t, !memcmp(bytes + 20, s->tokens, n_windows * CTX * 4));
+    CHECK(t, !memcmp(bytes + size - 16, "_vocab__", 8));
+    size -= 16; /* the vocabulary */
     CHECK(t, !memcmp(bytes + size - n_rows * 4 - 8, "_target_", 8));
     for (size_t row = 0; row < n_rows; row++) {
         const float *l = logits[row / COUNTED] + (FIRST + row % COUNTED) * N_VOCAB;
@@ -566,10 +568,12 @@ static void broken_base_files(test *t) {
         {10, 0, 0, "ends too early"},
         {19, 0, 0, "ends too early"},
         {0, 8, 1, "windows of 1 tokens"},
-        {0, 8, 0xFFFFFFFF, "windows of -1"},
+        {0, 8, 0xFFFFFFFF, "windows of 4294967295"},
         {0, 8, 1 << 24, "should hold"},
         {0, 12, 299, "vocabulary of 299"},
+        {0, 12, 0x91041234, "vocabulary of 2432963124 tokens"},
         {0, 16, 0, "holds 0 windows"},
+        {0, 16, 0x80000000, "holds 2147483648 windows"},
         {0, 16, 0x7FFFFFFF, "should hold"},
         {2000, 0, 0, "should hold"},
         {0, 24, 300, "token 1 is 300"},

@@ -1,6 +1,7 @@
 /* `leat chat` at a terminal, as a person has it: typing, editing, history, pastes, interrupting, resizing,
  * commands, leaving. What the model was told is read back with /template; answers whose text matters are
  * made by grammars that allow only that text. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <stdint.h>
@@ -409,6 +410,23 @@ static void says_when_it_is_full(test *t) {
     LEAVE(t, &p);
 }
 
+/* At the prompt and in the middle of an answer. A window that is closed sends SIGHUP too, but then the end of
+ * input may be seen first, which is status 0. */
+static void ends_when_hung_up(test *t) {
+    for (size_t i = 0; i < 2; i++) {
+        pty p;
+        START(t, &p, 80, i ? ENDLESS : "chat --temp 0");
+        PROMPT(t, &p);
+        if (i) {
+            pty_type(&p, "Sing!" ENTER);
+            WAIT(t, &p, "la la");
+        }
+        CHECK_EQ(t, kill(p.child, SIGHUP), 0);
+        CHECK_EQ(t, pty_finish(&p), 128 + SIGHUP);
+        pty_clean(&p);
+    }
+}
+
 #define TESTS(X)                                                                                             \
     X(types_and_edits)                                                                                       \
     X(remembers)                                                                                             \
@@ -421,5 +439,6 @@ static void says_when_it_is_full(test *t) {
     X(saves_and_loads)                                                                                       \
     X(thinks)                                                                                                \
     X(keeps_quiet)                                                                                           \
+    X(ends_when_hung_up)                                                                                     \
     X(says_when_it_is_full)
 TEST_SUITE(TESTS)
