@@ -60,8 +60,8 @@ static bool scene_open(scene *s) {
                 !ftruncate(fileno(f), (off_t)(8 + header + s->offset));
     if (f) fclose(f);
     return good && file_put(folder_file(&s->in, "config.json"), config, strlen(config)) &&
-           file_put(folder_file(&s->in, "vocab.json"), "{\"a\":0}", 7) &&
-           file_put(folder_file(&s->in, "merges.txt"), "#\n", 2);
+           file_put(folder_file(&s->in, "vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2}", 20) &&
+           file_put(folder_file(&s->in, "merges.txt"), "a b\n", 4);
 }
 
 static void scene_close(scene *s) {

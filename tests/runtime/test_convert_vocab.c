@@ -76,8 +76,8 @@ static void pre_tokenizers(test *t) {
         CHECK_STR(t, s.warned, "");
     }
     put(&s, "tokenizer.json",
-        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":" SEQUENCE(
-            SPLIT("[a-q]+") "," LEVEL) "}");
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]},"
+        "\"pre_tokenizer\":" SEQUENCE(SPLIT("[a-q]+") "," LEVEL) "}");
     const gguf *g = convert(t, &s);
     CHECK(t, g && !gguf_find(g, "tokenizer.ggml.pre"));
     CHECK(t, strstr(s.warned, "pre is left out"));
@@ -182,7 +182,7 @@ static void unigram(test *t) {
     subject s;
     REQUIRE(t, subject_open(t, &s));
     put(&s, "tokenizer.json",
-        "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAECAw==\"},"
+        "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"BAAAAAAAAAAA\"},"
         "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"always\"},"
         "\"model\":{\"type\":\"Unigram\",\"unk_id\":1,\"vocab\":[[\"<pad>\",0],[\"<unk>\",0],[\"\u2581a\",-2."
         "5]]}}");
@@ -191,7 +191,7 @@ static void unigram(test *t) {
     CHECK_TEXT(t, g, "tokenizer.ggml.model", 0, "t5");
     CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 1), 2);
     CHECK(t, real_at(g, "tokenizer.ggml.scores", 2) == -2.5);
-    CHECK_EQ(t, number_at(g, "tokenizer.ggml.precompiled_charsmap", 3), 3);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.precompiled_charsmap", 0), 4);
     put(&s, "tokenizer.json",
         "{\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":true},"
         "\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[CLS]\":0,\"a\":1,\"##b\":2}}}");
