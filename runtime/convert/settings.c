@@ -48,9 +48,23 @@ static void check_activation(conversion *c) {
     }
 }
 
+/* A window that the architecture here has not; texts that fit it are the same. */
+static void tell_window(conversion *c) {
+    const json_value *v = cfg(c, "sliding_window"), *used = cfg(c, "use_sliding_window");
+    bool off = used && used->type == JSON_BOOL && !used->boolean;
+    if (!v || v->type != JSON_INT || v->integer <= 0 || off) return;
+    if (meta_has(&c->meta, ".attention.sliding_window")) return;
+    if (v->integer >= cfg_u32(c, "max_position_embeddings", UINT32_MAX)) return;
+    conversion_warn(c,
+                    "attention to the last %lld tokens only (sliding_window) is left out: longer texts come "
+                    "out otherwise",
+                    (long long)v->integer);
+}
+
 void settings_check(conversion *c) {
     const json_value *size = cfg(c, "vocab_size");
     check_activation(c);
+    if (!c->status) tell_window(c);
     if (!c->status && size && (size->type != JSON_INT || size->integer <= 0 || size->integer > INT32_MAX))
         conversion_fail(c, LEAT_E_HPARAM, "config.json: vocab_size is not a number of tokens");
 }
