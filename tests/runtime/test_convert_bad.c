@@ -159,6 +159,36 @@ static void headers(test *t) {
     }
 }
 
+/* Both names can be told from others', however long they are. */
+static void overlapping(test *t) {
+    static const struct {
+        const char *a, *b, *said_a, *said_b;
+    } cases[] = {
+        {"model.embed_tokens.weight", "model.norm.weight", "\"model.embed_tokens.weight\"",
+         "\"model.norm.weight\""},
+        {"language_model.model.layers.11.block_sparse_moe.experts.120.under.a.wrapper.of.some.kind.w1.weight",
+         "language_model.model.layers.11.block_sparse_moe.experts.121.under.a.wrapper.of.some.kind.w2.weight",
+         "\"language_model.model.layers.11.", "kind.w2.weight\""}};
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t file[800] = {0};
+        weights w = {.t = NULL};
+        leat_error e = {LEAT_OK, ""};
+        int n = snprintf((char *)file + 8, sizeof file - 40,
+                         "{\"%s\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+                         "\"%s\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+                         cases[i].a, cases[i].b);
+        file[0] = (uint8_t)n;
+        file[1] = (uint8_t)(n >> 8);
+        arena_init(&w.names, 1 << 20);
+        CHECK_EQ(t, safetensors_parse(&w, "model-00001-of-00163.safetensors", file, 8 + (size_t)n + 16, &e),
+                 LEAT_E_OVERLAP);
+        if (!strstr(e.message, cases[i].said_a) || !strstr(e.message, cases[i].said_b) ||
+            !strstr(e.message, "share bytes"))
+            TEST_FAIL(t, "%s", e.message);
+        weights_close(&w);
+    }
+}
+
 /* ---- tensors ---- */
 
 static hf_tensor tensor(const char *name, const char *type, uint64_t rows, uint64_t cols, const void *data,
@@ -385,5 +415,7 @@ static void stopped(test *t) {
 
 #define TESTS(X)                                                                                             \
     X(configurations)                                                                                        \
-    X(files) X(headers) X(strange_tensors) X(not_finite) X(eight_bits) X(blocks_pass) X(types) X(stopped)
+    X(files)                                                                                                 \
+    X(headers) X(overlapping) X(strange_tensors) X(not_finite) X(eight_bits) X(blocks_pass) X(types)         \
+        X(stopped)
 TEST_SUITE(TESTS)
