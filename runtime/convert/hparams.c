@@ -127,22 +127,27 @@ static void long_factors(conversion *c) {
     factor_list(c, "short_factor", "rope_factors_short.weight", dims);
 }
 
-/* Kinds of scaling that change nothing, or that hparams_* and positions() take care of. "mrope" and
- * "proportional" only say where pairs of dimensions lie. */
+/* What none of scaling()'s kinds is. "mrope" and "proportional" only say where pairs of dimensions lie, which
+ * hparams_* and positions() take care of. */
 static void refuse_scaling(conversion *c) {
     static const char *const plain[] = {"default", "none", "mrope", "proportional"};
     const json_value *v = rope_type(c);
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         if (!v || rope_is(c, plain[i])) return;
-    bool known = rope_is(c, "linear") || rope_is(c, "yarn"), text = v->type == JSON_STRING;
-    conversion_fail(c, LEAT_E_UNSUPPORTED, "config.json: positions are scaled as \"%.40s\"%s",
-                    text ? v->text.p : "", known ? " without a factor" : ", which is not supported");
+    bool fixed = meta_has(&c->meta, ".rope.scaling.type");
+    bool lacks = !fixed && (rope_is(c, "linear") || rope_is(c, "yarn"));
+    conversion_fail(c, LEAT_E_UNSUPPORTED, "config.json: positions are scaled as \"%.40s\"%s%s",
+                    v->type == JSON_STRING ? v->text.p : "",
+                    lacks ? " without a factor" : ", which is not supported",
+                    fixed ? " for this architecture" : "");
 }
 
 static void scaling(conversion *c) {
     meta_out *m = &c->meta;
     bool factor = rope(c, "factor") != NULL;
-    if (rope_is(c, "linear") && factor) {
+    if (meta_has(m, ".rope.scaling.type")) { /* of an architecture that scales in one way or in none */
+        if (!rope_is(c, "dynamic")) refuse_scaling(c);
+    } else if (rope_is(c, "linear") && factor) {
         meta_put_text(m, ".rope.scaling.type", "linear");
         rope_key(c, ".rope.scaling.factor", "factor");
     } else if (rope_is(c, "yarn") && factor) {

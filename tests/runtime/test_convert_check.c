@@ -217,6 +217,10 @@ static void positions(test *t) {
     refused(t, &s, ROPE("{\"type\":\"ntk\",\"factor\":2}"), LEAT_E_UNSUPPORTED, "\"ntk\"");
     refused(t, &s, ROPE("{\"rope_type\":\"yarn\"}"), LEAT_E_UNSUPPORTED, "\"yarn\" without a factor");
     refused(t, &s, ROPE("{\"rope_type\":7}"), LEAT_E_UNSUPPORTED, "scaled");
+    refused(t, &s,
+            "{\"architectures\":[\"DeepseekForCausalLM\"],\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}"
+            "," SIZES "," NORMS "}",
+            LEAT_E_UNSUPPORTED, "\"linear\", which is not supported for this");
     CHECK(t, converted(t, &s, ROPE("{\"rope_type\":\"default\"}"), ""));
     CHECK(t, converted(t, &s, ROPE("null"), ""));
     CHECK(t, converted(t, &s, ROPE("{\"rope_type\":\"linear\",\"factor\":2}"), ""));
