@@ -32,14 +32,17 @@ static bool made_by(const char *pattern, const char *name, uint32_t *layer, cons
     return true;
 }
 
-/* What stands before plain names in this folder: where a tensor of the same rule is, or else where layers
- * are. Returns its length. */
+/* What stands before plain names in this folder: at a tensor of the same rule, or else of a layer, or else at
+ * any. Returns its length. */
 static size_t prefix_of(const conversion *c, const tensor_rule *rule, const char **prefix) {
     const source_tensor *found = NULL;
+    bool of_layer = false;
     for (size_t i = 0; i < c->w.n; i++) {
         tensor_match m = {.src = &c->w.t[i]};
         if (!target_rule(c, &c->w.t[i], &m)) continue;
-        if (m.rule == rule || (!found && strchr(m.rule->from, '#'))) found = &c->w.t[i];
+        bool layer = strchr(m.rule->from, '#') != NULL;
+        if (m.rule == rule || !found || (layer && !of_layer)) found = &c->w.t[i];
+        of_layer = of_layer || layer;
         if (m.rule == rule) break;
     }
     *prefix = found ? found->name.p : "";

@@ -273,6 +273,8 @@ void hparams_make(conversion *c) {
     read_sizes(c);
     if (c->status) return;
     if (c->arch->hparams) c->arch->hparams(c);
+    if (!c->n_head && strcmp(c->arch->arch, "mamba2") != 0) /* which has no attention */
+        conversion_fail(c, LEAT_E_HPARAM, "config.json has no num_attention_heads");
     by_table(c, c->arch->keys);
     if (c->arch->both_ways || !cfg_bool(c, "is_causal", true))
         meta_put_bool(&c->meta, ".attention.causal", false);

@@ -160,6 +160,8 @@ static void keys(test *t) {
     } cases[] = {
         {"{" LLAMA "," NORMS ",\"num_hidden_layers\":1,\"hidden_size\":96,\"num_attention_heads\":4}",
          "(intermediate_size of config.json)"},
+        {"{" LLAMA "," NORMS ",\"num_hidden_layers\":1,\"hidden_size\":96,\"intermediate_size\":64}",
+         "num_attention_heads"},
         /* no default is known */
         {"{\"architectures\":[\"XverseForCausalLM\"]," SIZES ",\"max_position_embeddings\":64}",
          "(rms_norm_eps of config.json)"},
