@@ -27,10 +27,10 @@ static leat_status unknown_arch(const char *name, leat_error *e) {
     return error_set(e, LEAT_E_ARCH, "architecture \"%s\" is not known; known are: %s%s", name, known, more);
 }
 
-static leat_status read_arch_name(leat_model *m, bool required, leat_error *e) {
+static leat_status read_arch_name(leat_model *m, const gguf *g, bool required, leat_error *e) {
     str name = {0};
     bool found = false;
-    leat_status s = meta_str(file_gguf(m->file), "general.architecture", &name, &found, e);
+    leat_status s = meta_str(g, "general.architecture", &name, &found, e);
     if (s) return s;
     if (!found)
         return required
@@ -105,7 +105,7 @@ leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_
         goto fail;
     }
     s = file_open(path, &m->file, e);
-    if (!s) s = read_arch_name(m, !vocab_only, e);
+    if (!s) s = read_arch_name(m, file_gguf(m->file), !vocab_only, e);
     /* an architecture that we lack is the more helpful news than a tokenizer that we lack */
     if (!s && !vocab_only && !arch_find(m->arch_name)) s = unknown_arch(m->arch_name, e);
     if (!s) s = vocab_open(file_gguf(m->file), &m->vocab, e);
@@ -138,6 +138,17 @@ leat_status model_variant(leat_model *base, const gguf *g, leat_model **out, lea
         model_release(m);
     else
         *out = m;
+    return s;
+}
+
+leat_status model_check(const gguf *g, leat_error *e) {
+    leat_model *m = mem_alloc(1, sizeof *m);
+    if (!m) return error_set(e, LEAT_E_NOMEM, "out of memory for a model");
+    atomic_init(&m->holders, 1);
+    leat_status s = read_arch_name(m, g, true, e);
+    if (!s) s = vocab_open(g, &m->vocab, e);
+    if (!s) s = bind_weights(m, g, e);
+    model_release(m);
     return s;
 }
 

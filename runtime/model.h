@@ -31,6 +31,9 @@ leat_status model_open(const char *path, bool vocab_only, const char *isa, leat_
 /* The same model with other tensors: `g` is the file's description with the formats and data of some tensors
  * changed, and must outlive the variant. Shares the file, the vocabulary and what they cost to open. */
 leat_status model_variant(leat_model *base, const gguf *g, leat_model **out, leat_error *e);
+/* Would a file of this description open? Values are not looked at: tensors must have data that is not NULL,
+ * and need have nothing behind it. */
+leat_status model_check(const gguf *g, leat_error *e);
 /* One more holder; the handle it returns is released with model_release. Const as seen by a holder: only the
  * count changes. */
 leat_model *model_hold(const leat_model *m);

@@ -97,10 +97,22 @@ const convert_arch *convert_arch_get(size_t i);           /* NULL past the last 
 /* Rules for all architectures, ended by one without `from`. */
 extern const tensor_rule common_tensors[];
 
+/* ---- defaults.c ---- */
+
+/* What a kind of model has where config.json says nothing; 0: no default. */
+typedef struct config_defaults {
+    uint32_t context, heads_kv, head_dim; /* without a default as many heads as queries, all of the width */
+    double eps, theta;                    /* theta 0: 10000 */
+} config_defaults;
+const config_defaults *config_default(const conversion *c);
+
 /* ---- the parts ---- */
 
 void hparams_make(conversion *c); /* sizes, and all keys that are not of the tokenizer */
-void modules_make(conversion *c); /* pooling, and projections behind it, of sentence-transformers */
+/* The names in config.json of what becomes the key ".feed_forward_length"; NULL: not known. */
+const char *hparams_origin(const conversion *c, const char *key);
+void settings_check(conversion *c); /* refuses settings that no key holds and nothing here follows */
+void modules_make(conversion *c);   /* pooling, and projections behind it, of sentence-transformers */
 void targets_make(conversion *c);
 void vocab_make(conversion *c);
 
@@ -113,6 +125,13 @@ typedef struct tensor_match {
     uint32_t layer, expert;
     const char *suffix; /* ".weight", ".bias" or "" */
 } tensor_match;
+
+/* targets.c: the rule for a tensor, with the match filled in; false: there is none. */
+bool target_rule(const conversion *c, const source_tensor *t, tensor_match *m);
+/* A name without what different programs put around the same model. */
+const char *target_plain_name(const char *name);
+/* check.c, for a weight_source: does the planned file open? `owner` is the conversion. */
+leat_status convert_check(const void *owner, const gguf *in, const uint32_t *formats, leat_error *e);
 
 /* The operation of a rule on a tensor. */
 void op_apply(conversion *c, const tensor_match *m);

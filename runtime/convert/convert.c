@@ -221,7 +221,7 @@ static leat_status describe(conversion *c, gguf *g, leat_error *e) {
 }
 
 static leat_status write_file(conversion *c, const char *out_path, leat_error *e) {
-    const weight_source source = {c, read_weights, read_blocks, drop, lost};
+    const weight_source source = {c, read_weights, read_blocks, drop, lost, convert_check};
     const leat_convert_params *p = c->params;
     leat_quantize_params q = {.type = p->type ? p->type : own_type(c),
                               .n_threads = p->n_threads,

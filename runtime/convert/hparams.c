@@ -49,15 +49,20 @@ static void rope_key(conversion *c, const char *key, const char *name) {
     if (rope(c, name)) meta_put_f32(&c->meta, key, (float)rope_f64(c, name, 0));
 }
 
-static bool rope_is(const conversion *c, const char *word) {
+static const json_value *rope_type(const conversion *c) {
     const json_value *v = rope(c, "rope_type");
-    if (!v) v = rope(c, "type");
+    return v ? v : rope(c, "type");
+}
+
+static bool rope_is(const conversion *c, const char *word) {
+    const json_value *v = rope_type(c);
     return v && v->type == JSON_STRING && str_eq(v->text, word);
 }
 
 static double rope_base(conversion *c) {
     return rope_f64(c, "rope_theta",
-                    cfg_f64(c, "global_rope_theta|rope_theta|rotary_emb_base|rotary_base", 10000.0));
+                    cfg_f64(c, "global_rope_theta|rope_theta|rotary_emb_base|rotary_base",
+                            config_default(c)->theta > 0 ? config_default(c)->theta : 10000.0));
 }
 
 /* Llama 3 divides slow rotations by `factor`, leaves fast ones alone, and goes from one to the other between
@@ -122,10 +127,27 @@ static void long_factors(conversion *c) {
     factor_list(c, "short_factor", "rope_factors_short.weight", dims);
 }
 
+/* What none of scaling()'s kinds is. "mrope" and "proportional" only say where pairs of dimensions lie, which
+ * hparams_* and positions() take care of. */
+static void refuse_scaling(conversion *c) {
+    static const char *const plain[] = {"default", "none", "mrope", "proportional"};
+    const json_value *v = rope_type(c);
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+        if (!v || rope_is(c, plain[i])) return;
+    bool fixed = meta_has(&c->meta, ".rope.scaling.type");
+    bool lacks = !fixed && (rope_is(c, "linear") || rope_is(c, "yarn"));
+    conversion_fail(c, LEAT_E_UNSUPPORTED, "config.json: positions are scaled as \"%.40s\"%s%s",
+                    v->type == JSON_STRING ? v->text.p : "",
+                    lacks ? " without a factor" : ", which is not supported",
+                    fixed ? " for this architecture" : "");
+}
+
 static void scaling(conversion *c) {
     meta_out *m = &c->meta;
     bool factor = rope(c, "factor") != NULL;
-    if (rope_is(c, "linear") && factor) {
+    if (meta_has(m, ".rope.scaling.type")) { /* of an architecture that scales in one way or in none */
+        if (!rope_is(c, "dynamic")) refuse_scaling(c);
+    } else if (rope_is(c, "linear") && factor) {
         meta_put_text(m, ".rope.scaling.type", "linear");
         rope_key(c, ".rope.scaling.factor", "factor");
     } else if (rope_is(c, "yarn") && factor) {
@@ -146,7 +168,9 @@ static void scaling(conversion *c) {
         long_factors(c);
     } else if (rope_is(c, "llama3")) {
         llama3_factors(c);
-    } else if (rope_is(c, "dynamic") && factor && !meta_has(m, ".rope.freq_base")) {
+    } else if (!rope_is(c, "dynamic")) {
+        refuse_scaling(c);
+    } else if (!meta_has(m, ".rope.freq_base")) {
         conversion_warn(c,
                         "positions are scaled as \"dynamic\", which is left out: long texts come out worse");
     }
@@ -163,7 +187,8 @@ static void positions(conversion *c) {
         for (; n < 4; n++) meta_elem_32(&c->meta, 0);
     }
     scaling(c);
-    if (rope(c, "rope_theta") || cfg(c, "global_rope_theta|rope_theta|rotary_emb_base|rotary_base"))
+    if (rope(c, "rope_theta") || cfg(c, "global_rope_theta|rope_theta|rotary_emb_base|rotary_base") ||
+        config_default(c)->theta > 0)
         meta_put_f32(&c->meta, ".rope.freq_base", (float)rope_base(c));
     const char *local = "rope_parameters.sliding_attention.rope_theta|local_rope_theta|swa_rope_theta|"
                         "rope_local_base_freq";
@@ -172,16 +197,17 @@ static void positions(conversion *c) {
 
 /* ---- experts, windows, sizes ---- */
 
+static const key_rule expert_keys[] = {
+    {".expert_count", 'u', "num_local_experts|num_experts|n_routed_experts|moe_num_experts"},
+    {".expert_used_count", 'u', "num_experts_per_tok|num_experts_per_token|top_k_experts|moe_topk|moe_k"},
+    {".expert_group_count", 'u', "n_group"},
+    {".expert_group_used_count", 'u', "topk_group"},
+    {NULL, 0, NULL}};
+
 static void experts(conversion *c) {
-    static const key_rule rules[] = {
-        {".expert_count", 'u', "num_local_experts|num_experts|n_routed_experts|moe_num_experts"},
-        {".expert_used_count", 'u', "num_experts_per_tok|num_experts_per_token|top_k_experts|moe_topk|moe_k"},
-        {".expert_group_count", 'u', "n_group"},
-        {".expert_group_used_count", 'u', "topk_group"},
-        {NULL, 0, NULL}};
     const char *gate = "score_function|scoring_func|score_func|moe_router_activation";
-    if (!cfg_u32(c, rules[0].from, 0)) return;
-    by_table(c, rules);
+    if (!cfg_u32(c, expert_keys[0].from, 0)) return;
+    by_table(c, expert_keys);
     if (cfg_is(c, gate, "sigmoid")) meta_put_u32(&c->meta, ".expert_gating_func", 2);
     if (cfg_is(c, gate, "softmax")) meta_put_u32(&c->meta, ".expert_gating_func", 1);
 }
@@ -200,31 +226,55 @@ static void read_sizes(conversion *c) {
     c->n_embd = size_of(c, "hidden_size|n_embd|dim|d_model", WIDTH_MAX, 0);
     bool heads = cfg(c, "num_attention_heads|n_head|n_heads") != NULL;
     if (heads) c->n_head = size_of(c, "num_attention_heads|n_head|n_heads", HEADS_MAX, 0);
-    if (heads) c->n_head_kv = cfg_u32(c, "num_key_value_heads|n_kv_heads", c->n_head);
-    if (heads && c->n_head && !c->status)
-        c->head_dim = size_of(c, "head_dim", ROPE_MAX, c->n_embd / c->n_head ? c->n_embd / c->n_head : 1);
+    const config_defaults *d = config_default(c);
+    if (heads)
+        c->n_head_kv = cfg_u32(c, "num_key_value_heads|n_kv_heads", d->heads_kv ? d->heads_kv : c->n_head);
+    if (heads && c->n_head && !c->status) {
+        uint32_t shared = c->n_embd / c->n_head ? c->n_embd / c->n_head : 1;
+        c->head_dim = size_of(c, "head_dim", ROPE_MAX, d->head_dim ? d->head_dim : shared);
+    }
     if (!c->status && c->n_head_kv > HEADS_MAX)
         conversion_fail(c, LEAT_E_HPARAM, "config.json: num_key_value_heads is %u", (unsigned)c->n_head_kv);
 }
 
+static const key_rule common[] = {
+    {".context_length", 'u',
+     "max_position_embeddings|n_ctx|n_positions|max_length|max_sequence_length|model_max_length|seq_length"},
+    {".embedding_length", 'u', "hidden_size|n_embd|dim|d_model"},
+    {".feed_forward_length", 'u', "intermediate_size|n_inner|hidden_dim|ffn_hidden_size"},
+    {".attention.head_count", 'u', "num_attention_heads|n_head|n_heads"},
+    {".attention.head_count_kv", 'u', "num_key_value_heads|n_kv_heads"},
+    {".attention.layer_norm_rms_epsilon", 'f', "rms_norm_eps|norm_eps"},
+    {".attention.layer_norm_epsilon", 'f', "layer_norm_eps|layer_norm_epsilon|norm_epsilon"},
+    {NULL, 0, NULL}};
+static const key_rule head_sizes[] = {{".attention.key_length", 'u', "head_dim"},
+                                      {".attention.value_length", 'u', "head_dim"},
+                                      {NULL, 0, NULL}};
+
+const char *hparams_origin(const conversion *c, const char *key) {
+    const key_rule *const lists[] = {c->arch->keys, expert_keys, common, head_sizes};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const key_rule *r = lists[i]; r && r->key; r++)
+            if (!strcmp(r->key, key)) return r->from;
+    return !strcmp(key, ".block_count") ? "num_hidden_layers" : NULL;
+}
+
+/* The first entry of a key stays, so these only fill gaps. */
+static void put_defaults(conversion *c) {
+    const config_defaults *d = config_default(c);
+    if (d->context) meta_put_u32(&c->meta, ".context_length", d->context);
+    if (d->eps > 0) meta_put_f32(&c->meta, ".attention.layer_norm_rms_epsilon", (float)d->eps);
+    if (!d->head_dim || !c->n_head) return;
+    meta_put_u32(&c->meta, ".attention.key_length", d->head_dim);
+    meta_put_u32(&c->meta, ".attention.value_length", d->head_dim);
+}
+
 void hparams_make(conversion *c) {
-    static const key_rule common[] = {
-        {".context_length", 'u',
-         "max_position_embeddings|n_ctx|n_positions|max_length|max_sequence_length|model_max_length|seq_"
-         "length"},
-        {".embedding_length", 'u', "hidden_size|n_embd|dim|d_model"},
-        {".feed_forward_length", 'u', "intermediate_size|n_inner|hidden_dim|ffn_hidden_size"},
-        {".attention.head_count", 'u', "num_attention_heads|n_head|n_heads"},
-        {".attention.head_count_kv", 'u', "num_key_value_heads|n_kv_heads"},
-        {".attention.layer_norm_rms_epsilon", 'f', "rms_norm_eps|norm_eps"},
-        {".attention.layer_norm_epsilon", 'f', "layer_norm_eps|layer_norm_epsilon|norm_epsilon"},
-        {NULL, 0, NULL}};
-    static const key_rule heads[] = {{".attention.key_length", 'u', "head_dim"},
-                                     {".attention.value_length", 'u', "head_dim"},
-                                     {NULL, 0, NULL}};
     read_sizes(c);
     if (c->status) return;
     if (c->arch->hparams) c->arch->hparams(c);
+    if (!c->n_head && strcmp(c->arch->arch, "mamba2") != 0) /* which has no attention */
+        conversion_fail(c, LEAT_E_HPARAM, "config.json has no num_attention_heads");
     by_table(c, c->arch->keys);
     if (c->arch->both_ways || !cfg_bool(c, "is_causal", true))
         meta_put_bool(&c->meta, ".attention.causal", false);
@@ -232,9 +282,11 @@ void hparams_make(conversion *c) {
     by_table(c, common);
     if (c->n_head) {
         meta_put_u32(&c->meta, ".attention.head_count_kv", c->n_head_kv);
-        by_table(c, heads);
+        by_table(c, head_sizes);
     }
+    put_defaults(c);
     c->tied = cfg_bool(c, "tie_word_embeddings", false);
     experts(c);
     if (c->n_head) positions(c);
+    settings_check(c);
 }

@@ -336,12 +336,20 @@ static bool is_whole(const target *t) {
     return t->format != FORMAT_F32 || (t->n_parts && t->ends[t->n_parts - 1] == n);
 }
 
+/* The folder's name for one of the parts that are there. */
+static const char *some_part(const target *t) {
+    size_t k = 0;
+    while (k < t->n_parts && !t->parts[k].src) k++;
+    return k < t->n_parts ? t->parts[k].src->name.p : "";
+}
+
 void op_check(conversion *c) {
     for (size_t i = 0; i < c->n_targets && !c->status; i++) {
         const target *t = &c->targets[i];
         for (size_t k = 0; k < t->n_parts && !c->status; k++)
             if (!t->parts[k].src)
-                conversion_fail(c, LEAT_E_TENSOR, "%s: number %zu of %zu is missing", t->name, k, t->n_parts);
+                conversion_fail(c, LEAT_E_TENSOR, "%s: number %zu of %zu is missing (there is \"%.120s\")",
+                                t->name, k, t->n_parts, some_part(t));
         if (!c->status && !is_whole(t))
             conversion_fail(c, LEAT_E_TENSOR, "%s: its parts do not fit the sizes in config.json", t->name);
     }

@@ -1,6 +1,7 @@
 /* The header of a safetensors file: eight bytes with its length, a JSON object of tensors, then their bytes.
  * See weights.h. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +109,19 @@ static int by_place(const void *a, const void *b) {
     return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
+enum { SHOWN_OF_TWO = 80 }; /* two names have to fit one message */
+
+/* A long name without its middle: names of a model differ in layers, near their beginning, and at their end.
+ */
+static const char *shortened(str name, char out[SHOWN_OF_TWO + 1]) {
+    const size_t half = (SHOWN_OF_TWO - 3) / 2;
+    if (name.n <= SHOWN_OF_TWO)
+        snprintf(out, SHOWN_OF_TWO + 1, "%.*s", (int)name.n, name.p);
+    else
+        snprintf(out, SHOWN_OF_TWO + 1, "%.*s...%.*s", (int)half, name.p, (int)half, name.p + name.n - half);
+    return out;
+}
+
 /* Tensors [first, w->n) are of one file: do two share bytes? */
 static leat_status check_overlap(const weights *w, size_t first, leat_error *e) {
     size_t n = w->n - first;
@@ -116,11 +130,12 @@ static leat_status check_overlap(const weights *w, size_t first, leat_error *e) 
     if (!list) return error_set(e, LEAT_E_NOMEM, "out of memory for %zu tensors", n);
     for (size_t i = 0; i < n; i++) list[i] = &w->t[first + i];
     qsort(list, n, sizeof *list, by_place);
-    for (size_t i = 1; i < n && !s; i++)
-        if (list[i - 1]->data + list[i - 1]->bytes > list[i]->data)
-            s = error_set(e, LEAT_E_OVERLAP, "tensors \"%.*s\" and \"%.*s\" share bytes",
-                          shown(list[i - 1]->name) / 2, list[i - 1]->name.p, shown(list[i]->name) / 2,
-                          list[i]->name.p);
+    for (size_t i = 1; i < n && !s; i++) {
+        char a[SHOWN_OF_TWO + 1], b[SHOWN_OF_TWO + 1];
+        if (list[i - 1]->data + list[i - 1]->bytes <= list[i]->data) continue;
+        s = error_set(e, LEAT_E_OVERLAP, "tensors \"%s\" and \"%s\" share bytes",
+                      shortened(list[i - 1]->name, a), shortened(list[i]->name, b));
+    }
     mem_free(list);
     return s;
 }

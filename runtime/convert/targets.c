@@ -22,8 +22,7 @@ static bool ends(const char *text, const char *with) {
     return n >= m && !strcmp(text + n - m, with);
 }
 
-/* A name without what different programs put around the same model. */
-static const char *plain_name(const char *name) {
+const char *target_plain_name(const char *name) {
     static const char *const prefixes[] = {"language_model.", "model.", "transformer.", "backbone.",
                                            "gpt_neox.",       "ernie.", "text_model.",  "decoder.",
                                            "thinker.",        "bert.",  "roberta.",     "distilbert."};
@@ -113,6 +112,10 @@ static bool find_rule(const conversion *c, const char *name, tensor_match *m) {
     return false;
 }
 
+bool target_rule(const conversion *c, const source_tensor *t, tensor_match *m) {
+    return find_rule(c, target_plain_name(t->name.p), m);
+}
+
 /* ---- scales of eight bits ---- */
 
 static source_tensor *find_beside(const conversion *c, const source_tensor *t, const char *tail) {
@@ -178,16 +181,47 @@ static void bind_scale(conversion *c, source_tensor *t) {
 
 /* ---- all of them ---- */
 
-static void make(conversion *c, source_tensor *t) {
-    const char *name = plain_name(t->name.p);
+/* Tensors of layers from num_hidden_layers on. */
+typedef struct surplus {
+    size_t n, n_other; /* other: under names that no layer of the architecture has */
+    const source_tensor *first;
+} surplus;
+
+static bool is_surplus(const conversion *c, const char *name, bool found, const tensor_match *m) {
+    uint32_t layer;
+    if (found) return m->layer >= c->n_layer && strchr(m->rule->from, '#');
+    if (!starts(name, "layers.")) return false;
+    const char *p = name + 7;
+    return take_number(&p, &layer) && layer >= c->n_layer;
+}
+
+/* Layers that draft tokens are behind the others, and the text is the same without them. They have tensors
+ * that other layers lack, or the configuration counts them; a layer that is neither is one of the model's. */
+static void report_surplus(conversion *c, const surplus *s) {
+    static const char drafts[] = "num_nextn_predict_layers|num_mtp_modules|num_mtp_layers|mtp_num_layers|"
+                                 "mtp_num_hidden_layers|mtp_transformer_layers";
+    if (!s->n || c->status) return;
+    if (!s->n_other && !cfg_u32(c, drafts, 0)) {
+        conversion_fail(c, LEAT_E_HPARAM,
+                        "config.json: num_hidden_layers is %u, but there is a tensor \"%.120s\"",
+                        (unsigned)c->n_layer, s->first->name.p);
+        return;
+    }
+    conversion_warn(c,
+                    "%zu tensors of layers beyond the %u that config.json counts are left out: \"%.120s\"%s",
+                    s->n, (unsigned)c->n_layer, s->first->name.p, s->n > 1 ? " and others" : "");
+}
+
+static void make(conversion *c, source_tensor *t, surplus *s) {
+    const char *name = target_plain_name(t->name.p);
     tensor_match m = {.src = t};
-    if (t->hidden || is_left_out(name)) return;
+    bool drafts = starts(name, "mtp.") || strstr(name, "mtp_");
+    if (t->hidden || (is_left_out(name) && !drafts)) return;
     bool found = find_rule(c, name, &m);
-    if (found && m.layer >= c->n_layer && strchr(m.rule->from, '#')) return; /* layers that draft tokens */
-    if (!found && starts(name, "layers.")) { /* whose tensors have other names, too */
-        const char *p = name + 7;
-        uint32_t layer;
-        if (take_number(&p, &layer) && layer >= c->n_layer) return;
+    if (drafts || is_surplus(c, name, found, &m)) {
+        if (!s->n++) s->first = t;
+        s->n_other += drafts || !found;
+        return;
     }
     if (!found) {
         conversion_fail(c, LEAT_E_TENSOR, "tensor \"%.120s\" is none that %s models have", t->name.p,
@@ -245,7 +279,9 @@ static void tie(conversion *c) {
 void targets_make(conversion *c) {
     packed_bind(c);
     for (size_t i = 0; i < c->w.n && !c->status; i++) bind_scale(c, &c->w.t[i]);
-    for (size_t i = 0; i < c->w.n && !c->status; i++) make(c, &c->w.t[i]);
+    surplus beyond = {.n = 0};
+    for (size_t i = 0; i < c->w.n && !c->status; i++) make(c, &c->w.t[i], &beyond);
+    report_surplus(c, &beyond);
     if (!c->status) tie(c);
     op_check(c);
     if (!c->status && !c->n_targets) conversion_fail(c, LEAT_E_TENSOR, "the folder has no tensors");

@@ -15,6 +15,7 @@ void vocabulary_set(vocabulary *v, uint64_t id, str text, uint32_t kind, float s
     if (id >= v->n) {
         static const char said[] =
             "token %" PRIu64 " (\"%.*s\") is beyond the model's %u embeddings and left out";
+        v->n_beyond++;
         conversion_warn(v->c, said, id, (int)(text.n < 60 ? text.n : 60), text.p, (unsigned)v->n);
         return;
     }

@@ -1,7 +1,8 @@
 /* The vocabulary on its way from a folder's tokenizer files into tokenizer.ggml.*. tokens.c reads the files
  * in turn and writes what came out; tokens_json.c knows tokenizer.json, tokens_spm.c SentencePiece's
  * tokenizer.model, tokens_ranks.c Mistral's tekken.json and tiktoken's files, tokens_pre.c which
- * pre-tokenizer a tokenizer.json means, tokens_roles.c which token has which role. */
+ * pre-tokenizer a tokenizer.json means, tokens_follow.c what else it asks for, tokens_roles.c which token has
+ * which role. */
 #ifndef LEAT_RUNTIME_CONVERT_TOKENS_H
 #define LEAT_RUNTIME_CONVERT_TOKENS_H
 
@@ -34,7 +35,8 @@ typedef struct vocabulary {
     bool spaces_marked; /* U+2581 stands for a space */
     str *merges;        /* (n_merges) */
     size_t n_merges;
-    str charsmap; /* of SentencePiece's normalizer; {NULL, 0}: none */
+    size_t n_beyond; /* tokens that were left out, since the model has no row for them */
+    str charsmap;    /* of SentencePiece's normalizer; {NULL, 0}: none */
     int add_bos, add_eos, add_space, merge_spaces, lowercase; /* -1: nobody says */
 } vocabulary;
 
@@ -55,6 +57,8 @@ bool tokens_are_ranks(str text); /* does its first line look so? */
 void tokens_from_ranks(vocabulary *v, const char *file, str text);
 str base64_bytes(arena *a, str s);
 const char *tokens_pre(const vocabulary *v); /* NULL: not known */
-void tokens_roles(vocabulary *v);            /* ids, flags, templates, sampling */
+/* Refuses or tells what tokenizer.json does to texts and the vocabulary, now of a kind, does not. */
+void tokens_follow(vocabulary *v);
+void tokens_roles(vocabulary *v); /* ids, flags, templates, sampling */
 
 #endif

@@ -47,8 +47,18 @@ static void read_vocab(vocabulary *v, const json_value *vocab) {
         return;
     }
     for (const json_value *t = vocab->first; t && !v->c->status; t = t->next) {
+        int shown = (int)(t->key.n < 60 ? t->key.n : 60);
         if (t->type != JSON_INT || t->integer < 0) {
-            bad(v, "a token has no number");
+            conversion_fail(v->c, LEAT_E_VOCAB, "the vocabulary's token \"%.*s\" has no number", shown,
+                            t->key.p);
+            return;
+        }
+        const token *other = t->integer < v->n ? &v->tokens[t->integer] : NULL;
+        if (other && other->kind) {
+            conversion_fail(v->c, LEAT_E_VOCAB,
+                            "the vocabulary's tokens \"%.*s\" and \"%.*s\" are both number %u",
+                            (int)(other->text.n < 60 ? other->text.n : 60), other->text.p, shown, t->key.p,
+                            (unsigned)t->integer);
             return;
         }
         vocabulary_set(v, (uint64_t)t->integer, t->key, KIND_NORMAL, 0);
@@ -132,6 +142,20 @@ static void open_table(vocabulary *v, piece_table *t) {
         conversion_fail(v->c, LEAT_E_NOMEM, "out of memory for tokens");
 }
 
+/* A merge of what are no tokens; of tokens that were left out, and of spaces that join() has replaced, nobody
+ * knows. */
+static void check_merge(vocabulary *v, const piece_table *t, str line, size_t left) {
+    const str sides[] = {{line.p, left}, {line.p + left + 1, line.n - left - 1}};
+    for (size_t i = 0; i < line.n; i++)
+        if (line.n - i >= 2 && !memcmp(line.p + i, u8"\u0120", 2)) return;
+    for (size_t i = 0; i < 2 && !v->n_beyond; i++)
+        if (names_find(names_of(t), t->index, t->index_size, sides[i]) >= t->n)
+            conversion_fail(v->c, LEAT_E_VOCAB,
+                            "tokenizer.json: the merge \"%.*s\" is of \"%.*s\", which is no token",
+                            (int)(line.n < 80 ? line.n : 80), line.p,
+                            (int)(sides[i].n < 60 ? sides[i].n : 60), sides[i].p);
+}
+
 /* SentencePiece merges what makes the token of the highest score. In the order of merges the first that makes
  * a token is its score. */
 static void scores_from_merges(vocabulary *v) {
@@ -146,6 +170,7 @@ static void scores_from_merges(vocabulary *v) {
         size_t left = (size_t)(space - line.p), right = line.n - left - 1;
         memcpy(room, line.p, left);
         memcpy(room + left, space + 1, right);
+        check_merge(v, &t, line, left);
         size_t i = names_find(names_of(&t), t.index, t.index_size, (str){room, left + right});
         if (i >= t.n) continue;
         token *made = &v->tokens[t.list[i].id];
@@ -303,6 +328,7 @@ void tokens_from_json(vocabulary *v) {
     } else
         conversion_fail(v->c, LEAT_E_UNSUPPORTED,
                         "tokenizer.json: the model is none of BPE, Unigram and WordPiece");
+    tokens_follow(v);
 }
 
 /* ---- vocab.txt ---- */

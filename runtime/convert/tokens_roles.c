@@ -1,5 +1,6 @@
 /* What tokens are for: which begin and end texts, what is put around a text, chat templates, and what the
  * authors recommend for sampling. See tokens.h. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,23 @@ static int64_t role(const vocabulary *v, const char *name) {
         if (id >= 0) return id;
     }
     return -1;
+}
+
+/* Ids of a beginning or an end that no token has are those of another vocabulary. -1 is none. */
+static void warn_of_ids(const vocabulary *v) {
+    static const char *const keys[] = {"bos_token_id", "eos_token_id"};
+    const struct {
+        const char *file;
+        const json_value *document;
+    } places[] = {{"config.json", v->c->text}, {"generation_config.json", v->generation}};
+    for (size_t i = 0; i < 4; i++) {
+        const json_value *x = json_get(places[i / 2].document, keys[i % 2]);
+        bool list = x && x->type == JSON_ARRAY;
+        for (const json_value *id = list ? x->first : x; id; id = list ? id->next : NULL)
+            if (id->type == JSON_INT && (id->integer < -1 || id->integer >= v->n))
+                conversion_warn(v->c, "%s: %s is %" PRId64 ", but there are %u tokens: it is left out",
+                                places[i / 2].file, keys[i % 2], (int64_t)id->integer, (unsigned)v->n);
+    }
 }
 
 /* Ends that only generation_config.json knows: of a turn, and of a message. */
@@ -240,6 +258,7 @@ void tokens_roles(vocabulary *v) {
         }
         if (id >= 0) meta_put_u32(&v->c->meta, roles[i][1], (uint32_t)id);
     }
+    warn_of_ids(v);
     more_ends(v, eos);
     around(v);
     templates(v);

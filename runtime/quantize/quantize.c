@@ -327,5 +327,7 @@ leat_status quantize_source(const gguf *in, const weight_source *source, const c
     quantize_plan plan = {NULL};
     job j = {.plan = &plan, .params = params};
     if (!kernels_init(&j.k, NULL)) return no_isa(e);
-    return run_plan(&j, &plan, quantize_plan_source(&plan, in, source, params, &j.k, e), out_path, e);
+    leat_status status = quantize_plan_source(&plan, in, source, params, &j.k, e);
+    if (!status) status = source->check(source->owner, in, plan.formats, e);
+    return run_plan(&j, &plan, status, out_path, e);
 }

@@ -21,6 +21,9 @@ typedef struct weight_source {
     void (*read_blocks)(const void *owner, size_t tensor, uint64_t start, size_t n, uint8_t *out);
     void (*drop)(const void *owner); /* lets go of memory that reading took; called now and then */
     bool (*lost)(const void *owner); /* has a file shrunk? */
+    /* is the file to be made, with tensors of these types, one that opens? Called before anything is written
+     */
+    leat_status (*check)(const void *owner, const gguf *in, const uint32_t *formats, leat_error *e);
 } weight_source;
 
 typedef struct quantize_plan {

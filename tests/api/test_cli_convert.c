@@ -60,8 +60,8 @@ static bool scene_open(scene *s) {
                 !ftruncate(fileno(f), (off_t)(8 + header + s->offset));
     if (f) fclose(f);
     return good && file_put(folder_file(&s->in, "config.json"), config, strlen(config)) &&
-           file_put(folder_file(&s->in, "vocab.json"), "{\"a\":0}", 7) &&
-           file_put(folder_file(&s->in, "merges.txt"), "#\n", 2);
+           file_put(folder_file(&s->in, "vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2}", 20) &&
+           file_put(folder_file(&s->in, "merges.txt"), "a b\n", 4);
 }
 
 static void scene_close(scene *s) {
@@ -165,5 +165,24 @@ static void wrong_types(test *t) {
     scene_close(&s);
 }
 
-#define TESTS(X) X(wrong_types) X(memory) X(full_disk) X(interrupted) X(no_number)
+/* A layer that the configuration counts and the folder lacks: known before the first of them is written. */
+static void not_whole(test *t) {
+    static const char config[] =
+        "{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":11,\"hidden_size\":1024,"
+        "\"num_attention_heads\":8,\"intermediate_size\":4096}";
+    scene s;
+    char arguments[500];
+    output o;
+    REQUIRE(t, scene_open(&s));
+    REQUIRE(t, file_put(folder_file(&s.in, "config.json"), config, strlen(config)));
+    snprintf(arguments, sizeof arguments, "convert %%s %s", folder_file(&s.out, "m.gguf"));
+    REQUIRE(t, leat_run(&o, s.in.path, arguments));
+    if (o.status != 1 || !has(o.err, "(model.layers.10.input_layernorm.weight of the folder)"))
+        TEST_FAIL(t, "status %d: %s", o.status, o.err);
+    CHECK_EQ(t, folder_count(&s.out), 0);
+    program_free(&o);
+    scene_close(&s);
+}
+
+#define TESTS(X) X(wrong_types) X(memory) X(full_disk) X(interrupted) X(no_number) X(not_whole)
 TEST_SUITE(TESTS)

@@ -238,6 +238,22 @@ static void put_layers(FILE *f, const arch_spec *s, uint32_t n, const char *name
     fprintf(f, "]");
 }
 
+/* The activation of feed-forwards, as models of the kind spell it. */
+static void put_activation(FILE *f, const arch_spec *s) {
+    const char *a = s->arch, *word = s->gelu ? "gelu_pytorch_tanh" : s->relu_sqr ? "relu2" : "silu";
+    const char *name = is_listed("gpt2 starcoder codeshell exaone", a)                ? "activation_function"
+                       : is_listed("gemma2 gemma3 gemma3n gemma4 gemma-embedding", a) ? "hidden_activation"
+                       : is_listed("falcon", a)                                       ? "activation"
+                                                                                      : "hidden_act";
+    if (is_listed("bert jina-bert-v3 modern-bert", a)) word = "gelu";
+    if (is_listed("modern-bert", a)) name = "hidden_activation";
+    if (is_listed("nomic-bert nomic-bert-moe", a)) {
+        name = "activation_function";
+        word = s->gelu ? "gelu" : "swiglu";
+    }
+    fprintf(f, ",\"%s\":\"%s\"", name, word);
+}
+
 /* What is no number of GGUF's under another name. */
 static void put_more(FILE *f, const gguf *g, const arch_spec *s) {
     const char *a = s->arch;
@@ -273,10 +289,8 @@ static void put_more(FILE *f, const gguf *g, const arch_spec *s) {
     if (s->kinds) fprintf(f, ",\"type_vocab_size\":%u", s->kinds);
     if (!strcmp(a, "jina-bert-v3"))
         fprintf(f, ",\"lora_adaptations\":[\"a\",\"b\"],\"position_embedding_type\":\"rotary\"");
-    if (!strcmp(a, "bert")) fprintf(f, ",\"hidden_act\":\"gelu\",\"position_embedding_type\":\"absolute\"");
+    if (!strcmp(a, "bert")) fprintf(f, ",\"position_embedding_type\":\"absolute\"");
     if (!strcmp(a, "modern-bert")) fprintf(f, ",\"global_attn_every_n_layers\":%u", s->period);
-    if (!strcmp(a, "nomic-bert")) fprintf(f, ",\"activation_function\":\"swiglu\"");
-    if (!strcmp(a, "nomic-bert-moe")) fprintf(f, ",\"activation_function\":\"gelu\"");
     if (!strcmp(a, "gemma3n"))
         fprintf(f,
                 ",\"altup_num_inputs\":%d,\"altup_active_idx\":0,\"num_kv_shared_layers\":%u,"
@@ -350,6 +364,7 @@ bool hf_write_config(const gguf *g, const arch_spec *spec, const char *dir) {
     }
     if (spec->mixer && spec->mixer != MIXER_DELTA && spec->attention_period)
         fprintf(f, ",\"num_key_value_heads\":%u", hf_number(g, spec, "attention.head_count_kv"));
+    put_activation(f, spec);
     put_more(f, g, spec);
     fprintf(f, "}\n");
     return fclose(f) == 0;

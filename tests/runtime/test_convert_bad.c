@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "convert_small.h"
 #include "kernels/kernels.h"
 #include "loader/file.h"
 #include "runtime/convert/weights.h"
@@ -158,6 +159,36 @@ static void headers(test *t) {
     }
 }
 
+/* Both names can be told from others', however long they are. */
+static void overlapping(test *t) {
+    static const struct {
+        const char *a, *b, *said_a, *said_b;
+    } cases[] = {
+        {"model.embed_tokens.weight", "model.norm.weight", "\"model.embed_tokens.weight\"",
+         "\"model.norm.weight\""},
+        {"language_model.model.layers.11.block_sparse_moe.experts.120.under.a.wrapper.of.some.kind.w1.weight",
+         "language_model.model.layers.11.block_sparse_moe.experts.121.under.a.wrapper.of.some.kind.w2.weight",
+         "\"language_model.model.layers.11.", "kind.w2.weight\""}};
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t file[800] = {0};
+        weights w = {.t = NULL};
+        leat_error e = {LEAT_OK, ""};
+        int n = snprintf((char *)file + 8, sizeof file - 40,
+                         "{\"%s\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+                         "\"%s\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+                         cases[i].a, cases[i].b);
+        file[0] = (uint8_t)n;
+        file[1] = (uint8_t)(n >> 8);
+        arena_init(&w.names, 1 << 20);
+        CHECK_EQ(t, safetensors_parse(&w, "model-00001-of-00163.safetensors", file, 8 + (size_t)n + 16, &e),
+                 LEAT_E_OVERLAP);
+        if (!strstr(e.message, cases[i].said_a) || !strstr(e.message, cases[i].said_b) ||
+            !strstr(e.message, "share bytes"))
+            TEST_FAIL(t, "%s", e.message);
+        weights_close(&w);
+    }
+}
+
 /* ---- tensors ---- */
 
 static hf_tensor tensor(const char *name, const char *type, uint64_t rows, uint64_t cols, const void *data,
@@ -189,7 +220,8 @@ static void strange_tensors(test *t) {
     REQUIRE(t, folder_of(t, &f, &experts, 1));
     one = tensor("model.layers.0.block_sparse_moe.experts.2.w1.weight", "F32", 4, 4, zeros, 64);
     REQUIRE(t, hf_write_safetensors(folder_file(&f, "model.safetensors"), &one, 1));
-    refused(t, &f, LEAT_E_TENSOR, "number 0 of 4 is missing");
+    refused(t, &f, LEAT_E_TENSOR,
+            "number 0 of 4 is missing (there is \"model.layers.0.block_sparse_moe.experts.2.w1");
     folder_remove(&f);
 }
 
@@ -250,10 +282,11 @@ static void eight_bits(test *t) {
             "{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":1,\"hidden_size\":96,"
             "\"num_attention_heads\":4,\"intermediate_size\":64,\"tie_word_embeddings\":true,"
             "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[2,4]}}");
-        hf_tensor list[] = {
+        hf_tensor list[2 + SMALL_MAX] = {
             tensor("model.embed_tokens.weight", types[kind], 64, 96, data, sizeof data),
             tensor("model.embed_tokens.weight_scale_inv", "F32", 32, 24, scales, sizeof scales)};
-        REQUIRE(t, hf_write_safetensors(folder_file(&f, "model.safetensors"), list, 2));
+        size_t count = small_add(list, 2, 0, true);
+        REQUIRE(t, hf_write_safetensors(folder_file(&f, "model.safetensors"), list, count));
         const char *out = folder_file(&f, "out.gguf");
         leat_convert_params p;
         leat_convert_params_default(&p);
@@ -276,9 +309,10 @@ static void eight_bits(test *t) {
 /* gpt-oss: blocks pass as they are, with gate and up apart. */
 static void blocks_pass(test *t) {
     static const float fp4[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, 0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
-    enum { E = 2, R = 6, B = 3 };
+    enum { E = 2, R = 64, B = 3 }; /* rows of gate and up; each half is one block of `down` */
     uint8_t blocks[E * R * B * 16], scales[E * R * B];
-    static float embedding[300 * 96];
+    static const uint8_t down[E * 96 * 16];
+    static const float zeros[E * 96];
     folder f;
     leat_error e;
     static const arch_spec spec = {.arch = "llama"};
@@ -287,13 +321,18 @@ static void blocks_pass(test *t) {
     for (size_t i = 0; i < sizeof scales; i++) scales[i] = (uint8_t)(120 + i % 10);
     put(&f, "config.json",
         "{\"architectures\":[\"GptOssForCausalLM\"],\"num_hidden_layers\":1,\"hidden_size\":96,"
-        "\"num_attention_heads\":4,\"intermediate_size\":3,\"num_local_experts\":2,\"num_experts_per_tok\":1,"
+        "\"num_attention_heads\":4,\"intermediate_size\":32,\"max_position_embeddings\":64,"
+        "\"rms_norm_eps\":1e-5,\"num_local_experts\":2,\"num_experts_per_tok\":1,"
         "\"sliding_window\":8,\"quantization_config\":{\"quant_method\":\"mxfp4\"}}");
-    hf_tensor list[] = {
-        tensor("model.embed_tokens.weight", "F32", 300, 96, embedding, sizeof embedding),
+    hf_tensor list[6 + SMALL_MAX] = {
         {"model.layers.0.mlp.experts.gate_up_proj_blocks", "U8", 4, {E, R, B, 16}, blocks, sizeof blocks},
-        {"model.layers.0.mlp.experts.gate_up_proj_scales", "U8", 3, {E, R, B}, scales, sizeof scales}};
-    REQUIRE(t, hf_write_safetensors(folder_file(&f, "model.safetensors"), list, 3));
+        {"model.layers.0.mlp.experts.gate_up_proj_scales", "U8", 3, {E, R, B}, scales, sizeof scales},
+        {"model.layers.0.mlp.experts.down_proj_blocks", "U8", 4, {E, 96, 1, 16}, down, sizeof down},
+        {"model.layers.0.mlp.experts.down_proj_scales", "U8", 3, {E, 96, 1}, down, E * 96},
+        {"model.layers.0.mlp.router.weight", "F32", 2, {E, 96}, zeros, sizeof zeros},
+        {"model.layers.0.self_attn.sinks", "F32", 1, {4}, zeros, 16}};
+    size_t count = small_add(list, 6, 300, false);
+    REQUIRE(t, hf_write_safetensors(folder_file(&f, "model.safetensors"), list, count));
     const char *out = folder_file(&f, "out.gguf");
     if (leat_convert(f.path, out, NULL, &e)) TEST_FAIL(t, "%s", e.message);
     for (int up = 0; up < 2; up++) {
@@ -377,5 +416,7 @@ static void stopped(test *t) {
 
 #define TESTS(X)                                                                                             \
     X(configurations)                                                                                        \
-    X(files) X(headers) X(strange_tensors) X(not_finite) X(eight_bits) X(blocks_pass) X(types) X(stopped)
+    X(files)                                                                                                 \
+    X(headers)                                                                                               \
+    X(overlapping) X(strange_tensors) X(not_finite) X(eight_bits) X(blocks_pass) X(types) X(stopped)
 TEST_SUITE(TESTS)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert_small.h"
 #include "kernels/kernels.h"
 #include "loader/file.h"
 #include "tests/harness/fixture.h"
@@ -250,26 +251,20 @@ static void pack(subject *s, size_t i) {
 }
 
 static leat_status convert(const subject *s, folder *f, leat_error *e) {
-    static const float embedding[8 * COLS];
-    hf_tensor list[PARTS + 1];
+    hf_tensor list[PARTS + SMALL_MAX];
     leat_convert_params p;
     char text[800];
     memcpy(list, s->list, sizeof list);
-    list[s->n] = (hf_tensor){.name = "model.embed_tokens.weight",
-                             .type = "F32",
-                             .n_dims = 2,
-                             .dims = {8, COLS},
-                             .data = embedding,
-                             .bytes = sizeof embedding};
     snprintf(text, sizeof text,
              "{\"architectures\":[\"LlamaForCausalLM\"],\"num_hidden_layers\":1,\"hidden_size\":%d,"
-             "\"num_attention_heads\":4,\"intermediate_size\":%d,\"tie_word_embeddings\":true,"
+             "\"num_attention_heads\":4,\"intermediate_size\":%d,\"rms_norm_eps\":1e-5,\"tie_word_"
+             "embeddings\":true,"
              "\"quantization_config\":{%s}}",
              COLS, ROWS, s->config);
     file_put(folder_file(f, "config.json"), text, strlen(text));
-    file_put(folder_file(f, "vocab.json"), "{\"a\":0}", 7);
-    file_put(folder_file(f, "merges.txt"), "#\n", 2);
-    hf_write_safetensors(folder_file(f, "model.safetensors"), list, s->n + 1);
+    file_put(folder_file(f, "vocab.json"), "{\"a\":0,\"b\":1,\"ab\":2}", 20);
+    file_put(folder_file(f, "merges.txt"), "a b\n", 4);
+    hf_write_safetensors(folder_file(f, "model.safetensors"), list, small_add(list, s->n, 8, true));
     leat_convert_params_default(&p);
     p.type = "f32";
     return leat_convert(f->path, folder_file(f, "out.gguf"), &p, e);

@@ -76,8 +76,8 @@ static void pre_tokenizers(test *t) {
         CHECK_STR(t, s.warned, "");
     }
     put(&s, "tokenizer.json",
-        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":" SEQUENCE(
-            SPLIT("[a-q]+") "," LEVEL) "}");
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]},"
+        "\"pre_tokenizer\":" SEQUENCE(SPLIT("[a-q]+") "," LEVEL) "}");
     const gguf *g = convert(t, &s);
     CHECK(t, g && !gguf_find(g, "tokenizer.ggml.pre"));
     CHECK(t, strstr(s.warned, "pre is left out"));
@@ -182,7 +182,7 @@ static void unigram(test *t) {
     subject s;
     REQUIRE(t, subject_open(t, &s));
     put(&s, "tokenizer.json",
-        "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAECAw==\"},"
+        "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"BAAAAAAAAAAA\"},"
         "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"always\"},"
         "\"model\":{\"type\":\"Unigram\",\"unk_id\":1,\"vocab\":[[\"<pad>\",0],[\"<unk>\",0],[\"\u2581a\",-2."
         "5]]}}");
@@ -191,7 +191,7 @@ static void unigram(test *t) {
     CHECK_TEXT(t, g, "tokenizer.ggml.model", 0, "t5");
     CHECK_EQ(t, number_at(g, "tokenizer.ggml.token_type", 1), 2);
     CHECK(t, real_at(g, "tokenizer.ggml.scores", 2) == -2.5);
-    CHECK_EQ(t, number_at(g, "tokenizer.ggml.precompiled_charsmap", 3), 3);
+    CHECK_EQ(t, number_at(g, "tokenizer.ggml.precompiled_charsmap", 0), 4);
     put(&s, "tokenizer.json",
         "{\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":true},"
         "\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[CLS]\":0,\"a\":1,\"##b\":2}}}");
@@ -224,6 +224,81 @@ static void lines(test *t) {
     CHECK_EQ(t, number_at(g, "tokenizer.ggml.padding_token_id", 0), 0);
     CHECK_EQ(t, number_at(g, "tokenizer.ggml.add_bos_token", 0), 1);
     CHECK_EQ(t, number_at(g, "tokenizer.ggml.normalizer.lowercase", 0), 1);
+    subject_close(&s);
+}
+
+/* ---- what would be ignored ---- */
+
+#define BYTES_MODEL                                                                                          \
+    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]},"                \
+    "\"pre_tokenizer\":{\"type\":\"ByteLevel\"}"
+#define CHARACTERS(vocab, merges)                                                                            \
+    "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{" vocab "},\"merges\":[" merges "]}"
+#define PIECES  CHARACTERS("\"a\":0,\"b\":1,\"ab\":2", "\"a b\"")
+#define UNIGRAM "\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0],[\"a\",-1]]}"
+#define WORDS   "\"model\":{\"type\":\"WordPiece\",\"vocab\":{\"[CLS]\":0,\"a\":1,\"##b\":2}}"
+#define BOTH(text)                                                                                           \
+    "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Sequence\",\"normalizers\":[" text "]}]}"
+
+static void not_followed(test *t) {
+    static const struct {
+        const char *text;
+        leat_status status;
+        const char *said; /* the error or the warning; "": none */
+    } cases[] = {
+        {CHARACTERS("\"a\":0,\"b\":1,\"ab\":1", "\"a b\""), LEAT_E_VOCAB,
+         "\"b\" and \"ab\" are both number 1"},
+        {CHARACTERS("\"a\":0,\"b\":-1", ""), LEAT_E_VOCAB, "\"b\" has no number"},
+        {CHARACTERS("\"a\":0,\"b\":1,\"ab\":2", "\"a b\",\"qq b\""), LEAT_E_VOCAB,
+         "\"qq b\" is of \"qq\", which is no token"},
+        {CHARACTERS("\"a\":0,\"b\":1,\"ab\":2", "\"a b\",[\"a\",\"zz\"]"), LEAT_E_VOCAB, "of \"zz\""},
+        /* one side has no row in the model: what is left works */
+        {CHARACTERS("\"a\":0,\"b\":1,\"ab\":2,\"zz\":900", "\"a b\",\"a zz\""), LEAT_OK, "\"zz\""},
+        {BYTES_MODEL ",\"normalizer\":{\"type\":\"Lowercase\"}", LEAT_E_UNSUPPORTED, "\"Lowercase\""},
+        {BYTES_MODEL ",\"normalizer\":" BOTH("{\"type\":\"StripAccents\"}"), LEAT_E_UNSUPPORTED,
+         "StripAccents"},
+        {BYTES_MODEL ",\"normalizer\":" BOTH("{\"type\":\"NFC\"}"), LEAT_OK, "(NFC)"},
+        {BYTES_MODEL ",\"normalizer\":" BOTH(""), LEAT_OK, ""},
+        {PIECES ",\"normalizer\":" BOTH("{\"type\":\"Prepend\",\"prepend\":\"\u2581\"},{\"type\":\"Replace\","
+                                        "\"pattern\":{\"String\":\" \"},\"content\":\"\u2581\"}"),
+         LEAT_OK, ""},
+        {PIECES ",\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"x\"}", LEAT_E_UNSUPPORTED,
+         "\"Prepend\""},
+        {PIECES ",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},\"content\":\"y\"}",
+         LEAT_OK, "(Replace)"},
+        {PIECES ",\"normalizer\":" BOTH("{\"type\":\"Lowercase\"}"), LEAT_E_UNSUPPORTED, "(llama)"},
+        {PIECES ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":"
+                "\"MergedWithPrevious\"}",
+         LEAT_OK, ""},
+        {PIECES ",\"pre_tokenizer\":" SPLIT("foo.*"), LEAT_OK, "(Split) is not followed"},
+        {PIECES ",\"pre_tokenizer\":" SEQUENCE("{\"type\":\"Metaspace\"},{\"type\":\"Digits\"}"), LEAT_OK,
+         "(Digits)"},
+        {UNIGRAM ",\"pre_tokenizer\":" SEQUENCE("{\"type\":\"WhitespaceSplit\"},{\"type\":\"Metaspace\"}"),
+         LEAT_OK, ""},
+        {UNIGRAM ",\"normalizer\":{\"type\":\"Lowercase\"}", LEAT_E_UNSUPPORTED, "(t5)"},
+        {UNIGRAM ",\"pre_tokenizer\":{\"type\":\"Punctuation\"}", LEAT_OK, "(Punctuation)"},
+        {WORDS ",\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":true,\"strip_accents\":null},"
+               "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}",
+         LEAT_OK, ""},
+        {WORDS ",\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":true,\"strip_accents\":false}",
+         LEAT_OK, "(BertNormalizer)"},
+        {WORDS ",\"pre_tokenizer\":{\"type\":\"Whitespace\"}", LEAT_OK, "(Whitespace)"},
+    };
+    subject s;
+    REQUIRE(t, subject_open(t, &s));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[2048];
+        snprintf(text, sizeof text, "{%s}", cases[i].text);
+        put(&s, "tokenizer.json", text);
+        if (cases[i].status) {
+            leat_status got = leat_convert(s.f.path, folder_file(&s.f, "c.gguf"), NULL, &s.e);
+            if (got != cases[i].status || !strstr(s.e.message, cases[i].said))
+                TEST_FAIL(t, "%s: %d (%s)", text, got, s.e.message);
+        } else if (convert(t, &s) && (!*cases[i].said != !*s.warned || !strstr(s.warned, cases[i].said))) {
+            TEST_FAIL(t, "%s: \"%s\"", text, s.warned);
+        }
+    }
+    CHECK(t, access(folder_file(&s.f, "c.gguf"), F_OK) != 0);
     subject_close(&s);
 }
 
@@ -325,5 +400,5 @@ static void tiny_stories(test *t) {
 #define TESTS(X)                                                                                             \
     X(pre_tokenizers)                                                                                        \
     X(byte_level)                                                                                            \
-    X(two_files) X(characters) X(unigram) X(lines) X(borders) X(tiny_stories)
+    X(two_files) X(characters) X(unigram) X(lines) X(not_followed) X(borders) X(tiny_stories)
 TEST_SUITE(TESTS)
